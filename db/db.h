@@ -1,0 +1,150 @@
+/*
+ * db.h - the tuning database: what was proven, measured and refused.
+ *
+ * One SQLite file, one writer process (the sweep's parent), rows only ever
+ * appended.  db/schema.sql is the reference for tables and columns.  Every
+ * write is its own BEGIN IMMEDIATE transaction: once a call returns DD_OK its
+ * row survives kill -9.  Each row carries a hash of its content, checked when
+ * it is read, because SQLite does not notice a flipped bit.
+ *
+ * Identifiers are SQLite rowids.  All calls fail with DD_BAD_DATABASE (not
+ * ours, damaged, read-only, newer), DD_IO or DD_NO_MEMORY.
+ */
+#ifndef DIFFTUNE_DB_H
+#define DIFFTUNE_DB_H
+
+#include "base.h"
+#include "device.h"
+#include "variant.h"
+
+struct db;
+
+enum db_mode { DB_READ, DB_WRITE }; /* DB_WRITE creates the file if missing */
+
+/* Refuses a file whose application_id is not ours, whose user_version is newer
+ * than this program's, or that quick_check finds damaged; says which.  Writes
+ * the schema into a new file. */
+dd_status db_open(const char *path, enum db_mode mode, struct db **out);
+void db_close(struct db *db); /* NULL is fine */
+
+/* ---- Things that rows are about: found, or inserted ------------------ */
+
+dd_status db_device(struct db *db, const struct device_info *info,
+                    int64_t *id);
+/* The compiler: "nvrtc 13.0.88 -std=c++20 ..." */
+dd_status db_toolchain(struct db *db, const char *identity, int64_t *id);
+dd_status db_problem(struct db *db, const struct problem *p, int64_t *id);
+/* `text` is its folded source. */
+dd_status db_variant(struct db *db, const struct variant *v, const char *text,
+                     int64_t *id);
+/* What a variant became for a target; usage may be NULL (CPU device). */
+struct db_code {
+  int64_t variant, toolchain;
+  const char *target;
+  const void *bytes;
+  size_t size;
+  int registers, local_bytes, shared_bytes;
+};
+dd_status db_code(struct db *db, const struct db_code *code, int64_t *id);
+
+/* What races: a fused variant (one step) or the split form (several). */
+dd_status db_candidate(struct db *db, bool split, uint32_t step_count,
+                       const int64_t *variants, const char *label,
+                       int64_t *id);
+
+/* ---- A sweep, its proofs, its measurements ---------------------------- */
+
+struct db_sweep {
+  const char *command; /* as typed */
+  const char *version; /* of difftune */
+  const char *host;
+  int64_t device, seed;
+  const char *specs_hash;
+};
+dd_status db_sweep_begin(struct db *db, const struct db_sweep *s, int64_t *id);
+dd_status db_sweep_end(struct db *db, int64_t id, const char *outcome);
+
+/* A proof says that a candidate was compared with the reference on every
+ * element and was inside the tolerance. */
+struct db_proof {
+  int64_t sweep, candidate, problem, device, toolchain;
+  double error;       /* the worst element's, in tolerances: <= 1 */
+  double bit_equal;   /* fraction of elements equal to the rounded reference */
+  int64_t elements;   /* compared in all */
+  int64_t cases;      /* inputs tried, the adversarial ones included */
+  const char *method; /* "reference", "baseline" */
+};
+dd_status db_proof(struct db *db, const struct db_proof *p, int64_t *id);
+
+struct db_measurement {
+  int64_t sweep, proof, candidate, problem, device;
+  const char *policy; /* "cold graph" */
+  double median_us, q1_us, q3_us, low_us, high_us; /* 95 % interval: low, high */
+  const double *samples; /* raw, in the order taken, microseconds */
+  size_t sample_count;
+  int dropped;         /* samples thrown away */
+  const char *stopped; /* "final": fresh rounds; "eliminated": screening only */
+  double copy_us;      /* the copy kernel of the same traffic, same rounds */
+  double noise;        /* the A/A ratio's distance from 1 in this race */
+};
+/* Fails (DD_BUG) unless the proof is of this candidate, problem and device. */
+dd_status db_measurement(struct db *db, const struct db_measurement *m,
+                         int64_t *id);
+
+struct db_failure {
+  int64_t sweep, candidate, problem, device;
+  const char *stage; /* "compile", "load", "check", "time" */
+  const char *reason;
+  const char *reproducer; /* a command line */
+};
+dd_status db_failure(struct db *db, const struct db_failure *f, int64_t *id);
+
+/* ---- Looking ---------------------------------------------------------- */
+
+/* One row of the view `best`, or of all measurements; text is the db's and
+ * holds during the callback.  `rank` is 1 for the best of its problem, device
+ * and policy. */
+struct db_row {
+  int64_t measurement, candidate;
+  const char *problem, *device, *device_kind, *policy, *label, *stopped;
+  int arch, sms;
+  bool split;
+  uint32_t step_count;
+  int64_t steps[OP_MAX_STEPS]; /* variants */
+  double median_us, low_us, high_us, copy_us, split_us, noise, error;
+  int64_t samples, rank;
+};
+typedef dd_status db_visit(void *user, const struct db_row *row);
+struct db_filter {
+  const char *op, *problem, *device_kind, *device; /* NULL: any; device: part */
+  bool best_only;
+};
+/* Ordered by device, problem spelling, rank. */
+dd_status db_each(struct db *db, const struct db_filter *f, db_visit *visit,
+                  void *user);
+
+struct db_failure_row {
+  const char *problem, *device, *label, *stage, *reason, *reproducer;
+};
+typedef dd_status db_visit_failure(void *user, const struct db_failure_row *);
+dd_status db_each_failure(struct db *db, const struct db_filter *f,
+                          db_visit_failure *visit, void *user);
+
+/* A stored variant and its code for `target` (for "cpu" the folded source);
+ * hashes are verified.  Text and bytes go to the arena. */
+struct db_variant_row {
+  const char *op, *scheme, *tunables; /* "lanes=16 heads=4" */
+  const char *facts;                  /* "io=bf16 head_dim=128" */
+  const char *text;
+  struct hash hash;
+  const void *code;
+  size_t code_size;
+};
+dd_status db_variant_read(struct db *db, int64_t variant, const char *target,
+                          struct arena *arena, struct db_variant_row *out);
+
+/* Runs PRAGMA integrity_check and every row hash; the sentence names the first
+ * table and row that is damaged. */
+dd_status db_verify(struct db *db);
+
+#endif

@@ -1,0 +1,26 @@
+/*
+ * emit.h - the text that makes a variant a kernel.
+ *
+ * The only code that prints CUDA: a stamp, one include, one entry, about ten
+ * lines.  A unit holds several variants of the same scheme, because a compiler
+ * charges for each unit; folding puts the included files in, with #line marks,
+ * so that the text is self-contained and its messages name the real file.
+ * Same input, same bytes: no date, no absolute path.
+ */
+#ifndef DIFFTUNE_EMIT_H
+#define DIFFTUNE_EMIT_H
+
+#include "tree.h"
+#include "variant.h"
+
+/* The text of one variant, with its #include line.  Sets v->hash: SHA-256 of
+ * the folded text of this variant alone, with the entry's name left out. */
+dd_status emit_variant(const struct tree *tree, struct variant *v,
+                       struct bytes *out);
+
+/* The folded text of a unit with `count` variants (hashes set); each variant's
+ * entry is variant_entry(). */
+dd_status emit_unit(const struct tree *tree, const struct variant *v,
+                    size_t count, struct bytes *out);
+
+#endif

@@ -1,0 +1,24 @@
+/*
+ * space.h - walk the variants of a scheme that fit a problem.
+ *
+ * A scheme has 3 to 12 tunables and 10^2 to 10^5 points; conditions reject most.
+ * The walk keeps no list: memory does not grow with the space.
+ */
+#ifndef DIFFTUNE_SPACE_H
+#define DIFFTUNE_SPACE_H
+
+#include "variant.h"
+
+struct space {
+  const struct scheme *scheme;
+  const struct problem *problem;
+  int arch, sms;
+  bool done;
+  uint32_t at[OP_MAX_TUNABLES]; /* the next point, as indexes of values */
+};
+void space_init(struct space *s, const struct scheme *scheme,
+                const struct problem *problem, int arch, int sms);
+/* The next variant that fits (its hash is not set), or false at the end. */
+bool space_next(struct space *s, struct variant *out);
+
+#endif

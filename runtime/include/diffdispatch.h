@@ -1,0 +1,233 @@
+/*
+ * diffdispatch.h - find and launch the tuned kernel for a diffusion problem.
+ *
+ * A program opens a context, makes a plan for each problem it meets, and
+ * launches the plan as often as it likes:
+ *
+ *     dd_context *ctx;  dd_plan *plan;
+ *     dd_problem problem = DD_PROBLEM_INIT;
+ *     problem.spelling = "qknorm_rope:bf16 tokens=4096 q_heads=24 head_dim=128";
+ *     dd_open(NULL, &ctx);
+ *     dd_plan_make(ctx, &problem, &plan);
+ *     dd_plan_launch(plan, buffers, NULL, stream);
+ *
+ * Every call that can fail returns a dd_status and, on failure, leaves its
+ * outputs NULL and a sentence in dd_last_error().  Nothing here prints, exits
+ * or calls abort().
+ *
+ * Whoever makes a thing frees it; whatever is passed in is only read, and only
+ * during the call.  Each function below ends with three facts:
+ *   Owns    who frees what, and with which call
+ *   Threads what may run at the same time
+ *   Fails   the statuses worth handling
+ */
+#ifndef DIFFDISPATCH_H
+#define DIFFDISPATCH_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define DD_VERSION_MAJOR 0
+#define DD_VERSION_MINOR 1
+#define DD_VERSION_PATCH 0
+
+#if defined(__GNUC__)
+#define DD_API __attribute__((visibility("default")))
+#else
+#define DD_API
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- Status ---------------------------------------------------------- */
+
+/* Numbers are part of the ABI: new ones go at the end, none is reused. */
+#define DD_STATUS_MAP(X)                                                       \
+  X(OK, 0, "ok")                                                               \
+  X(BAD_ARGUMENT, 1, "bad argument")                                           \
+  X(UNSUPPORTED, 2, "no variant can run this problem")                         \
+  X(UNTUNED, 3, "the problem is not in the dispatch table")                    \
+  X(BAD_TABLE, 4, "the dispatch table cannot be used")                         \
+  X(DEVICE, 5, "a device call failed")                                         \
+  X(NO_DEVICE, 6, "no such device")                                            \
+  X(COMPILE, 7, "a kernel did not compile")                                    \
+  X(NO_MEMORY, 8, "out of memory")                                             \
+  X(IO, 9, "a file or pipe cannot be read or written")                         \
+  X(BAD_SPEC, 10, "a spec cannot be used")                                     \
+  X(BAD_DATABASE, 11, "the tuning database cannot be used")                    \
+  X(BUG, 12, "a bug in difftune")
+
+typedef enum dd_status {
+#define DD_STATUS_ENUM(name, value, text) DD_##name = value,
+  DD_STATUS_MAP(DD_STATUS_ENUM)
+#undef DD_STATUS_ENUM
+} dd_status;
+
+/* Both return static strings, and "?" for a number this library has never
+ * heard of: "DD_UNTUNED" and "the problem is not in the dispatch table". */
+DD_API const char *dd_status_name(dd_status status);
+DD_API const char *dd_status_text(dd_status status);
+
+/* What went wrong in this thread's last failing call; never NULL.
+ * Owns: the library; the text holds until this thread's next dd_ call. */
+DD_API const char *dd_last_error(void);
+
+/* ---- Problems -------------------------------------------------------- */
+
+typedef enum dd_dtype {
+  DD_F32 = 1,
+  DD_F16 = 2,
+  DD_BF16 = 3,
+  DD_I32 = 6,
+  DD_I64 = 7
+} dd_dtype;
+
+/* A number that a launch needs but no choice depends on: eps,
+ * position_offset.  docs/operators.md lists each op's names and defaults. */
+typedef struct dd_attr {
+  const char *name;
+  double value;
+} dd_attr;
+
+/* Structs that will grow begin with their own size.  Fill one with its
+ * _INIT macro and set fields by name; fields that a newer header adds read as
+ * zero in an older program, and zero always means "as before". */
+typedef struct dd_problem {
+  size_t struct_size;
+  const char *spelling; /* "qknorm_rope:bf16 tokens=4096 q_heads=24 ..." */
+  const dd_attr *attrs; /* those that differ from their defaults */
+  size_t attr_count;
+} dd_problem;
+#define DD_PROBLEM_INIT {sizeof(dd_problem), NULL, NULL, 0}
+
+/* ---- Context --------------------------------------------------------- */
+
+typedef struct dd_context dd_context;
+
+typedef struct dd_open_options {
+  size_t struct_size;
+  const char *device;     /* "cuda" (also NULL) or "cpu" */
+  const char *table;      /* a .ddt file; NULL: $DIFFDISPATCH_TABLE, or none */
+  const void *table_data; /* or a table in memory, which must outlive the */
+  size_t table_size;      /*   context (the C file of `difftune emit`) */
+  uint32_t flags;         /* DD_OPEN_... */
+  void *(*allocate)(void *user, void *block, size_t old_size, size_t new_size);
+  void *user; /* handed to allocate */
+} dd_open_options;
+#define DD_OPEN_OPTIONS_INIT                                                   \
+  {sizeof(dd_open_options), NULL, NULL, NULL, 0, 0, NULL, NULL}
+
+#define DD_OPEN_EXACT_ONLY 0x1u /* DD_UNTUNED rather than a near neighbour */
+
+/* Opens a context for the calling thread's current CUDA context, or for the
+ * CPU device.  `options` may be NULL: all defaults.  A table that cannot be
+ * used fails the call; a host that would rather go on opens again without.
+ * Owns    the caller owns *out; dd_close() it after its plans.
+ * Threads a context may be shared by any number of threads.
+ * Fails   DD_BAD_TABLE, DD_NO_DEVICE, DD_DEVICE, DD_NO_MEMORY */
+DD_API dd_status dd_open(const dd_open_options *options, dd_context **out);
+
+/* NULL is a harmless no-op.  Plans must be freed first. */
+DD_API void dd_close(dd_context *ctx);
+
+/* ---- Plans ----------------------------------------------------------- */
+
+/* The choice for one problem, loaded and ready to launch. */
+typedef struct dd_plan dd_plan;
+
+/* How the choice was made, best first. */
+typedef enum dd_match {
+  DD_MATCH_EXACT = 0,  /* this problem was measured on this device */
+  DD_MATCH_NEAR = 1,   /* a problem near it was, on this device */
+  DD_MATCH_DEVICE = 2, /* one was, on another device of the same arch */
+  DD_MATCH_SPLIT = 3,  /* its split parts were: they run one after another */
+  DD_MATCH_DEFAULT = 4 /* never measured: the op's default variant */
+} dd_match;
+
+/* Chooses, compiles if it must (CPU device only), and loads.  Slow: call once
+ * per problem, and not while a stream is captured.
+ * Owns    the caller owns *out; dd_plan_free() it.
+ * Threads any number of calls on one context may run at the same time.
+ * Fails   DD_BAD_ARGUMENT, DD_UNSUPPORTED, DD_UNTUNED, DD_COMPILE, DD_DEVICE */
+DD_API dd_status dd_plan_make(dd_context *ctx, const dd_problem *problem,
+                              dd_plan **out);
+DD_API void dd_plan_free(dd_plan *plan); /* NULL is a harmless no-op */
+
+DD_API dd_match dd_plan_match(const dd_plan *plan);
+DD_API size_t dd_plan_workspace_size(const dd_plan *plan); /* bytes, often 0 */
+
+/* How many buffers a launch takes, and the name of each ("q", "k", ...): the
+ * tensors that the problem has, in the order of its op.  NULL past the end. */
+DD_API size_t dd_plan_buffer_count(const dd_plan *plan);
+DD_API const char *dd_plan_buffer_name(const dd_plan *plan, size_t index);
+
+/* Writes one line, "qknorm_rope.warp lanes=16 heads=4 (exact, 28.8 us)", cut
+ * to fit as snprintf does, and returns the length it wanted. */
+DD_API size_t dd_plan_describe(const dd_plan *plan, char *text, size_t size);
+
+/* Enqueues the kernel or kernels and returns.  Does not allocate, lock or
+ * synchronise on cuda; on the CPU device it returns when the work is done.
+ * `buffers` holds one device pointer per tensor, in the plan's order, each
+ * aligned as the problem's `align` promised; `workspace` holds
+ * dd_plan_workspace_size() bytes, or is NULL where that is 0; `stream` is a
+ * CUstream or cudaStream_t (they are the same type).
+ * Owns    nothing changes hands; buffers and workspace must live until the
+ *         stream has run the work.
+ * Threads a plan is constant: launch it from any thread, on any stream.
+ * Fails   DD_BAD_ARGUMENT (a pointer less aligned than promised), DD_DEVICE */
+struct CUstream_st;
+DD_API dd_status dd_plan_launch(const dd_plan *plan, void *const *buffers,
+                                void *workspace, struct CUstream_st *stream);
+
+/* Writes what would be chosen for `problem` and why: the rule, the variant,
+ * its measured time, and for each other candidate the reason it was not taken;
+ * several lines, cut to fit as snprintf does.  Loads and launches nothing.
+ * Owns    the caller owns the text buffer; *length is the length wanted.
+ * Threads any.
+ * Fails   DD_BAD_ARGUMENT, DD_NO_MEMORY */
+DD_API dd_status dd_explain(dd_context *ctx, const dd_problem *problem,
+                            char *text, size_t size, size_t *length);
+
+/* ---- Typed entry points ---------------------------------------------- */
+
+/* qknorm_rope: RMSNorm of each head row of q and k, then rotary embedding.
+ *
+ * q is [tokens, q_heads, head_dim] and k is [tokens, kv_heads, head_dim]; the
+ * last dim is contiguous, strides are in elements, {token, head}, and {0, 0}
+ * means contiguous.  q_out and k_out may be NULL (in place).  Weights are
+ * [head_dim] in the io dtype.  With `sin` NULL, `cos` is one table of rows
+ * [cos(rope_dim/2) | sin(rope_dim/2)], else two tables of rows of rope_dim/2.
+ * `positions` is [tokens] (int32 or int64), or NULL: then a token's position
+ * is position_offset + token % seq.  A position outside the table is
+ * undefined.  eps is inside the square root. */
+typedef struct dd_qknorm_rope_args {
+  size_t struct_size;
+  int32_t io;            /* DD_BF16, DD_F16 or DD_F32 */
+  int32_t neox;          /* 0: pairs (2i, 2i+1); 1: pairs (i, i + rope_dim/2) */
+  int32_t table_dtype;   /* of cos and sin; 0: DD_F32 */
+  int32_t position_type; /* DD_I64 or DD_I32; 0: DD_I64 */
+  int64_t tokens, q_heads, kv_heads, head_dim;
+  int64_t rope_dim; /* 0: head_dim */
+  int64_t seq;      /* 0: tokens */
+  void *q, *k, *q_out, *k_out;
+  int64_t q_stride[2], k_stride[2], q_out_stride[2], k_out_stride[2];
+  const void *q_weight, *k_weight, *cos, *sin, *positions;
+  int64_t position_offset;
+  double eps; /* 0: 1e-6 */
+} dd_qknorm_rope_args;
+
+/* Resolves the problem on its first call (as dd_plan_make does), later calls
+ * find the plan without a lock.  The alignment is read off the pointers.
+ * Owns    nothing changes hands; tensors must live until the stream is done.
+ * Threads any.
+ * Fails   as dd_plan_make and dd_plan_launch */
+DD_API dd_status dd_qknorm_rope(dd_context *ctx,
+                                const dd_qknorm_rope_args *args,
+                                struct CUstream_st *stream);
+
+#ifdef __cplusplus
+}
+#endif
+#endif /* DIFFDISPATCH_H */

@@ -1,0 +1,26 @@
+# difftune_target(NAME): how every target of ours is compiled.
+set(CMAKE_C_STANDARD 11)
+set(CMAKE_C_STANDARD_REQUIRED ON)
+set(CMAKE_C_EXTENSIONS ON)           # _GNU_SOURCE interfaces of Linux
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+set(CMAKE_C_VISIBILITY_PRESET hidden)
+set(CMAKE_CXX_VISIBILITY_PRESET hidden)
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE RelWithDebInfo)
+endif()
+
+function(difftune_target name)
+  target_compile_definitions(${name} PRIVATE _GNU_SOURCE)
+  target_compile_options(${name} PRIVATE
+    -Wall -Wextra -Wshadow -Wpointer-arith -Wwrite-strings -fno-strict-aliasing
+    $<$<COMPILE_LANGUAGE:C>:-Wstrict-prototypes -Wmissing-prototypes>
+    $<$<BOOL:${DIFFTUNE_WERROR}>:-Werror>)
+  if(DIFFTUNE_SANITIZE)
+    target_compile_options(${name} PRIVATE
+      -fsanitize=${DIFFTUNE_SANITIZE} -fno-omit-frame-pointer
+      -fno-sanitize-recover=all)
+    target_link_options(${name} PRIVATE -fsanitize=${DIFFTUNE_SANITIZE})
+  endif()
+endfunction()
