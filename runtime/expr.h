@@ -7,7 +7,7 @@
  * Values are int64.  Operators, as in C and with its precedence:
  *     ?:  ||  &&  ==  !=  <  <=  >  >=  +  -  *  /  %  !  unary -  ( )
  * Names may hold dots (layout.neox).  Functions: ceil_div(a, b)  min(a, b)  max(a, b)  pow2(a) (the largest power
- * of two that divides a; 0 for 0)  bytes_of(dtype).
+ * of two that divides a; 2^62 for 0)  bytes_of(dtype).
  * A division by zero or an overflow is an error, never undefined.
  *
  * A text is compiled once against a list of names; evaluation is a loop over a

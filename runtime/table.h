@@ -55,13 +55,14 @@ struct table {
   uint32_t plan_count;
   struct table_plan *plans;
   struct hash seal;
-  void *map; /* a mapped file, or NULL */
+  void *map; /* a file that was read, or NULL */
   size_t map_size;
 };
 
 enum { TABLE_VERSION = 1 };
+#define TABLE_MAGIC "difftune" /* 8 bytes, without the NUL */
 
-/* Maps and verifies a file; or takes bytes that must outlive the table.
+/* Reads and verifies a file; or takes bytes that must outlive the table.
  * DD_BAD_TABLE: damaged, foreign, cut short, or newer than this library. */
 dd_status table_open(struct table *t, const char *path,
                      const struct allocator *allocator);
@@ -74,6 +75,9 @@ const struct table_variant *table_default(const struct table *t,
                                           const struct problem *p);
 const struct table_code *table_code_find(const struct table_variant *v,
                                          const char *target);
+
+/* By op, scheme and hash: the order of variants in a file. */
+int table_variant_order(const struct variant *a, const struct variant *b);
 
 /* Writes a table.  Plans are given by spelling; everything is sorted, so that
  * the same content gives the same bytes.  `specs` is the message that the
