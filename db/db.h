@@ -3,8 +3,9 @@
  *
  * One SQLite file, one writer process (the sweep's parent), rows only ever
  * appended.  db/schema.sql is the reference for tables and columns.  Every
- * write is its own BEGIN IMMEDIATE transaction: once a call returns DD_OK its
- * row survives kill -9.  Each row carries a hash of its content, checked when
+ * write outside a batch is its own BEGIN IMMEDIATE transaction: once a call
+ * returns DD_OK its row survives kill -9.  A handle is for one thread and for
+ * the process that opened it; a forked child must not touch it.  Each row carries a hash of its content, checked when
  * it is read, because SQLite does not notice a flipped bit.
  *
  * Identifiers are SQLite rowids.  All calls fail with DD_BAD_DATABASE (not
@@ -26,6 +27,14 @@ enum db_mode { DB_READ, DB_WRITE }; /* DB_WRITE creates the file if missing */
  * the schema into a new file. */
 dd_status db_open(const char *path, enum db_mode mode, struct db **out);
 void db_close(struct db *db); /* NULL is fine */
+
+/* Writes between begin and commit become one transaction, with one sync of the
+ * disk instead of one each; they are acknowledged by the commit, and a crash
+ * before it loses them all.  A write that fails takes back itself alone, unless
+ * the disk failed: then the batch is lost and the commit says so. */
+dd_status db_batch_begin(struct db *db);
+dd_status db_batch_commit(struct db *db);
+void db_batch_cancel(struct db *db); /* takes all of it back */
 
 /* ---- Things that rows are about: found, or inserted ------------------ */
 
@@ -129,6 +138,10 @@ struct db_failure_row {
 typedef dd_status db_visit_failure(void *user, const struct db_failure_row *);
 dd_status db_each_failure(struct db *db, const struct db_filter *f,
                           db_visit_failure *visit, void *user);
+
+/* The raw samples of one measurement, in microseconds, in the arena. */
+dd_status db_samples(struct db *db, int64_t measurement, struct arena *arena,
+                     const double **samples, size_t *count);
 
 /* A stored variant and its code for `target` (for "cpu" the folded source);
  * hashes are verified.  Text and bytes go to the arena. */

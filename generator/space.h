@@ -1,13 +1,18 @@
 /*
  * space.h - walk the variants of a scheme that fit a problem.
  *
- * A scheme has 3 to 12 tunables and 10^2 to 10^5 points; conditions reject most.
- * The walk keeps no list: memory does not grow with the space.
+ * A scheme has 3 to 12 tunables and 10^2 to 10^6 points; conditions reject most.
+ * The walk keeps no list: memory does not grow with the space.  A condition
+ * that fails rules out every point that agrees in the tunables it names, and
+ * those that follow one another are passed over in one step: tunables that
+ * conditions name should come first.
  */
 #ifndef DIFFTUNE_SPACE_H
 #define DIFFTUNE_SPACE_H
 
 #include "variant.h"
+
+enum { SPACE_MAX_RULES = 256 };
 
 struct space {
   const struct scheme *scheme;
@@ -15,6 +20,7 @@ struct space {
   int arch, sms;
   bool done;
   uint32_t at[OP_MAX_TUNABLES]; /* the next point, as indexes of values */
+  uint8_t used[SPACE_MAX_RULES]; /* per rule, 1 + the last tunable it names */
 };
 void space_init(struct space *s, const struct scheme *scheme,
                 const struct problem *problem, int arch, int sms);

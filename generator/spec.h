@@ -14,6 +14,7 @@
 
 struct spec_limits {
   int seconds;         /* of CPU time; 0: 2 */
+  int wall_seconds;    /* until the child is killed; 0: 15 times as many */
   size_t memory_bytes; /* of Lua's heap; 0: 64 MiB */
 };
 

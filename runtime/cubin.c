@@ -7,8 +7,8 @@
  *   .nv.info            records {format, attribute, payload}; REGCOUNT,
  *                       FRAME_SIZE and MIN_STACK_SIZE name their function by
  *                       its index in the symbol table
- *   .text.ENTRY         the registers again, in bits 24-31 of sh_info, which
- *                       is all that cubins before ELF ABI 8 with sm_80 carry
+ *   .text.ENTRY         the registers again, in bits 24-31 of sh_info; zero
+ *                       from sm_90 on
  *   .nv.shared.ENTRY    static shared memory; from sm_90 on its first 1024
  *                       bytes are the system's, and ptxas does not count them
  *

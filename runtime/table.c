@@ -72,8 +72,8 @@ static dd_status read_code(struct wire_reader *r, struct table *t,
     return fail(DD_BAD_TABLE, "no target is named '%.40s'", c->target);
   c->bytes = wire_bytes(r, &c->size, "code");
   TRY(wire_status(r, false, DD_BAD_TABLE));
-  if (!c->size) return fail(DD_BAD_TABLE, "the code for %s is empty", c->target);
-  return DD_OK;
+  if (c->size) return DD_OK;
+  return fail(DD_BAD_TABLE, "the code for %s is empty", c->target);
 }
 
 static dd_status read_codes(struct wire_reader *r, struct table *t,
@@ -348,7 +348,7 @@ static dd_status check_head(struct table *t, const void *data, size_t size,
 static dd_status open_bytes(struct table *t, const void *data, size_t size)
 {
   const char *body = (const char *)data + HEAD_SIZE;
-  size_t body_size;
+  size_t body_size = 0;
   struct hash seal;
 
   TRY(check_head(t, data, size, &body_size));

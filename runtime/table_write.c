@@ -52,7 +52,8 @@ static dd_status order_init(struct order *o, struct table_writer *w,
   o->plans = numbers(a, w->plan_count);
   o->place = numbers(a, w->variant_count);
   o->variant_count = 0;
-  if (!o->variants || !o->plans || !o->place) return fail(DD_NO_MEMORY, "out of memory");
+  if (!o->variants || !o->plans || !o->place)
+    return fail(DD_NO_MEMORY, "out of memory");
   qsort_r(o->variants, w->variant_count, sizeof(uint32_t), by_variant, w);
   qsort_r(o->plans, w->plan_count, sizeof(uint32_t), by_spelling, w);
   for (uint32_t i = 0; i < w->variant_count; ++i) {

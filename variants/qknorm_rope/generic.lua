@@ -6,6 +6,7 @@ return scheme {
   fits_all = true,
   facts    = { "io", "rounding" },
   tune     = { { "warps", 4 } },
-  grid     = "min(ceil_div(tokens * heads, warps), 65536 * 16)",
+  where    = { "rounding == rounding.once" },
+  grid     = "min(ceil_div(head_rows, warps), 65536 * 16)",
   block    = "warps * 32",
 }

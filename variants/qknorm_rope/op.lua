@@ -28,11 +28,10 @@ return op {
 
   -- Names for expressions: computed, never spelled.
   let = {
-    { "heads",       "q_heads + kv_heads" },
-    { "io_bytes",    "bytes_of(io)" },
+    { "head_rows",   "tokens * (q_heads + kv_heads)" },
     { "table_width", "cache == cache.joint ? rope_dim : rope_dim / 2" },
     { "table_rows",  "positions == positions.none ? seq + 16 : max(tokens, 1)" },
-    { "data_bytes",  "tokens * heads * head_dim * io_bytes" },
+    { "data_bytes",  "head_rows * head_dim * bytes_of(io)" },
   },
 
   -- What makes a problem legal: the condition, and what to tell who broke it.
@@ -44,6 +43,11 @@ return op {
     { "cache == cache.separate || cache_dtype == fp32", "a joint cache is fp32" },
     { "cache_dtype == fp32 || cache_dtype == io", "cache_dtype must be fp32 or the io dtype" },
     { "rounding != rounding.norm", "rounding=norm is not defined for qknorm_rope" },
+    -- Rows that are written may not overlap.
+    { "tokens <= 1 || q_heads <= 1 || q_out_stride0 >= (q_heads - 1) * q_out_stride1 + head_dim || q_out_stride1 >= (tokens - 1) * q_out_stride0 + head_dim",
+      "the rows of the output for q overlap" },
+    { "tokens <= 1 || kv_heads <= 1 || k_out_stride0 >= (kv_heads - 1) * k_out_stride1 + head_dim || k_out_stride1 >= (tokens - 1) * k_out_stride0 + head_dim",
+      "the rows of the output for k overlap" },
   },
 
   -- A tensor with `when` that is false is absent, and its alias (if it has one)

@@ -1,0 +1,291 @@
+/*
+ * db_look.c - what is asked of the database.
+ *
+ * The views of schema.sql do the thinking; this file verifies the rows they
+ * stand on, once per state of the file, and hands them over.
+ */
+#include <string.h>
+
+#include "db_inner.h"
+#include "wire.h"
+
+/* ---- Columns ------------------------------------------------------------------ */
+
+static const char *text_at(sqlite3_stmt *s, int column)
+{
+  const char *text = (const char *)sqlite3_column_text(s, column);
+
+  return text ? text : "";
+}
+
+/* The filter's texts are ?1 to ?4; a NULL text is bound as NULL. */
+#define FILTER                                                                 \
+  "(?1 IS NULL OR op = ?1) AND (?2 IS NULL OR problem = ?2) AND "              \
+  "(?3 IS NULL OR device_kind = ?3) AND "                                      \
+  "(?4 IS NULL OR instr(lower(device), lower(?4)) > 0)"
+
+static dd_status prepare_filtered(struct db *db, const struct db_filter *f,
+                                  const char *text, sqlite3_stmt **out)
+{
+  static const struct db_filter everything;
+  const char *value[4];
+  int rc = SQLITE_OK;
+
+  if (!f) f = &everything;
+  value[0] = f->op;
+  value[1] = f->problem;
+  value[2] = f->device_kind;
+  value[3] = f->device;
+  TRY(db_prepare(db, text, out));
+  for (int i = 0; i < 4 && !rc; ++i)
+    rc = sqlite3_bind_text(*out, i + 1, value[i], -1, SQLITE_STATIC);
+  return rc ? db_fail(db, rc) : DD_OK;
+}
+
+/* ---- Measurements ---------------------------------------------------------------- */
+
+static dd_status read_steps(struct db *db, sqlite3_stmt *steps,
+                            struct db_row *row)
+{
+  uint32_t count = 0;
+  int rc;
+
+  sqlite3_reset(steps);
+  rc = sqlite3_bind_int64(steps, 1, row->candidate);
+  while (!rc || rc == SQLITE_ROW) {
+    rc = sqlite3_step(steps);
+    if (rc != SQLITE_ROW) break;
+    if (count == OP_MAX_STEPS) return db_damaged(db, "too many steps");
+    row->steps[count++] = sqlite3_column_int64(steps, 0);
+  }
+  if (rc != SQLITE_DONE) return db_fail(db, rc);
+  if (count == row->step_count) return DD_OK;
+  return fail(DD_BAD_DATABASE, "'%s' is damaged: candidate %lld has %u steps, "
+              "not %u", bytes_string(&db->path), (long long)row->candidate,
+              count, row->step_count);
+}
+
+#define ROW_COLUMNS                                                            \
+  "measurement, candidate, problem, device, device_kind, policy, label, "      \
+  "stopped, arch, sms, split, step_count, median_us, low_us, high_us, "        \
+  "copy_us, split_us, noise, error, sample_count, rank"
+
+static void read_row(sqlite3_stmt *s, struct db_row *row)
+{
+  *row = (struct db_row){
+    .measurement = sqlite3_column_int64(s, 0),
+    .candidate = sqlite3_column_int64(s, 1),
+    .problem = text_at(s, 2),
+    .device = text_at(s, 3),
+    .device_kind = text_at(s, 4),
+    .policy = text_at(s, 5),
+    .label = text_at(s, 6),
+    .stopped = text_at(s, 7),
+    .arch = sqlite3_column_int(s, 8),
+    .sms = sqlite3_column_int(s, 9),
+    .split = sqlite3_column_int(s, 10) != 0,
+    .step_count = (uint32_t)sqlite3_column_int(s, 11),
+    .median_us = sqlite3_column_double(s, 12),
+    .low_us = sqlite3_column_double(s, 13),
+    .high_us = sqlite3_column_double(s, 14),
+    .copy_us = sqlite3_column_double(s, 15),
+    .split_us = sqlite3_column_double(s, 16),
+    .noise = sqlite3_column_double(s, 17),
+    .error = sqlite3_column_double(s, 18),
+    .samples = sqlite3_column_int64(s, 19),
+    .rank = sqlite3_column_int64(s, 20),
+  };
+}
+
+static dd_status visit_rows(struct db *db, sqlite3_stmt *rows,
+                            sqlite3_stmt *steps, db_visit *visit, void *user)
+{
+  struct db_row row;
+  int rc;
+
+  while ((rc = sqlite3_step(rows)) == SQLITE_ROW) {
+    read_row(rows, &row);
+    TRY(read_steps(db, steps, &row));
+    TRY(visit(user, &row));
+  }
+  return rc == SQLITE_DONE ? DD_OK : db_fail(db, rc);
+}
+
+#define ROW_ORDER " ORDER BY device, device_id, problem, policy, rank"
+
+dd_status db_each(struct db *db, const struct db_filter *f, db_visit *visit,
+                  void *user)
+{
+  static const char *const text[2] = {
+    "SELECT " ROW_COLUMNS " FROM ranked WHERE " FILTER ROW_ORDER,
+    "SELECT " ROW_COLUMNS " FROM best WHERE " FILTER ROW_ORDER,
+  };
+  sqlite3_stmt *rows = NULL, *steps = NULL;
+  dd_status status = db_check_rows(db, false);
+
+  if (!status)
+    status = prepare_filtered(db, f, text[f && f->best_only], &rows);
+  if (!status)
+    status = db_prepare(db, "SELECT variant FROM candidate_step "
+                            "WHERE candidate = ?1 ORDER BY position", &steps);
+  if (!status) status = visit_rows(db, rows, steps, visit, user);
+  sqlite3_finalize(rows);
+  sqlite3_finalize(steps);
+  return status;
+}
+
+static bool decode_samples(const uint8_t *at, size_t count, double *out)
+{
+  struct wire_reader r;
+
+  wire_reader_init(&r, at, 8 * count);
+  for (size_t i = 0; i < count; ++i) out[i] = wire_f64(&r, "a sample");
+  return !r.failed;
+}
+
+dd_status db_samples(struct db *db, int64_t measurement, struct arena *arena,
+                     const double **samples, size_t *count)
+{
+  sqlite3_stmt *s;
+  dd_status status = DD_OK;
+  double *copy;
+  int last;
+
+  *samples = NULL;
+  *count = 0;
+  TRY(row_read(db, TABLE_MEASUREMENT, measurement, &s));
+  last = sqlite3_column_count(s) - 1;
+  *count = (size_t)sqlite3_column_bytes(s, last) / 8;
+  copy = ARENA_ARRAY(arena, double, *count);
+  if (!copy || !decode_samples(sqlite3_column_blob(s, last), *count, copy))
+    status = fail(DD_NO_MEMORY, "out of memory for %zu samples", *count);
+  row_done(s);
+  if (status) *count = 0;
+  else *samples = copy;
+  return status;
+}
+
+/* ---- Failures ---------------------------------------------------------------------- */
+
+dd_status db_each_failure(struct db *db, const struct db_filter *f,
+                          db_visit_failure *visit, void *user)
+{
+  sqlite3_stmt *s = NULL;
+  dd_status status = db_check_rows(db, false);
+  int rc = SQLITE_DONE;
+
+  if (!status)
+    status = prepare_filtered(
+      db, f, "SELECT problem, device, label, stage, reason, reproducer "
+             "FROM failures WHERE " FILTER
+             " ORDER BY device, device_id, problem, failure", &s);
+  while (!status && (rc = sqlite3_step(s)) == SQLITE_ROW) {
+    struct db_failure_row row = {text_at(s, 0), text_at(s, 1), text_at(s, 2),
+                                 text_at(s, 3), text_at(s, 4), text_at(s, 5)};
+    status = visit(user, &row);
+  }
+  if (!status && rc != SQLITE_DONE) status = db_fail(db, rc);
+  sqlite3_finalize(s);
+  return status;
+}
+
+/* ---- Variants and code --------------------------------------------------------------- */
+
+/* Columns of `variant` and `code` in SELECT *. */
+enum { VARIANT_HASH = 1, VARIANT_OP, VARIANT_SCHEME, VARIANT_TUNABLES,
+       VARIANT_FACTS, VARIANT_TEXT = 8 };
+enum { CODE_BYTES = 9 };
+
+static const char *keep_text(struct arena *arena, sqlite3_stmt *s, int column)
+{
+  const char *text = (const char *)sqlite3_column_text(s, column);
+
+  return text ? arena_text(arena, text, (size_t)sqlite3_column_bytes(s, column))
+              : NULL;
+}
+
+static dd_status read_variant(struct db *db, int64_t variant,
+                              struct arena *arena, struct db_variant_row *out)
+{
+  sqlite3_stmt *s;
+  bool hashed;
+
+  TRY(row_read(db, TABLE_VARIANT, variant, &s));
+  out->op = keep_text(arena, s, VARIANT_OP);
+  out->scheme = keep_text(arena, s, VARIANT_SCHEME);
+  out->tunables = keep_text(arena, s, VARIANT_TUNABLES);
+  out->facts = keep_text(arena, s, VARIANT_FACTS);
+  out->text = keep_text(arena, s, VARIANT_TEXT);
+  hashed = hash_parse(text_at(s, VARIANT_HASH), &out->hash);
+  row_done(s);
+  if (!out->op || !out->scheme || !out->tunables || !out->facts || !out->text)
+    return fail(DD_NO_MEMORY, "out of memory for variant %lld",
+                (long long)variant);
+  return hashed ? DD_OK : db_damaged(db, "a variant's hash is not one");
+}
+
+/* The newest code of a variant for a target. */
+static dd_status find_code(struct db *db, int64_t variant, const char *target,
+                           int64_t *id)
+{
+  sqlite3_stmt *s = NULL;
+  dd_status status = DD_OK;
+  int rc;
+
+  *id = 0;
+  TRY(db_prepare(db, "SELECT max(id) FROM code WHERE variant = ?1 "
+                     "AND target = ?2", &s));
+  rc = sqlite3_bind_int64(s, 1, variant);
+  if (!rc) rc = sqlite3_bind_text(s, 2, target, -1, SQLITE_STATIC);
+  if (!rc) rc = sqlite3_step(s);
+  if (rc == SQLITE_ROW) *id = sqlite3_column_int64(s, 0);
+  else status = db_fail(db, rc);
+  sqlite3_finalize(s);
+  if (!status && *id == 0)
+    status = fail(DD_BAD_DATABASE, "'%s' has no code of variant %lld for '%s'",
+                  bytes_string(&db->path), (long long)variant, target);
+  return status;
+}
+
+static dd_status read_code(struct db *db, int64_t id, struct arena *arena,
+                           struct db_variant_row *out)
+{
+  sqlite3_stmt *s;
+  void *copy;
+  size_t size;
+
+  TRY(row_read(db, TABLE_CODE, id, &s));
+  size = (size_t)sqlite3_column_bytes(s, CODE_BYTES);
+  copy = arena_alloc(arena, size + 1);
+  if (copy && size) memcpy(copy, sqlite3_column_blob(s, CODE_BYTES), size);
+  row_done(s);
+  if (!copy)
+    return fail(DD_NO_MEMORY, "out of memory for %zu bytes of code", size);
+  out->code = copy;
+  out->code_size = size;
+  return DD_OK;
+}
+
+dd_status db_variant_read(struct db *db, int64_t variant, const char *target,
+                          struct arena *arena, struct db_variant_row *out)
+{
+  int64_t code;
+
+  memset(out, 0, sizeof *out);
+  TRY(read_variant(db, variant, arena, out));
+  if (!target) return DD_OK;
+  if (strcmp(target, "cpu") == 0) {
+    out->code = out->text;
+    out->code_size = strlen(out->text);
+    return DD_OK;
+  }
+  TRY(find_code(db, variant, target, &code));
+  return read_code(db, code, arena, out);
+}
+
+/* ---- Verifying --------------------------------------------------------------------------- */
+
+dd_status db_verify(struct db *db)
+{
+  return db_check_rows(db, true);
+}

@@ -1,0 +1,233 @@
+/*
+ * explain.c - what would be chosen for a problem, and why not the others.
+ *
+ * For people and bug reports: it may be slow.  One line says what is chosen,
+ * one which table is there; then one line per plan that the table has for the
+ * op, with the first reason that stood against it.
+ */
+#include "internal.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+static void print_target(const char *kind, int arch, int sms, struct bytes *out)
+{
+  if (!strcmp(kind, "cuda"))
+    bytes_printf(out, "cuda sm_%d, %d SMs", arch, sms);
+  else
+    bytes_text(out, *kind ? kind : "any");
+}
+
+static void print_devices(const struct matcher *m, struct bytes *out)
+{
+  const struct table *t = m->table;
+
+  bytes_printf(out, "device    %s (", m->device->name);
+  print_target(m->device->kind, m->device->arch, m->device->sms, out);
+  bytes_text(out, ")\ntable     ");
+  if (!t) {
+    bytes_text(out, "none\n");
+    return;
+  }
+  bytes_printf(out, "%s (", t->device_name);
+  print_target(t->device_kind, t->arch, t->sms, out);
+  bytes_printf(out, "), %u plans, %s", t->plan_count,
+               *t->policy ? t->policy : "no policy");
+  switch (match_device(t, m->device)) {
+  case MATCH_SAME: bytes_text(out, ": this device\n"); break;
+  case MATCH_SAME_ARCH: bytes_text(out, ": another of the same arch\n"); break;
+  case MATCH_FOREIGN: bytes_text(out, ": not used, it is for another\n"); break;
+  }
+}
+
+/* "layout (neox, not interleaved)" */
+static void print_value(const struct symbol *s, int64_t value,
+                        struct bytes *out)
+{
+  for (uint32_t i = 0; i < s->choice_count; ++i)
+    if (s->choices[i].value == value) {
+      bytes_text(out, s->choices[i].word);
+      return;
+    }
+  bytes_printf(out, "%" PRId64, value);
+}
+
+static void print_difference(const struct problem *plan,
+                             const struct problem *p, const struct symbol *s,
+                             struct bytes *out)
+{
+  size_t i = (size_t)(s - p->op->symbols);
+
+  bytes_printf(out, "%s differs (", s->name);
+  print_value(s, plan->value[i], out);
+  bytes_text(out, ", not ");
+  print_value(s, p->value[i], out);
+  bytes_text(out, ")");
+}
+
+/* Why a plan whose variants fit was not taken. */
+static void print_rank(const struct matcher *m, const struct table_plan *t,
+                       const struct match *chosen, struct bytes *out)
+{
+  double distance = match_distance(&t->problem, &chosen->problem);
+  enum match_device device = match_device(m->table, m->device);
+
+  if (device == MATCH_FOREIGN)
+    bytes_text(out, "measured on a device of another arch");
+  else if (m->exact_only && device != MATCH_SAME)
+    bytes_text(out, "measured on another device");
+  else if (m->exact_only)
+    bytes_text(out, "another problem, and only exact ones are wanted");
+  else if (chosen->plan && distance <= chosen->distance)
+    bytes_text(out, "as near, and later by its spelling");
+  else
+    bytes_printf(out, "farther: %.2f octaves away", distance);
+}
+
+static void print_refusal(const struct matcher *m, const struct table_plan *t,
+                          const struct match *chosen, struct bytes *out)
+{
+  const struct problem *p = &chosen->problem;
+  const struct symbol *s = match_static_difference(&t->problem, p);
+  struct match scratch;
+  const char *why = s ? NULL : match_misfit(m, t, p, &scratch);
+
+  if (s)
+    print_difference(&t->problem, p, s, out);
+  else if (why)
+    bytes_printf(out, "does not fit: %s", why);
+  else
+    print_rank(m, t, chosen, out);
+}
+
+static void print_plan(const struct matcher *m, const struct table_plan *t,
+                       const struct match *chosen, struct bytes *out)
+{
+  bytes_printf(out, "  %s: ", t->spelling);
+  for (uint32_t i = 0; i < t->step_count; ++i) {
+    if (i) bytes_text(out, " + ");
+    variant_print(&m->table->variants[t->steps[i]].variant, out);
+  }
+  bytes_printf(out, ", %.1f us: ", t->us);
+  print_refusal(m, t, chosen, out);
+  bytes_text(out, "\n");
+}
+
+/* The split form was raced against what was chosen, or the other way round. */
+static void print_split(const struct match *c, struct bytes *out)
+{
+  const struct table_plan *t = c->plan;
+
+  if (!t || !c->problem.op->step_count) return;
+  if (t->split)
+    bytes_text(out, "  the fused variants: slower than the split form where "
+               "this was measured\n");
+  else if (t->split_us > 0)
+    bytes_printf(out, "  the split form: slower, %.1f us\n", t->split_us);
+}
+
+static void print_default(const struct matcher *m, const struct match *c,
+                          struct bytes *out)
+{
+  const struct table_variant *v;
+
+  if (c->how == DD_MATCH_DEFAULT) return;
+  v = table_default(m->floor, &c->problem);
+  if (!v) return;
+  bytes_text(out, "  ");
+  variant_print(&v->variant, out);
+  bytes_text(out, ": the default, for what has nothing measured\n");
+}
+
+static void print_chosen(const struct match *c, struct bytes *out)
+{
+  bytes_text(out, "problem   ");
+  problem_print(&c->problem, out);
+  bytes_text(out, "\nchosen    ");
+  match_print(c, out);
+  for (uint32_t i = 0; i < c->step_count; ++i) {
+    bytes_text(out, "\n          compiled for ");
+    variant_print_facts(&c->step[i].variant->variant, out);
+  }
+  if (c->plan) {
+    bytes_printf(out, "\nrule      %s: measured as %s", match_word(c->how),
+                 c->plan->spelling);
+    if (c->distance > 0)
+      bytes_printf(out, ", %.2f octaves away", c->distance);
+  } else {
+    bytes_printf(out, "\nrule      %s", match_word(c->how));
+  }
+  if (c->plan && c->plan->copy_us > 0)
+    bytes_printf(out, "\ncopy      %.1f us for the same traffic",
+                 c->plan->copy_us);
+  bytes_text(out, "\n");
+}
+
+static void print_others(const struct matcher *m, const struct match *c,
+                         struct bytes *out)
+{
+  bytes_text(out, "not taken\n");
+  print_split(c, out);
+  print_default(m, c, out);
+  for (uint32_t i = 0; m->table && i < m->table->plan_count; ++i) {
+    const struct table_plan *t = &m->table->plans[i];
+    if (t == c->plan || strcmp(t->problem.op->name, c->problem.op->name))
+      continue;
+    print_plan(m, t, c, out);
+  }
+}
+
+/* What was chosen may be of the floor's ops, or nothing; plans are compared in
+ * the ops of their own table. */
+static void print_table(const struct matcher *m, const char *spelling,
+                        struct match *c, struct bytes *out)
+{
+  print_devices(m, out);
+  if (m->table && c->table != m->table &&
+      problem_parse(&m->table->ops, spelling, &c->problem))
+    bytes_text(out, "not taken\n  the table: its specs cannot read this "
+               "problem\n");
+  else if (m->table || c->table)
+    print_others(m, c, out);
+}
+
+static dd_status explain(const struct matcher *m, const char *spelling,
+                         struct bytes *out)
+{
+  struct match chosen;
+  dd_status status = match_find(m, spelling, &chosen);
+
+  if (status == DD_UNTUNED || status == DD_UNSUPPORTED) {
+    bytes_printf(out, "problem   %s\nchosen    nothing: %s\n", spelling,
+                 dd_last_error());
+    memset(&chosen, 0, sizeof chosen);
+    chosen.how = DD_MATCH_DEFAULT;
+  } else {
+    TRY(status);
+    print_chosen(&chosen, out);
+  }
+  print_table(m, spelling, &chosen, out);
+  return bytes_status(out);
+}
+
+dd_status dd_explain(dd_context *ctx, const dd_problem *problem, char *text,
+                     size_t size, size_t *length)
+{
+  struct bytes out = BYTES_INIT;
+  dd_problem p;
+  dd_status status;
+
+  if (length) *length = 0;
+  if (text && size) *text = 0;
+  if (!ctx) return fail(DD_BAD_ARGUMENT, "no context was given");
+  TRY(struct_read("dd_problem", problem,
+                  offsetof(dd_problem, spelling) + sizeof(char *), &p,
+                  sizeof p));
+  if (!p.spelling) return fail(DD_BAD_ARGUMENT, "dd_problem.spelling is NULL");
+  status = explain(&ctx->matcher, p.spelling, &out);
+  if (!status && length) *length = out.size;
+  if (!status) text_cut(bytes_string(&out), out.size, text, size);
+  bytes_release(&out);
+  return status;
+}

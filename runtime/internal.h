@@ -1,0 +1,97 @@
+/*
+ * internal.h - the library's own structs: the context and the plan.
+ *
+ * context.c opens and closes, plan.c makes and launches, typed.c finds plans by
+ * the arguments of an op's own entry point, explain.c puts a choice in words.
+ */
+#ifndef DIFFDISPATCH_INTERNAL_H
+#define DIFFDISPATCH_INTERNAL_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "match.h"
+
+/* ---- Context ---------------------------------------------------------- */
+
+struct loaded; /* code on the device, by the variant's hash (plan.c) */
+struct typed;  /* plans by arguments (typed.c) */
+
+struct dd_context {
+  struct allocator allocator;
+  struct device *device;
+  struct table floor, host; /* host: empty if there is none */
+  struct matcher matcher;
+  pthread_mutex_t lock;   /* for loading and for adding to `typed` */
+  struct loaded *loaded;  /* under the lock */
+  _Atomic(struct typed *) typed; /* read without it */
+};
+
+/* The floor: a table that the build puts into the library (floor.S). */
+extern const unsigned char floor_table[], floor_table_end[];
+
+/* Copies a caller's struct of struct_size bytes over `out`, which has `known`
+ * bytes; what the caller's header does not have reads as zero, and what ours
+ * does not have must be zero. */
+dd_status struct_read(const char *name, const void *in, size_t least,
+                      void *out, size_t known);
+
+void loaded_free(struct dd_context *ctx);
+void typed_free(struct dd_context *ctx);
+
+/* ---- Plan ------------------------------------------------------------- */
+
+/* A place in a kernel's argument struct that a launch fills in. */
+struct plan_pointer {
+  uint16_t offset;
+  uint16_t buffer; /* 0: NULL, else 1 + its index */
+};
+struct plan_attr {
+  uint16_t offset;
+  uint8_t type; /* enum arg_type */
+  uint8_t attr; /* of the whole problem's op */
+};
+
+struct plan_step {
+  struct launch launch; /* without args */
+  uint32_t pointer_count, attr_count;
+  struct plan_pointer pointers[OP_MAX_TENSORS * 2];
+  struct plan_attr attrs[OP_MAX_ATTRS * 2];
+  uint8_t args[OP_MAX_ARGS_SIZE];
+};
+
+struct plan_buffer {
+  const char *name;
+  bool needed;    /* it has elements: it must not be NULL */
+  uintptr_t mask; /* bits that must be zero */
+};
+
+struct dd_plan {
+  struct dd_context *ctx;
+  struct device *device;
+  const struct op *op;
+  dd_match how;
+  bool empty; /* nothing to do: launches return at once */
+  char *text; /* dd_plan_describe()'s line, in the same block */
+  size_t size;
+  uint32_t buffer_count, step_count;
+  struct plan_buffer buffers[OP_MAX_TENSORS];
+  struct plan_step steps[];
+};
+
+/* `attr` has one value per attribute of plan->op, or is NULL: those baked in
+ * when the plan was made. */
+dd_status plan_launch(const struct dd_plan *plan, void *const *buffers,
+                      const double *attr, void *stream);
+
+/* "exact", "near", ... */
+const char *match_word(dd_match how);
+/* "qknorm_rope.warp lanes=16 + ..." */
+void match_print_variants(const struct match *m, struct bytes *out);
+/* The same, then " (exact, 28.8 us)". */
+void match_print(const struct match *m, struct bytes *out);
+
+/* Copies as snprintf does; returns the length wanted. */
+size_t text_cut(const char *text, size_t length, char *out, size_t size);
+
+#endif

@@ -1,0 +1,323 @@
+/* match.c - choose variants for a problem; the rules are in match.h. */
+#include "match.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- Device and code -------------------------------------------------- */
+
+/* The SMs count too: a slice of a GPU has the name of its whole. */
+enum match_device match_device(const struct table *t,
+                               const struct device_info *device)
+{
+  if (strcmp(t->device_kind, device->kind) || t->arch != device->arch)
+    return MATCH_FOREIGN;
+  if (strcmp(t->device_name, device->name) || t->sms != device->sms)
+    return MATCH_SAME_ARCH;
+  return MATCH_SAME;
+}
+
+const struct table_code *match_code(const struct table_variant *v,
+                                    const struct device_info *device)
+{
+  const struct table_code *best = NULL;
+  int best_arch = -1;
+
+  if (!strcmp(device->kind, "cpu")) return table_code_find(v, "cpu");
+  for (uint32_t i = 0; i < v->code_count; ++i) {
+    int arch = strncmp(v->codes[i].target, "sm_", 3)
+                   ? -1
+                   : atoi(v->codes[i].target + 3);
+    if (arch / 10 != device->arch / 10 || arch > device->arch) continue;
+    if (arch <= best_arch) continue;
+    best = &v->codes[i];
+    best_arch = arch;
+  }
+  return best;
+}
+
+/* Why the variant cannot run p on this device, or NULL. */
+static const char *misfit(const struct matcher *m,
+                          const struct table_variant *v,
+                          const struct problem *p)
+{
+  const struct device_info *d = m->device;
+  const char *why = variant_misfit(&v->variant, p, d->arch, d->sms);
+  struct geometry g;
+
+  if (why) return why;
+  if (!match_code(v, d)) return "code for this device";
+  if (variant_geometry(&v->variant, p, d->arch, d->sms, 1, &g))
+    return "a launch shape for these sizes";
+  return NULL;
+}
+
+/* ---- One plan of the table -------------------------------------------- */
+
+const struct symbol *match_static_difference(const struct problem *plan,
+                                             const struct problem *p)
+{
+  for (uint32_t i = 0; i < p->op->symbol_count; ++i) {
+    const struct symbol *s = &p->op->symbols[i];
+    if (s->dynamic || s->kind == SYMBOL_LET || s->kind == SYMBOL_STRIDE)
+      continue;
+    if (plan->value[i] != p->value[i]) return s;
+  }
+  return NULL;
+}
+
+static double log_size(int64_t value)
+{
+  return log2(value > 1 ? (double)value : 1.0);
+}
+
+double match_distance(const struct problem *plan, const struct problem *p)
+{
+  double sum = 0;
+
+  for (uint32_t i = 0; i < p->op->symbol_count; ++i) {
+    const struct symbol *s = &p->op->symbols[i];
+    double d = log_size(plan->value[i]) - log_size(p->value[i]);
+    if (s->dynamic && s->kind == SYMBOL_INT) sum += d * d;
+  }
+  return sqrt(sum);
+}
+
+static void fused_step(const struct table_variant *v, const struct problem *p,
+                       struct match_step *step)
+{
+  step->variant = v;
+  step->problem = *p;
+  for (int j = 0; j < OP_MAX_TENSORS; ++j)
+    step->bind[j] = j < (int)p->op->tensor_count ? j : -1;
+}
+
+const char *match_misfit(const struct matcher *m, const struct table_plan *plan,
+                         const struct problem *p, struct match *out)
+{
+  const struct table *t = m->table;
+
+  out->step_count = plan->step_count;
+  if (!plan->split) {
+    fused_step(&t->variants[plan->steps[0]], p, &out->step[0]);
+    return misfit(m, out->step[0].variant, p);
+  }
+  for (uint32_t i = 0; i < plan->step_count; ++i) {
+    struct match_step *s = &out->step[i];
+    const char *why;
+    s->variant = &t->variants[plan->steps[i]];
+    if (problem_step(&t->ops, p, i, &s->problem, s->bind))
+      return "a split form for this problem";
+    why = misfit(m, s->variant, &s->problem);
+    if (why) return why;
+  }
+  return NULL;
+}
+
+/* ---- Exact, near ------------------------------------------------------- */
+
+static int by_spelling(const void *key, const void *plan)
+{
+  return strcmp(key, ((const struct table_plan *)plan)->spelling);
+}
+
+static dd_status find_exact(const struct matcher *m, const struct problem *p,
+                            const struct table_plan **out)
+{
+  struct bytes text = BYTES_INIT;
+  dd_status status;
+
+  *out = NULL;
+  problem_print(p, &text);
+  status = bytes_status(&text);
+  if (!status && m->table->plan_count)
+    *out = bsearch(bytes_string(&text), m->table->plans, m->table->plan_count,
+                   sizeof *m->table->plans, by_spelling);
+  bytes_release(&text);
+  return status;
+}
+
+static void take_plan(const struct table_plan *plan, double distance,
+                      dd_match how, struct match *out)
+{
+  out->how = how;
+  out->plan = plan;
+  out->us = plan->us;
+  out->distance = distance;
+}
+
+static bool try_exact(const struct matcher *m, const struct problem *p,
+                      const struct table_plan *plan, struct match *out)
+{
+  if (!plan || match_misfit(m, plan, p, out)) return false;
+  take_plan(plan, 0, DD_MATCH_EXACT, out);
+  return true;
+}
+
+/* Of equally near plans the first by spelling is taken: the table's order. */
+static bool try_near(const struct matcher *m, const struct problem *p,
+                     bool fused_only, struct match *out)
+{
+  const struct table_plan *best = NULL;
+  double best_distance = INFINITY;
+
+  for (uint32_t i = 0; i < m->table->plan_count; ++i) {
+    const struct table_plan *plan = &m->table->plans[i];
+    double distance;
+    if (plan->problem.op != p->op || (fused_only && plan->split)) continue;
+    if (match_static_difference(&plan->problem, p)) continue;
+    distance = match_distance(&plan->problem, p);
+    if (distance >= best_distance || match_misfit(m, plan, p, out)) continue;
+    best = plan;
+    best_distance = distance;
+  }
+  if (!best) return false;
+  match_misfit(m, best, p, out); /* its steps again: later tries wrote there */
+  take_plan(best, best_distance, DD_MATCH_NEAR, out);
+  return true;
+}
+
+/* ---- Split ------------------------------------------------------------- */
+
+static dd_status find_part(const struct matcher *m, const struct problem *p,
+                           struct match *part, bool *found)
+{
+  const struct table_plan *exact;
+
+  TRY(find_exact(m, p, &exact));
+  if (exact && exact->split) exact = NULL;
+  *found = try_exact(m, p, exact, part) || try_near(m, p, true, part);
+  return DD_OK;
+}
+
+static dd_status try_split(const struct matcher *m, const struct problem *p,
+                           struct match *out, bool *found)
+{
+  struct match part;
+  double us = 0;
+
+  *found = p->op->step_count > 0;
+  for (uint32_t i = 0; i < p->op->step_count && *found; ++i) {
+    struct match_step *s = &out->step[i];
+    if (problem_step(&m->table->ops, p, i, &s->problem, s->bind)) {
+      *found = false;
+      break;
+    }
+    TRY(find_part(m, &s->problem, &part, found));
+    if (!*found) break;
+    s->variant = part.step[0].variant;
+    us += part.us;
+  }
+  if (!*found) return DD_OK;
+  out->how = DD_MATCH_SPLIT;
+  out->step_count = p->op->step_count;
+  out->plan = NULL;
+  out->us = us;
+  out->distance = 0;
+  return DD_OK;
+}
+
+/* ---- The rules in their order ------------------------------------------ */
+
+static dd_status find_tuned(const struct matcher *m, const struct problem *p,
+                            struct match *out, bool *found)
+{
+  bool same = match_device(m->table, m->device) == MATCH_SAME;
+  const struct table_plan *exact;
+
+  out->table = m->table;
+  out->problem = *p;
+  *found = false;
+  if (m->exact_only && !same) return DD_OK;
+  TRY(find_exact(m, p, &exact));
+  *found = try_exact(m, p, exact, out);
+  if (m->exact_only) return DD_OK;
+  if (!*found) *found = try_near(m, p, false, out);
+  if (*found && !same) out->how = DD_MATCH_DEVICE;
+  return *found ? DD_OK : try_split(m, p, out, found);
+}
+
+static bool try_default(const struct matcher *m, const struct table *t,
+                        const struct problem *p, struct match *out)
+{
+  const struct table_variant *v = table_default(t, p);
+
+  if (!v || misfit(m, v, p)) return false;
+  out->how = DD_MATCH_DEFAULT;
+  out->table = t;
+  out->plan = NULL;
+  out->us = out->distance = 0;
+  out->problem = *p;
+  out->step_count = 1;
+  fused_step(v, p, &out->step[0]);
+  return true;
+}
+
+/* Whether the set has the op that a spelling begins with. */
+static bool set_knows(const struct op_set *set, const char *spelling)
+{
+  char name[80];
+  const char *at = spelling + strspn(spelling, " \t\n");
+  size_t n = strcspn(at, ": \t\n");
+
+  if (n >= sizeof name) return false;
+  memcpy(name, at, n);
+  name[n] = 0;
+  return op_find(set, name) != NULL;
+}
+
+/* The problem in the ops of both tables: they may be of different specs.  It
+ * is a failure if neither can read it. */
+struct readings {
+  struct problem host, floor;
+  bool in_host, in_floor;
+};
+
+static dd_status read_both(const struct matcher *m, const char *spelling,
+                           struct readings *r)
+{
+  bool host_first = m->table && set_knows(&m->table->ops, spelling);
+  dd_status status = DD_OK;
+
+  r->in_host = r->in_floor = false;
+  if (host_first) {
+    status = problem_parse(&m->table->ops, spelling, &r->host);
+    r->in_host = !status;
+  }
+  /* Where only the host's table knows the op, its sentence stands. */
+  if (host_first && !set_knows(&m->floor->ops, spelling)) return status;
+  status = problem_parse(&m->floor->ops, spelling, &r->floor);
+  r->in_floor = !status;
+  return r->in_host ? DD_OK : status;
+}
+
+static dd_status refuse(const struct matcher *m, const char *spelling)
+{
+  char target[24] = "cpu";
+
+  if (strcmp(m->device->kind, "cpu"))
+    snprintf(target, sizeof target, "sm_%d", m->device->arch);
+  return fail(DD_UNSUPPORTED, "no variant of this library or its table can run "
+              "'%.300s' on %s", spelling, target);
+}
+
+dd_status match_find(const struct matcher *m, const char *spelling,
+                     struct match *out)
+{
+  struct readings r;
+  bool found = false;
+
+  memset(out, 0, sizeof *out);
+  TRY(read_both(m, spelling, &r));
+  if (r.in_host && match_device(m->table, m->device) != MATCH_FOREIGN)
+    TRY(find_tuned(m, &r.host, out, &found));
+  if (found) return DD_OK;
+  if (m->exact_only)
+    return fail(DD_UNTUNED, "'%.300s' was not measured on this device",
+                spelling);
+  if (r.in_floor && try_default(m, m->floor, &r.floor, out)) return DD_OK;
+  if (r.in_host && try_default(m, m->table, &r.host, out)) return DD_OK;
+  return refuse(m, spelling);
+}

@@ -1,0 +1,71 @@
+/*
+ * match.h - choose variants for a problem, and say why not the others.
+ *
+ * Rules, in this order; the first that finds something is used:
+ *   exact    a plan of the table has this spelling
+ *   near     a plan of the same op and static fields, the nearest one in log
+ *            space over the dynamic fields whose variants fit this problem
+ *   split    every step of the split form has an exact or near plan
+ *   default  the op's default variant: the floor's, else the table's own
+ * A table serves the device that it was made on; made on another device of the
+ * same kind and arch it still serves, as DD_MATCH_DEVICE.  Any other table is
+ * as good as none.
+ *
+ * A choice costs a pass over the table's plans (some microseconds per
+ * thousand) and no memory but for the spelling.
+ */
+#ifndef DIFFDISPATCH_MATCH_H
+#define DIFFDISPATCH_MATCH_H
+
+#include "table.h"
+
+struct matcher {
+  const struct table *table; /* the host's, or NULL */
+  const struct table *floor;
+  const struct device_info *device;
+  bool exact_only;
+};
+
+/* One launch: a variant, its own problem, and for tensor j of its op the
+ * tensor of the whole problem's op that it stands on (-1: none). */
+struct match_step {
+  const struct table_variant *variant;
+  struct problem problem;
+  int bind[OP_MAX_TENSORS];
+};
+
+struct match {
+  dd_match how;
+  const struct table *table;     /* whose ops all problems here are of */
+  const struct table_plan *plan; /* what was measured; NULL: a split, default */
+  double us;                     /* measured there; 0: unknown */
+  double distance;               /* of the plan's problem; 0: the same sizes */
+  struct problem problem;
+  uint32_t step_count;
+  struct match_step step[OP_MAX_STEPS];
+};
+
+/* Fails with DD_BAD_ARGUMENT (a wrong spelling), DD_UNTUNED (exact_only),
+ * DD_UNSUPPORTED, DD_NO_MEMORY. */
+dd_status match_find(const struct matcher *m, const char *spelling,
+                     struct match *out);
+
+/* How the table's device relates to this one. */
+enum match_device { MATCH_FOREIGN, MATCH_SAME_ARCH, MATCH_SAME };
+enum match_device match_device(const struct table *t,
+                               const struct device_info *device);
+
+/* The code that this device can load: of its own arch, or of the highest minor
+ * below it with the same major; NULL: none. */
+const struct table_code *match_code(const struct table_variant *v,
+                                    const struct device_info *device);
+
+/* Why a plan of m->table does not serve problem p, NULL when it does. */
+const struct symbol *match_static_difference(const struct problem *plan,
+                                             const struct problem *p);
+double match_distance(const struct problem *plan, const struct problem *p);
+/* Sets the steps of *out, for the plan's variants on p. */
+const char *match_misfit(const struct matcher *m, const struct table_plan *plan,
+                         const struct problem *p, struct match *out);
+
+#endif

@@ -1,0 +1,557 @@
+/*
+ * plan.c - make a plan for a problem, and launch it.
+ *
+ * Everything slow is done while making: the choice, compiling (CPU device),
+ * loading, the launch shape, the argument structs.  A launch checks pointers,
+ * copies an argument struct, puts the pointers in and calls the driver.
+ */
+#include "internal.h"
+#include "compiler.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- Code on the device -------------------------------------------------- */
+
+/* One per variant in use, shared by plans, kept until dd_close(). */
+struct loaded {
+  struct loaded *next;
+  struct hash hash;
+  struct module *module;
+  struct kernel kernel;
+};
+
+static dd_status no_memory(void)
+{
+  return fail(DD_NO_MEMORY, "out of memory");
+}
+
+void loaded_free(struct dd_context *ctx)
+{
+  while (ctx->loaded) {
+    struct loaded *l = ctx->loaded;
+    ctx->loaded = l->next;
+    ctx->device->api->unload(ctx->device, l->module);
+    mem_resize(&ctx->allocator, l, sizeof *l, 0);
+  }
+}
+
+static dd_status compile_cpu(const struct table_code *code, struct bytes *out)
+{
+  struct bytes text = BYTES_INIT, log = BYTES_INIT;
+  dd_status status;
+
+  bytes_add(&text, code->bytes, code->size); /* ends with a NUL */
+  status = bytes_status(&text);
+  if (!status) status = compile_unit("cpu", bytes_string(&text), out, &log);
+  bytes_release(&log);
+  bytes_release(&text);
+  return status;
+}
+
+/* The code as the device takes it.  A copy: in a table it stands at any
+ * address, and a driver may read words. */
+static dd_status ready_code(struct dd_context *ctx,
+                            const struct table_variant *v, struct bytes *out)
+{
+  const struct table_code *code = match_code(v, &ctx->device->info);
+
+  if (!code) return fail(DD_BUG, "a variant without code was chosen");
+  if (!strcmp(code->target, "cpu")) return compile_cpu(code, out);
+  bytes_add(out, code->bytes, code->size);
+  return bytes_status(out);
+}
+
+static dd_status load_into(struct dd_context *ctx, const struct variant *v,
+                           const struct bytes *code, struct loaded *l)
+{
+  const struct device_api *api = ctx->device->api;
+  char entry[VARIANT_ENTRY];
+  dd_status status;
+
+  variant_entry(v, entry);
+  l->hash = v->hash;
+  TRY(api->load(ctx->device, code->data, code->size, &l->module));
+  status = api->kernel(ctx->device, l->module, entry, &l->kernel);
+  if (status) api->unload(ctx->device, l->module);
+  return status;
+}
+
+static dd_status load_new(struct dd_context *ctx, const struct table_variant *v,
+                          struct kernel *out)
+{
+  struct loaded *l = mem_resize(&ctx->allocator, NULL, 0, sizeof *l);
+  struct bytes code = BYTES_INIT;
+  dd_status status;
+
+  if (!l) return no_memory();
+  status = ready_code(ctx, v, &code);
+  if (!status) status = load_into(ctx, &v->variant, &code, l);
+  bytes_release(&code);
+  if (status) {
+    mem_resize(&ctx->allocator, l, sizeof *l, 0);
+    return status;
+  }
+  l->next = ctx->loaded;
+  ctx->loaded = l;
+  *out = l->kernel;
+  return DD_OK;
+}
+
+/* Under the lock. */
+static dd_status load(struct dd_context *ctx, const struct table_variant *v,
+                      struct kernel *out)
+{
+  for (struct loaded *l = ctx->loaded; l; l = l->next)
+    if (hash_equal(&l->hash, &v->variant.hash)) {
+      *out = l->kernel;
+      return DD_OK;
+    }
+  return load_new(ctx, v, out);
+}
+
+/* ---- Attributes ---------------------------------------------------------- */
+
+static int attr_find(const struct op *op, const char *name)
+{
+  for (uint32_t i = 0; i < op->attr_count; ++i)
+    if (!strcmp(op->attrs[i].name, name)) return (int)i;
+  return -1;
+}
+
+static dd_status unknown_attr(const struct op *op, const char *name)
+{
+  char known[200] = " none";
+  size_t n = 0;
+
+  for (uint32_t i = 0; i < op->attr_count && n < sizeof known; ++i)
+    n += (size_t)snprintf(known + n, sizeof known - n, " %s",
+                          op->attrs[i].name);
+  return fail(DD_BAD_ARGUMENT, "'%s' has no attribute '%.40s'; it has%s",
+              op->name, name, known);
+}
+
+static dd_status read_attrs(const struct op *op, const dd_problem *problem,
+                            double *attr)
+{
+  if (problem->attr_count && !problem->attrs)
+    return fail(DD_BAD_ARGUMENT, "dd_problem.attrs is NULL, and attr_count is "
+                "%zu", problem->attr_count);
+  for (uint32_t i = 0; i < op->attr_count; ++i)
+    attr[i] = op->attrs[i].otherwise;
+  for (size_t i = 0; i < problem->attr_count; ++i) {
+    const dd_attr *a = &problem->attrs[i];
+    int at = a->name ? attr_find(op, a->name) : -1;
+    if (at < 0) return unknown_attr(op, a->name ? a->name : "(NULL)");
+    if (!isfinite(a->value))
+      return fail(DD_BAD_ARGUMENT, "%s is %g", a->name, a->value);
+    attr[at] = a->value;
+  }
+  return DD_OK;
+}
+
+/* A whole number that a double holds exactly and the field can. */
+static dd_status check_whole(const char *name, enum arg_type type, double value)
+{
+  double limit = type == ARG_I32 ? 2147483647.0 : 9007199254740992.0;
+
+  if (type == ARG_F32 || (value == floor(value) && fabs(value) <= limit))
+    return DD_OK;
+  return fail(DD_BAD_ARGUMENT, "%s is %g, and must be a whole number within "
+              "%.0f", name, value, limit);
+}
+
+/* ---- Argument structs ---------------------------------------------------- */
+
+static void *marked(uint32_t buffer)
+{
+  return (void *)(uintptr_t)buffer;
+}
+
+/* Where each pointer of a step comes from: args_bind() is asked once, with
+ * numbers in place of pointers (0: NULL, else 1 + the buffer's index), so that
+ * aliases and absent tensors are its business alone. */
+static void find_pointers(const struct match_step *ms, const uint32_t *place,
+                          struct plan_step *out)
+{
+  const struct op *op = ms->problem.op;
+  void *marks[OP_MAX_TENSORS] = {NULL};
+  uint8_t args[OP_MAX_ARGS_SIZE];
+
+  for (uint32_t j = 0; j < op->tensor_count; ++j)
+    if (ms->bind[j] >= 0) marks[j] = marked(place[ms->bind[j]]);
+  memset(args, 0, sizeof args);
+  args_bind(&ms->problem, marks, args);
+  for (uint32_t i = 0; i < op->arg_count; ++i) {
+    uintptr_t mark;
+    if (op->args[i].kind != ARG_TENSOR) continue;
+    memcpy(&mark, args + op->args[i].offset, sizeof mark);
+    out->pointers[out->pointer_count++] =
+        (struct plan_pointer){(uint16_t)op->args[i].offset, (uint16_t)mark};
+  }
+}
+
+static dd_status find_attrs(const struct op *whole, const struct op *op,
+                            const double *attr, struct plan_step *out)
+{
+  for (uint32_t i = 0; i < op->arg_count; ++i) {
+    const struct arg_spec *a = &op->args[i];
+    int from;
+    if (a->kind != ARG_ATTR) continue;
+    from = attr_find(whole, op->attrs[a->index].name);
+    if (from < 0) continue; /* its default stays */
+    TRY(check_whole(whole->attrs[from].name, a->type, attr[from]));
+    if (out->attr_count == COUNT_OF(out->attrs))
+      return fail(DD_UNSUPPORTED, "'%s' uses its attributes too often",
+                  op->name);
+    out->attrs[out->attr_count++] = (struct plan_attr){
+        (uint16_t)a->offset, (uint8_t)a->type, (uint8_t)from};
+  }
+  return DD_OK;
+}
+
+static void step_attrs(const struct op *whole, const struct op *op,
+                       const double *attr, double *out)
+{
+  for (uint32_t i = 0; i < op->attr_count; ++i) {
+    int from = attr_find(whole, op->attrs[i].name);
+    out[i] = from < 0 ? op->attrs[i].otherwise : attr[from];
+  }
+}
+
+static dd_status bake_args(const struct match *m, const struct match_step *ms,
+                           const double *attr, const uint32_t *place,
+                           struct plan_step *out)
+{
+  const struct op *whole = m->problem.op, *op = ms->problem.op;
+  double own[OP_MAX_ATTRS];
+  uint32_t pointers = 0;
+
+  for (uint32_t i = 0; i < op->arg_count; ++i)
+    pointers += op->args[i].kind == ARG_TENSOR;
+  if (pointers > COUNT_OF(out->pointers))
+    return fail(DD_UNSUPPORTED, "'%s' takes too many pointers", op->name);
+  TRY(find_attrs(whole, op, attr, out));
+  step_attrs(whole, op, attr, own);
+  TRY(args_fill(&ms->problem, own, out->args));
+  find_pointers(ms, place, out);
+  out->launch.args_size = op->args_size;
+  return DD_OK;
+}
+
+/* ---- Launch shape -------------------------------------------------------- */
+
+static dd_status shape_launch(struct device *d, const struct match_step *ms,
+                              struct launch *out)
+{
+  const struct variant *v = &ms->variant->variant;
+  int arch = d->info.arch, sms = d->info.sms, occupancy = 1;
+  struct geometry g;
+
+  TRY(variant_geometry(v, &ms->problem, arch, sms, 1, &g));
+  TRY(d->api->occupancy(d, &out->kernel, g.block, g.shared_bytes, &occupancy));
+  TRY(variant_geometry(v, &ms->problem, arch, sms, occupancy, &g));
+  memcpy(out->grid, g.grid, sizeof out->grid);
+  out->block = g.block;
+  out->shared_bytes = g.shared_bytes;
+  return DD_OK;
+}
+
+/* ---- Buffers ------------------------------------------------------------- */
+
+/* What a pointer must be a multiple of: `align` bytes, but for a list of
+ * positions, which kernels read one by one. */
+static int64_t pointer_align(const struct problem *p,
+                             const struct tensor_spec *t,
+                             const struct tensor_shape *shape)
+{
+  int64_t element = dtype_bytes(shape->dtype);
+  int align = op_symbol_find(p->op, "align");
+
+  if (t->fill == FILL_POSITION || align < 0) return element;
+  return p->value[align] > element ? p->value[align] : element;
+}
+
+/* place[t]: where tensor t's pointer is found, an absent one's in its alias. */
+static dd_status list_buffers(const struct problem *p, struct dd_plan *plan,
+                              uint32_t place[OP_MAX_TENSORS])
+{
+  const struct op *op = p->op;
+  struct tensor_shape shape;
+
+  memset(place, 0, sizeof *place * OP_MAX_TENSORS);
+  for (uint32_t i = 0; i < op->tensor_count; ++i) {
+    struct plan_buffer *b = &plan->buffers[plan->buffer_count];
+    TRY(problem_shape(p, (int)i, &shape));
+    if (!shape.present) continue;
+    place[i] = ++plan->buffer_count;
+    b->name = op->tensors[i].name;
+    b->needed = shape.count > 0;
+    b->mask = (uintptr_t)pointer_align(p, &op->tensors[i], &shape) - 1;
+  }
+  for (uint32_t i = 0; i < op->tensor_count; ++i)
+    if (!place[i] && op->tensors[i].alias >= 0)
+      place[i] = place[op->tensors[i].alias];
+  return DD_OK;
+}
+
+/* Whether no tensor that is written has an element, or no grid has a block. */
+static bool nothing_to_do(const struct op *op, const struct dd_plan *plan,
+                          const uint32_t *place)
+{
+  uint32_t written = 0, needed = 0, blocks = 0;
+
+  for (uint32_t i = 0; i < op->tensor_count; ++i) {
+    if (op->tensors[i].role != TENSOR_OUT || !place[i]) continue;
+    written++;
+    needed += plan->buffers[place[i] - 1].needed;
+  }
+  for (uint32_t i = 0; i < plan->step_count; ++i) {
+    const uint32_t *g = plan->steps[i].launch.grid;
+    blocks += g[0] && g[1] && g[2];
+  }
+  return (written && !needed) || !blocks;
+}
+
+/* ---- Making -------------------------------------------------------------- */
+
+static dd_status make_step(struct dd_plan *plan, const struct match *m,
+                           uint32_t i, const double *attr,
+                           const uint32_t *place)
+{
+  struct dd_context *ctx = plan->ctx;
+  struct plan_step *s = &plan->steps[i];
+  dd_status status;
+
+  TRY(bake_args(m, &m->step[i], attr, place, s));
+  pthread_mutex_lock(&ctx->lock);
+  status = load(ctx, m->step[i].variant, &s->launch.kernel);
+  if (!status) status = shape_launch(ctx->device, &m->step[i], &s->launch);
+  pthread_mutex_unlock(&ctx->lock);
+  if (status) return fail_in(status, "%s.%s", m->step[i].problem.op->name,
+                             m->step[i].variant->variant.scheme->name);
+  return DD_OK;
+}
+
+static dd_status fill_plan(struct dd_plan *plan, const struct match *m,
+                           const double *attr)
+{
+  uint32_t place[OP_MAX_TENSORS];
+
+  TRY(list_buffers(&m->problem, plan, place));
+  for (uint32_t i = 0; i < plan->step_count; ++i)
+    TRY(make_step(plan, m, i, attr, place));
+  plan->empty = nothing_to_do(plan->op, plan, place);
+  return DD_OK;
+}
+
+/* One block: the struct, its steps, and its line of text. */
+static dd_status new_plan(struct dd_context *ctx, const struct match *m,
+                          struct dd_plan **out)
+{
+  size_t head = sizeof(struct dd_plan) +
+                m->step_count * sizeof(struct plan_step);
+  struct bytes text = BYTES_INIT;
+  struct dd_plan *plan = NULL;
+  dd_status status;
+
+  match_print(m, &text);
+  status = bytes_status(&text);
+  if (!status) {
+    plan = mem_resize(&ctx->allocator, NULL, 0, head + text.size + 1);
+    if (!plan) status = no_memory();
+  }
+  if (!status) {
+    memset(plan, 0, head);
+    plan->size = head + text.size + 1;
+    plan->text = memcpy((char *)plan + head, bytes_string(&text),
+                        text.size + 1);
+    plan->ctx = ctx;
+    plan->device = ctx->device;
+    plan->op = m->problem.op;
+    plan->how = m->how;
+    plan->step_count = m->step_count;
+    *out = plan;
+  }
+  bytes_release(&text);
+  return status;
+}
+
+static dd_status make(struct dd_context *ctx, const dd_problem *problem,
+                      struct dd_plan **out)
+{
+  double attr[OP_MAX_ATTRS];
+  struct dd_plan *plan;
+  struct match m;
+  dd_status status;
+
+  if (!problem->spelling)
+    return fail(DD_BAD_ARGUMENT, "dd_problem.spelling is NULL");
+  TRY(match_find(&ctx->matcher, problem->spelling, &m));
+  TRY(read_attrs(m.problem.op, problem, attr));
+  TRY(new_plan(ctx, &m, &plan));
+  status = fill_plan(plan, &m, attr);
+  if (status) {
+    dd_plan_free(plan);
+    return status;
+  }
+  *out = plan;
+  return DD_OK;
+}
+
+dd_status dd_plan_make(dd_context *ctx, const dd_problem *problem,
+                       dd_plan **out)
+{
+  dd_problem p;
+
+  if (!out) return fail(DD_BAD_ARGUMENT, "no place for the plan was given");
+  *out = NULL;
+  if (!ctx) return fail(DD_BAD_ARGUMENT, "no context was given");
+  TRY(struct_read("dd_problem", problem,
+                  offsetof(dd_problem, spelling) + sizeof(char *), &p,
+                  sizeof p));
+  return make(ctx, &p, out);
+}
+
+void dd_plan_free(dd_plan *plan)
+{
+  if (plan) mem_resize(&plan->ctx->allocator, plan, plan->size, 0);
+}
+
+/* ---- Asking -------------------------------------------------------------- */
+
+const char *match_word(dd_match how)
+{
+  switch (how) {
+  case DD_MATCH_EXACT: return "exact";
+  case DD_MATCH_NEAR: return "near";
+  case DD_MATCH_DEVICE: return "other device";
+  case DD_MATCH_SPLIT: return "split";
+  case DD_MATCH_DEFAULT: return "default";
+  }
+  return "?";
+}
+
+void match_print_variants(const struct match *m, struct bytes *out)
+{
+  for (uint32_t i = 0; i < m->step_count; ++i) {
+    if (i) bytes_text(out, " + ");
+    variant_print(&m->step[i].variant->variant, out);
+  }
+}
+
+void match_print(const struct match *m, struct bytes *out)
+{
+  match_print_variants(m, out);
+  bytes_printf(out, " (%s", match_word(m->how));
+  if (m->us > 0) bytes_printf(out, ", %.1f us", m->us);
+  bytes_text(out, ")");
+}
+
+dd_match dd_plan_match(const dd_plan *plan)
+{
+  return plan ? plan->how : DD_MATCH_DEFAULT;
+}
+
+/* No op has a workspace today: split forms run on the op's own tensors. */
+size_t dd_plan_workspace_size(const dd_plan *plan)
+{
+  (void)plan;
+  return 0;
+}
+
+size_t dd_plan_buffer_count(const dd_plan *plan)
+{
+  return plan ? plan->buffer_count : 0;
+}
+
+const char *dd_plan_buffer_name(const dd_plan *plan, size_t index)
+{
+  return plan && index < plan->buffer_count ? plan->buffers[index].name : NULL;
+}
+
+size_t dd_plan_describe(const dd_plan *plan, char *text, size_t size)
+{
+  const char *line = plan ? plan->text : "no plan";
+
+  return text_cut(line, strlen(line), text, size);
+}
+
+/* ---- Launching ----------------------------------------------------------- */
+
+static dd_status refuse_pointer(const struct dd_plan *plan, uint32_t i,
+                                const void *pointer)
+{
+  const struct plan_buffer *b = &plan->buffers[i];
+
+  if (!pointer)
+    return fail(DD_BAD_ARGUMENT, "'%s': buffer %u, '%s', is NULL",
+                plan->op->name, i, b->name);
+  return fail(DD_BAD_ARGUMENT, "'%s': buffer %u, '%s', is at %p, which is not "
+              "a multiple of %" PRIuPTR, plan->op->name, i, b->name, pointer,
+              b->mask + 1);
+}
+
+static dd_status put_attr(const struct plan_attr *a, double value,
+                          uint8_t *args)
+{
+  int64_t whole = (int64_t)value;
+  int32_t small = (int32_t)whole;
+  float real = (float)value;
+
+  if (a->type == ARG_F32)
+    memcpy(args + a->offset, &real, sizeof real);
+  else if (a->type == ARG_I64)
+    memcpy(args + a->offset, &whole, sizeof whole);
+  else if (whole == small)
+    memcpy(args + a->offset, &small, sizeof small);
+  else
+    return fail(DD_BAD_ARGUMENT, "%g is more than 32 bits can hold", value);
+  return DD_OK;
+}
+
+static dd_status launch_step(const struct dd_plan *plan,
+                             const struct plan_step *s, void *const *buffers,
+                             const double *attr, void *stream)
+{
+  _Alignas(16) uint8_t args[OP_MAX_ARGS_SIZE];
+  struct launch launch = s->launch;
+
+  memcpy(args, s->args, launch.args_size);
+  for (uint32_t i = 0; i < s->pointer_count; ++i) {
+    const struct plan_pointer *p = &s->pointers[i];
+    void *pointer = p->buffer ? buffers[p->buffer - 1] : NULL;
+    memcpy(args + p->offset, &pointer, sizeof pointer);
+  }
+  for (uint32_t i = 0; attr && i < s->attr_count; ++i)
+    TRY(put_attr(&s->attrs[i], attr[s->attrs[i].attr], args));
+  launch.args = args;
+  return plan->device->api->launch(plan->device, &launch, stream);
+}
+
+dd_status plan_launch(const struct dd_plan *plan, void *const *buffers,
+                      const double *attr, void *stream)
+{
+  if (plan->empty) return DD_OK;
+  for (uint32_t i = 0; i < plan->buffer_count; ++i) {
+    const struct plan_buffer *b = &plan->buffers[i];
+    if (((uintptr_t)buffers[i] & b->mask) || (b->needed && !buffers[i]))
+      return refuse_pointer(plan, i, buffers[i]);
+  }
+  for (uint32_t i = 0; i < plan->step_count; ++i)
+    TRY(launch_step(plan, &plan->steps[i], buffers, attr, stream));
+  return DD_OK;
+}
+
+dd_status dd_plan_launch(const dd_plan *plan, void *const *buffers,
+                         void *workspace, struct CUstream_st *stream)
+{
+  (void)workspace; /* dd_plan_workspace_size() is 0 */
+  if (!plan) return fail(DD_BAD_ARGUMENT, "no plan was given");
+  if (!buffers && !plan->empty)
+    return fail(DD_BAD_ARGUMENT, "'%s': no buffers were given",
+                plan->op->name);
+  return plan_launch(plan, buffers, NULL, stream);
+}

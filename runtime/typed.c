@@ -1,0 +1,366 @@
+/*
+ * typed.c - an op's own entry point: plans found by their arguments.
+ *
+ * A denoising loop calls with the same few shapes some thousand times a second;
+ * a process meets some dozens of shapes in all.  So a call makes a key of its
+ * arguments (no text), finds the plan in a hash table and launches it.  Looking
+ * takes no lock: a slot, and the table itself, change only by one release
+ * store of a pointer to something that never changes again.  A table that grew
+ * too small is kept until dd_close(), because a reader may still be in it; all
+ * that were kept are together as large as the newest.
+ */
+#include "internal.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* ---- The table ----------------------------------------------------------- */
+
+enum { KEY_WORDS = 16, FIRST_SLOTS = 16 };
+
+struct key {
+  int64_t word[KEY_WORDS];
+};
+
+/* The tensors of an entry point, in the order of its tensor names. */
+enum { MAX_SOURCES = OP_MAX_TENSORS };
+
+struct entry {
+  struct key key;
+  dd_plan *plan;
+  uint8_t source[OP_MAX_TENSORS]; /* of each buffer of the plan */
+};
+
+struct typed {
+  struct typed *older;
+  uint32_t mask, count; /* count: under the lock */
+  _Atomic(struct entry *) slots[];
+};
+
+static size_t typed_size(uint32_t slots)
+{
+  return sizeof(struct typed) + slots * sizeof(_Atomic(struct entry *));
+}
+
+/* The slot that holds the key, or the empty one where it would go: at least
+ * half of the slots are empty. */
+static uint32_t slot_of(struct typed *t, const struct key *key)
+{
+  uint32_t i = (uint32_t)quick_hash(key, sizeof *key) & t->mask;
+
+  for (;; i = (i + 1) & t->mask) {
+    struct entry *e =
+        atomic_load_explicit(&t->slots[i], memory_order_acquire);
+    if (!e || !memcmp(&e->key, key, sizeof *key)) return i;
+  }
+}
+
+static struct entry *find(struct dd_context *ctx, const struct key *key)
+{
+  struct typed *t = atomic_load_explicit(&ctx->typed, memory_order_acquire);
+
+  if (!t) return NULL;
+  return atomic_load_explicit(&t->slots[slot_of(t, key)],
+                              memory_order_acquire);
+}
+
+static void put(struct typed *t, struct entry *e)
+{
+  atomic_store_explicit(&t->slots[slot_of(t, &e->key)], e,
+                        memory_order_release);
+  t->count++;
+}
+
+/* Room for one more, under the lock; NULL: out of memory. */
+static struct typed *grown(struct dd_context *ctx)
+{
+  struct typed *old = atomic_load_explicit(&ctx->typed, memory_order_relaxed);
+  uint32_t slots = old ? (old->mask + 1) * 2 : FIRST_SLOTS;
+  struct typed *t;
+
+  if (old && old->count * 2 < old->mask + 1) return old;
+  t = mem_resize(&ctx->allocator, NULL, 0, typed_size(slots));
+  if (!t) return NULL;
+  memset(t, 0, typed_size(slots));
+  t->older = old;
+  t->mask = slots - 1;
+  for (uint32_t i = 0; old && i <= old->mask; ++i) {
+    struct entry *e = atomic_load_explicit(&old->slots[i],
+                                           memory_order_relaxed);
+    if (e) put(t, e);
+  }
+  atomic_store_explicit(&ctx->typed, t, memory_order_release);
+  return t;
+}
+
+static void entry_free(struct dd_context *ctx, struct entry *e)
+{
+  if (!e) return;
+  dd_plan_free(e->plan);
+  mem_resize(&ctx->allocator, e, sizeof *e, 0);
+}
+
+void typed_free(struct dd_context *ctx)
+{
+  struct typed *t = atomic_load_explicit(&ctx->typed, memory_order_acquire);
+
+  for (uint32_t i = 0; t && i <= t->mask; ++i)
+    entry_free(ctx, atomic_load_explicit(&t->slots[i], memory_order_relaxed));
+  while (t) {
+    struct typed *older = t->older;
+    mem_resize(&ctx->allocator, t, typed_size(t->mask + 1), 0);
+    t = older;
+  }
+}
+
+/* Where two threads made the same plan at once, the first stays and the other
+ * is freed. */
+static dd_status publish(struct dd_context *ctx, struct entry **e)
+{
+  struct typed *t;
+  struct entry *there;
+  dd_status status = DD_OK;
+
+  pthread_mutex_lock(&ctx->lock);
+  there = find(ctx, &(*e)->key);
+  t = there ? NULL : grown(ctx);
+  if (t) put(t, *e);
+  else if (!there) status = fail(DD_NO_MEMORY, "out of memory");
+  pthread_mutex_unlock(&ctx->lock);
+  if (t) return DD_OK;
+  entry_free(ctx, *e);
+  *e = there;
+  return status;
+}
+
+static dd_status find_sources(struct entry *e, const char *const *names)
+{
+  for (uint32_t i = 0; i < e->plan->buffer_count; ++i) {
+    const char *name = e->plan->buffers[i].name;
+    uint8_t n = 0;
+    while (names[n] && strcmp(names[n], name)) n++;
+    if (!names[n])
+      return fail(DD_UNSUPPORTED, "'%s' takes a tensor '%s', which its entry "
+                  "point does not have", e->plan->op->name, name);
+    e->source[i] = n;
+  }
+  return DD_OK;
+}
+
+static dd_status resolve(struct dd_context *ctx, const struct key *key,
+                         const char *spelling, const char *const *names,
+                         struct entry **out)
+{
+  dd_problem problem = DD_PROBLEM_INIT;
+  struct entry *e = mem_resize(&ctx->allocator, NULL, 0, sizeof *e);
+  dd_status status;
+
+  *out = NULL;
+  if (!e) return fail(DD_NO_MEMORY, "out of memory");
+  memset(e, 0, sizeof *e);
+  e->key = *key;
+  problem.spelling = spelling;
+  status = dd_plan_make(ctx, &problem, &e->plan);
+  if (!status) status = find_sources(e, names);
+  if (status) {
+    entry_free(ctx, e);
+    return status;
+  }
+  *out = e;
+  return publish(ctx, out);
+}
+
+/* ---- qknorm_rope ------------------------------------------------------ */
+
+typedef dd_qknorm_rope_args qk_args;
+
+static const char *const qk_names[] = {
+    "q",        "k",   "q_out", "k_out",     "q_weight",
+    "k_weight", "cos", "sin",   "positions", NULL};
+
+static bool contiguous(const int64_t stride[2])
+{
+  return !stride[0] && !stride[1];
+}
+
+/* An output that is its input, spelled out, is in place as well. */
+static bool is_inplace(const void *in, const void *out,
+                       const int64_t in_stride[2], const int64_t out_stride[2])
+{
+  return !out || (out == in && in_stride[0] == out_stride[0] &&
+                  in_stride[1] == out_stride[1]);
+}
+
+static bool io_known(int32_t dtype)
+{
+  return dtype == DD_BF16 || dtype == DD_F16 || dtype == DD_F32;
+}
+
+/* What the key and the attributes rely on; the rest is the spec's to refuse. */
+static dd_status check_qk(qk_args *a)
+{
+  const int64_t far = INT64_C(1) << 53; /* a double holds all below it */
+  bool q = is_inplace(a->q, a->q_out, a->q_stride, a->q_out_stride);
+  bool k = is_inplace(a->k, a->k_out, a->k_stride, a->k_out_stride);
+
+  if (q != k && a->tokens)
+    return fail(DD_BAD_ARGUMENT, "dd_qknorm_rope: q_out and k_out must both be "
+                "given or both be in place");
+  if (!io_known(a->io) || (a->table_dtype && !io_known(a->table_dtype)))
+    return fail(DD_BAD_ARGUMENT, "dd_qknorm_rope: io is %d and table_dtype %d, "
+                "not DD_BF16, DD_F16 or DD_F32", a->io, a->table_dtype);
+  if (a->neox & ~1)
+    return fail(DD_BAD_ARGUMENT, "dd_qknorm_rope: neox is %d, not 0 or 1",
+                a->neox);
+  if (a->position_type && a->position_type != DD_I64 &&
+      a->position_type != DD_I32)
+    return fail(DD_BAD_ARGUMENT, "dd_qknorm_rope: position_type is %d, not "
+                "DD_I64 or DD_I32", a->position_type);
+  if (a->position_offset > far || a->position_offset < -far)
+    return fail(DD_BAD_ARGUMENT, "dd_qknorm_rope: position_offset is %" PRId64
+                ", beyond 2^53", a->position_offset);
+  if (!isfinite(a->eps))
+    return fail(DD_BAD_ARGUMENT, "dd_qknorm_rope: eps is %g", a->eps);
+  if (q && k) a->q_out = a->k_out = NULL;
+  return DD_OK;
+}
+
+/* The trailing zeros of these words are those of the least aligned row. */
+static uint64_t row_bits(const void *tensor, const int64_t stride[2],
+                         int64_t row, int64_t bytes)
+{
+  uint64_t step = contiguous(stride) ? (uint64_t)row
+                                     : (uint64_t)(stride[0] | stride[1]);
+
+  return (uintptr_t)tensor | step * (uint64_t)bytes;
+}
+
+static int64_t qk_align(const qk_args *a)
+{
+  int64_t bytes = dtype_bytes(a->io), row = a->head_dim;
+  uint64_t bits = 16 | (uintptr_t)a->q_weight | (uintptr_t)a->k_weight |
+                  (uintptr_t)a->cos | (uintptr_t)a->sin;
+
+  bits |= row_bits(a->q, a->q_stride, row, bytes);
+  bits |= row_bits(a->k, a->k_stride, row, bytes);
+  if (a->q_out) {
+    bits |= row_bits(a->q_out, a->q_out_stride, row, bytes);
+    bits |= row_bits(a->k_out, a->k_out_stride, row, bytes);
+  }
+  return (int64_t)(bits & -bits);
+}
+
+static void qk_key(const qk_args *a, int64_t align, struct key *key)
+{
+  int64_t *w = key->word;
+
+  w[0] = (int64_t)a->io | (int64_t)a->neox << 8 |
+         (int64_t)a->table_dtype << 16 |
+         (int64_t)a->position_type << 24 | (int64_t)!a->q_out << 32 |
+         (int64_t)!a->sin << 33 | (int64_t)!a->positions << 34 | align << 40;
+  w[1] = a->tokens;
+  w[2] = a->q_heads;
+  w[3] = a->kv_heads;
+  w[4] = a->head_dim;
+  w[5] = a->rope_dim;
+  w[6] = a->seq;
+  memcpy(w + 7, a->q_stride, 16);
+  memcpy(w + 9, a->k_stride, 16);
+  memcpy(w + 11, a->q_out_stride, 16);
+  memcpy(w + 13, a->k_out_stride, 16);
+  w[15] = 0;
+}
+
+static void spell_stride(struct bytes *b, const char *name,
+                         const int64_t stride[2])
+{
+  if (!contiguous(stride))
+    bytes_printf(b, " %s_stride=%" PRId64 ",%" PRId64, name, stride[0],
+                 stride[1]);
+}
+
+static void qk_spell(const qk_args *a, int64_t align, struct bytes *b)
+{
+  const char *cache_dtype = dtype_name(a->table_dtype ? a->table_dtype
+                                                      : DD_F32);
+
+  bytes_printf(b, "qknorm_rope:%s tokens=%" PRId64 " q_heads=%" PRId64
+               " kv_heads=%" PRId64 " head_dim=%" PRId64, dtype_name(a->io),
+               a->tokens, a->q_heads, a->kv_heads, a->head_dim);
+  if (a->rope_dim) bytes_printf(b, " rope_dim=%" PRId64, a->rope_dim);
+  if (a->neox) bytes_text(b, " layout=neox");
+  if (!a->positions) bytes_text(b, " positions=none");
+  else if (a->position_type == DD_I32) bytes_text(b, " positions=i32");
+  if (a->seq) bytes_printf(b, " seq=%" PRId64, a->seq);
+  bytes_printf(b, " cache=%s cache_dtype=%s inplace=%d",
+               a->sin ? "separate" : "joint", cache_dtype, !a->q_out);
+  if (align < 16) bytes_printf(b, " align=%" PRId64, align);
+  spell_stride(b, "q", a->q_stride);
+  spell_stride(b, "k", a->k_stride);
+  if (!a->q_out) return;
+  spell_stride(b, "q_out", a->q_out_stride);
+  spell_stride(b, "k_out", a->k_out_stride);
+}
+
+static dd_status qk_resolve(struct dd_context *ctx, const qk_args *a,
+                            const struct key *key, int64_t align,
+                            struct entry **out)
+{
+  struct bytes spelling = BYTES_INIT;
+  dd_status status;
+
+  qk_spell(a, align, &spelling);
+  status = bytes_status(&spelling);
+  if (!status)
+    status = resolve(ctx, key, bytes_string(&spelling), qk_names, out);
+  bytes_release(&spelling);
+  return status;
+}
+
+/* The attributes, by name: the order is the spec's. */
+static void qk_attrs(const struct op *op, const qk_args *a,
+                     double attr[OP_MAX_ATTRS])
+{
+  for (uint32_t i = 0; i < op->attr_count; ++i) {
+    const char *name = op->attrs[i].name;
+    attr[i] = op->attrs[i].otherwise;
+    if (!strcmp(name, "eps") && a->eps != 0) attr[i] = a->eps;
+    if (!strcmp(name, "position_offset")) attr[i] = (double)a->position_offset;
+  }
+}
+
+static dd_status qk_launch(const struct entry *e, const qk_args *a,
+                           void *stream)
+{
+  const void *const tensors[] = {a->q,        a->k,        a->q_out,
+                                 a->k_out,    a->q_weight, a->k_weight,
+                                 a->cos,      a->sin,      a->positions};
+  void *buffers[OP_MAX_TENSORS];
+  double attr[OP_MAX_ATTRS];
+
+  for (uint32_t i = 0; i < e->plan->buffer_count; ++i)
+    memcpy(&buffers[i], &tensors[e->source[i]], sizeof buffers[i]);
+  qk_attrs(e->plan->op, a, attr);
+  return plan_launch(e->plan, buffers, attr, stream);
+}
+
+dd_status dd_qknorm_rope(dd_context *ctx, const dd_qknorm_rope_args *args,
+                         struct CUstream_st *stream)
+{
+  qk_args a;
+  struct key key;
+  struct entry *e;
+  int64_t align;
+
+  if (!ctx) return fail(DD_BAD_ARGUMENT, "no context was given");
+  TRY(struct_read("dd_qknorm_rope_args", args,
+                  offsetof(qk_args, eps) + sizeof(double), &a, sizeof a));
+  TRY(check_qk(&a));
+  align = qk_align(&a);
+  qk_key(&a, align, &key);
+  e = find(ctx, &key);
+  if (!e) TRY(qk_resolve(ctx, &a, &key, align, &e));
+  return qk_launch(e, &a, stream);
+}

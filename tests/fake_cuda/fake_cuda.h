@@ -1,0 +1,42 @@
+/*
+ * fake_cuda.h - what a test may ask of, and do to, the fake driver.
+ *
+ * The fake driver is a libcuda.so.1 with the entry points that difftune uses.
+ * Device memory is host memory, kernels do nothing and take 10 us of a clock
+ * of its own, launches are logged with a copy of their arguments.  Load it
+ * with DIFFTUNE_LIBCUDA=.../libcuda.so.1, or by LD_LIBRARY_PATH.
+ *
+ *   FAKE_CUDA_DEVICES="NVIDIA H200:90:132,NVIDIA A100:80:108"
+ *       name, arch and SMs of each device; the default is one H200.  Empty:
+ *       cuInit says that there is none.
+ *   FAKE_CUDA_FAIL="17:700"
+ *       the 17th call fails with 700.  An error that breaks a context (700 to
+ *       719) fails every call after it, too.
+ *   FAKE_CUDA_OLD=1
+ *       cuGetProcAddress finds nothing: the symbols themselves must do.
+ */
+#ifndef DIFFTUNE_FAKE_CUDA_H
+#define DIFFTUNE_FAKE_CUDA_H
+
+#include <stddef.h>
+
+struct fake_launch {
+  char name[64];
+  unsigned grid[3], block, shared;
+  void *stream;
+  size_t args_size;
+  unsigned char args[4096];
+};
+
+/* Forgets the log, the count of calls and everything made; then the
+ * `fail_at`th call fails with `error` (0: none does). */
+void fake_cuda_reset(long fail_at, int error);
+long fake_cuda_calls(void);            /* since the reset */
+const char *fake_cuda_failed(void);    /* the call that was failed, or "" */
+long fake_cuda_live(void);             /* things made and not yet destroyed */
+long fake_cuda_depth(void);            /* contexts pushed and not popped */
+size_t fake_cuda_launch_count(void);   /* that ran, also in a graph */
+const struct fake_launch *fake_cuda_launch(size_t index);
+const char *fake_cuda_log(void); /* every call's name, a space behind each */
+
+#endif

@@ -1,0 +1,367 @@
+/* test_table.c - a table reads as it was written, or is refused. */
+#include "test.h"
+
+#include <math.h>
+#include <sys/stat.h>
+
+#include "tiny.h"
+
+#define SMALL "affine:fp32 rows=8 width=64"
+#define LARGE "affine:fp32 rows=512 width=64"
+
+enum { HEAD = 56 };
+
+/* Two variants of affine, one of each part, three plans; codes of four bytes,
+ * so that every bit can be tried. */
+static void make(struct tiny *t)
+{
+  uint32_t generic, fast, scale, shift;
+
+  tiny_init(t);
+  generic = tiny_variant(t, "generic", SMALL, 32, 1);
+  fast = tiny_variant(t, "fast", SMALL, 64, 4);
+  scale = tiny_variant(t, "fast", "scale:fp32 rows=8 width=64", 32, 1);
+  shift = tiny_variant(t, "fast", "shift:fp32 rows=8 width=64", 32, 4);
+  for (uint32_t i = 0; i < t->writer.variant_count; ++i) {
+    t->code[i].bytes = "code";
+    t->code[i].size = 4;
+  }
+  tiny_plan(t, LARGE, 1, fast, 0);
+  tiny_plan(t, SMALL, 2, scale, shift);
+  tiny_plan(t, "affine:fp32 rows=8 width=63", 1, generic, 0);
+}
+
+static void written(struct bytes *out)
+{
+  struct tiny t;
+
+  make(&t);
+  assert_ok(table_write(&t.writer, out));
+  tiny_release(&t);
+}
+
+static void reseal(char *data, size_t size)
+{
+  struct hash seal = hash_of(data + HEAD, size - HEAD);
+
+  memcpy(data + 24, seal.byte, sizeof seal.byte);
+}
+
+/* ---- What was written ------------------------------------------------- */
+
+static void test_round_trip(void **state)
+{
+  struct bytes out = BYTES_INIT;
+  const struct table_plan *p;
+  struct tiny made;
+  struct table t;
+
+  (void)state;
+  make(&made);
+  assert_ok(table_write(&made.writer, &out));
+  assert_ok(table_open_memory(&t, out.data, out.size, NULL));
+  assert_string_equal(t.device_name, "cpu");
+  assert_string_equal(t.policy, "cold");
+  assert_string_equal(t.provenance, "a test");
+  assert_int_equal(t.sms, 1);
+  assert_int_equal(t.variant_count, 4);
+  assert_int_equal(t.plan_count, 3);
+  p = &t.plans[0];
+  assert_string_equal(p->spelling, LARGE);
+  assert_false(p->split);
+  assert_true(hash_equal(&t.variants[p->steps[0]].variant.hash,
+                         &made.variants[1].variant.hash));
+  assert_int_equal(t.variants[p->steps[0]].variant.tunable[0], 64);
+  assert_int_equal(problem_get(&p->problem, "rows"), 512);
+  assert_true(p->us == 2.5 && p->split_us == 4 && p->copy_us == 2);
+  p = &t.plans[2];
+  assert_string_equal(p->spelling, SMALL);
+  assert_true(p->split);
+  assert_int_equal(p->step_count, 2);
+  assert_string_equal(t.variants[p->steps[1]].variant.op->name, "shift");
+  table_close(&t);
+  table_close(&t); /* harmless */
+  bytes_release(&out);
+  tiny_release(&made);
+}
+
+/* The order in which things are given, and giving one twice, changes no byte. */
+static void test_same_bytes(void **state)
+{
+  struct bytes first = BYTES_INIT, second = BYTES_INIT;
+  struct tiny t;
+  uint32_t generic, fast, scale, shift, again;
+
+  (void)state;
+  written(&first);
+  tiny_init(&t);
+  shift = tiny_variant(&t, "fast", "shift:fp32 rows=8 width=64", 32, 4);
+  fast = tiny_variant(&t, "fast", SMALL, 64, 4);
+  again = tiny_variant(&t, "fast", SMALL, 64, 4);
+  generic = tiny_variant(&t, "generic", SMALL, 32, 1);
+  scale = tiny_variant(&t, "fast", "scale:fp32 rows=8 width=64", 32, 1);
+  for (uint32_t i = 0; i < t.writer.variant_count; ++i) {
+    t.code[i].bytes = "code";
+    t.code[i].size = 4;
+  }
+  assert_int_not_equal(fast, again);
+  tiny_plan(&t, SMALL, 2, scale, shift);
+  tiny_plan(&t, "affine:fp32 rows=8 width=63", 1, generic, 0);
+  tiny_plan(&t, LARGE, 1, again, 0);
+  assert_ok(table_write(&t.writer, &second));
+  assert_int_equal(first.size, second.size);
+  assert_memory_equal(first.data, second.data, first.size);
+  t.plans[0].us = 2.25; /* and a different table has other bytes */
+  assert_ok(table_write(&t.writer, &second));
+  assert_memory_not_equal(first.data, second.data, first.size);
+  tiny_release(&t);
+  bytes_release(&first);
+  bytes_release(&second);
+}
+
+static void test_look_ups(void **state)
+{
+  struct bytes out = BYTES_INIT;
+  const struct table_variant *v;
+  struct problem p;
+  struct table t;
+
+  (void)state;
+  written(&out);
+  assert_ok(table_open_memory(&t, out.data, out.size, NULL));
+  assert_ok(problem_parse(&t.ops, "affine:fp32 rows=0 width=7", &p));
+  v = table_default(&t, &p);
+  assert_non_null(v);
+  assert_string_equal(v->variant.scheme->name, "generic");
+  assert_non_null(table_code_find(v, "cpu"));
+  assert_null(table_code_find(v, "sm_90"));
+  assert_ok(problem_parse(&t.ops, "scale:fp32 rows=1 width=7", &p));
+  assert_null(table_default(&t, &p));
+  table_close(&t);
+  bytes_release(&out);
+}
+
+/* ---- Damage ------------------------------------------------------------ */
+
+static void refused(const void *data, size_t size, const char *what, size_t n)
+{
+  struct table t;
+  dd_status status = table_open_memory(&t, data, size, NULL);
+
+  if (status != DD_BAD_TABLE || !*dd_last_error())
+    fail_msg("%s %zu: %s: %s", what, n, dd_status_name(status),
+             dd_last_error());
+}
+
+static void test_every_bit(void **state)
+{
+  struct bytes out = BYTES_INIT;
+  struct table t;
+
+  (void)state;
+  written(&out);
+  for (size_t i = 0; i < out.size * 8; ++i) {
+    out.data[i / 8] ^= (char)(1 << i % 8);
+    refused(out.data, out.size, "bit", i);
+    out.data[i / 8] ^= (char)(1 << i % 8);
+  }
+  assert_ok(table_open_memory(&t, out.data, out.size, NULL));
+  table_close(&t);
+  bytes_release(&out);
+}
+
+/* Each length has a block of its own, so that a read past it is noticed. */
+static void test_every_length(void **state)
+{
+  struct bytes out = BYTES_INIT;
+
+  (void)state;
+  written(&out);
+  for (size_t n = 0; n < out.size; ++n) {
+    char *part = malloc(n ? n : 1);
+    memcpy(part, out.data, n);
+    refused(part, n, "length", n);
+    if (n > HEAD) { /* also with a head that says so */
+      uint64_t size = n - HEAD;
+      memcpy(part + 16, &size, 8);
+      reseal(part, n);
+      refused(part, n, "resealed length", n);
+    }
+    free(part);
+  }
+  bytes_add(&out, "", 1);
+  refused(out.data, out.size, "length", out.size);
+  bytes_release(&out);
+}
+
+/* A seal is no signature: what was sealed with a flipped bit must be refused or
+ * be a table, and looking through it must be safe. */
+static void test_sealed_damage(void **state)
+{
+  struct bytes out = BYTES_INIT;
+  size_t accepted = 0, damaged = 0;
+
+  (void)state;
+  written(&out);
+  for (size_t i = HEAD * 8; i < out.size * 8; ++i) {
+    struct table t;
+    dd_status status;
+    out.data[i / 8] ^= (char)(1 << i % 8);
+    reseal(out.data, out.size);
+    status = table_open_memory(&t, out.data, out.size, NULL);
+    if (!status) {
+      for (uint32_t j = 0; j < t.plan_count; ++j)
+        table_default(&t, &t.plans[j].problem);
+      table_close(&t);
+      accepted++;
+    } else {
+      assert_int_equal(status, DD_BAD_TABLE);
+      damaged++;
+    }
+    out.data[i / 8] ^= (char)(1 << i % 8);
+  }
+  assert_true(accepted > 0 && damaged > 0);
+  bytes_release(&out);
+}
+
+static void test_other_versions(void **state)
+{
+  struct bytes out = BYTES_INIT;
+  struct table t;
+
+  (void)state;
+  written(&out);
+  out.data[8] = 7;
+  assert_fails(DD_BAD_TABLE, "version 7, and this library reads version 1",
+               table_open_memory(&t, out.data, out.size, NULL));
+  out.data[8] = 1;
+  out.data[0] = 'D';
+  assert_fails(DD_BAD_TABLE, "not a dispatch table",
+               table_open_memory(&t, out.data, out.size, NULL));
+  assert_fails(DD_BAD_TABLE, "without an address",
+               table_open_memory(&t, NULL, 0, NULL));
+  bytes_release(&out);
+}
+
+/* ---- What cannot be written -------------------------------------------- */
+
+/* Changes one thing of a good table, and expects to be refused. */
+#define REFUSED(status, part, change)                                          \
+  do {                                                                         \
+    struct bytes out_ = BYTES_INIT;                                            \
+    struct tiny t;                                                             \
+    make(&t);                                                                  \
+    assert_ok(table_write(&t.writer, &out_));                                  \
+    change;                                                                    \
+    assert_fails(status, part, table_write(&t.writer, &out_));                 \
+    tiny_release(&t);                                                          \
+    bytes_release(&out_);                                                      \
+  } while (0)
+
+static void test_refusals(void **state)
+{
+  (void)state;
+  REFUSED(DD_BUG, "names variant 4 of 4", t.plans[0].steps[0] = 4);
+  REFUSED(DD_BAD_TABLE, "never has threads=33",
+          t.variants[1].variant.tunable[0] = 33);
+  REFUSED(DD_BAD_TABLE, "cannot be made for width=5000",
+          t.variants[1].variant.fact[1] = 5000);
+  REFUSED(DD_BAD_TABLE, "cannot be made for mode=2",
+          t.variants[1].variant.fact[2] = 2);
+  REFUSED(DD_BAD_TABLE, "is spelled 'affine:fp32 rows=8 width=64'",
+          t.plans[0].spelling = "affine:fp32 width=64 rows=8");
+  REFUSED(DD_BAD_TABLE, "no op is named 'other'",
+          t.plans[0].spelling = "other:fp32");
+  REFUSED(DD_BAD_TABLE, "out of order", t.plans[0].spelling = SMALL);
+  REFUSED(DD_BAD_TABLE, "no variant at all", t.plans[0].step_count = 0);
+  REFUSED(DD_BAD_TABLE, "has 2 steps, not 1", t.plans[0].steps[0] = 2);
+  REFUSED(DD_BAD_TABLE, "is scale, not shift", t.plans[1].steps[0] = 3);
+  REFUSED(DD_BAD_TABLE, "its time is nan us", t.plans[0].us = NAN);
+  REFUSED(DD_BAD_TABLE, "copy's time is -1 us", t.plans[0].copy_us = -1);
+  REFUSED(DD_BAD_TABLE, "no target is named 'sm_9'",
+          t.code[0].target = "sm_9");
+  REFUSED(DD_BAD_TABLE, "the code for cpu is empty", t.code[0].size = 0);
+  REFUSED(DD_BAD_TABLE, "no device is of kind 'tpu'",
+          t.writer.device_kind = "tpu");
+  REFUSED(DD_BAD_TABLE, "no device has arch -1", t.writer.arch = -1);
+}
+
+/* ---- Files and memory --------------------------------------------------- */
+
+static void test_files(void **state)
+{
+  char folder[64], path[128];
+  struct bytes out = BYTES_INIT;
+  struct table t;
+
+  (void)state;
+  written(&out);
+  test_folder(folder, sizeof folder);
+  snprintf(path, sizeof path, "%s/a.ddt", folder);
+  assert_fails(DD_BAD_TABLE, "No such file", table_open(&t, path, NULL));
+  assert_fails(DD_BAD_TABLE, "not a regular", table_open(&t, folder, NULL));
+  assert_int_equal(mkfifo(path, 0600), 0);
+  assert_fails(DD_BAD_TABLE, "not a regular", table_open(&t, path, NULL));
+  remove(path);
+  assert_ok(file_write(path, "difftune", 8));
+  assert_fails(DD_BAD_TABLE, "not a dispatch", table_open(&t, path, NULL));
+  assert_ok(file_write(path, out.data, out.size));
+  assert_ok(table_open(&t, path, NULL));
+  assert_ok(file_write(path, "", 0)); /* what is open is not touched by it */
+  assert_int_equal(t.plan_count, 3);
+  table_close(&t);
+  test_folder_remove(folder);
+  bytes_release(&out);
+}
+
+static void test_out_of_memory(void **state)
+{
+  char folder[64], path[128];
+  struct bytes out = BYTES_INIT;
+  struct test_memory m;
+  struct table t;
+  long n = 0;
+
+  (void)state;
+  written(&out);
+  test_folder(folder, sizeof folder);
+  snprintf(path, sizeof path, "%s/a.ddt", folder);
+  assert_ok(file_write(path, out.data, out.size));
+  test_memory_init(&m);
+  for (;;) {
+    dd_status status;
+    m.calls = 0;
+    m.fail_at = ++n;
+    status = table_open(&t, path, &m.allocator);
+    if (m.calls < n) {
+      assert_int_equal(status, DD_OK);
+      break;
+    }
+    assert_int_not_equal(status, DD_OK);
+    assert_non_null(strstr(dd_last_error(), "out of memory"));
+    assert_int_equal(m.live, 0);
+  }
+  assert_true(n > 3);
+  table_close(&t);
+  assert_int_equal(m.live, 0);
+  test_folder_remove(folder);
+  bytes_release(&out);
+}
+
+int main(void)
+{
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_round_trip),
+      cmocka_unit_test(test_same_bytes),
+      cmocka_unit_test(test_look_ups),
+      cmocka_unit_test(test_every_bit),
+      cmocka_unit_test(test_every_length),
+      cmocka_unit_test(test_sealed_damage),
+      cmocka_unit_test(test_other_versions),
+      cmocka_unit_test(test_refusals),
+      cmocka_unit_test(test_files),
+      cmocka_unit_test(test_out_of_memory),
+  };
+
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,10 @@
+#pragma once
+#include "variants/affine/facts.cuh"
+
+template <TinyFacts F, TinyTune P>
+__device__ __forceinline__ void affine_generic(const AffineArgs &a)
+{
+  const float factor = a.factor * (float)(a.mode + 1);
+  each<P.vec>(a.x, a.out, a.x_stride, a.out_stride, a.rows, a.width,
+              [&](float v) { return v * factor + a.amount; });
+}

@@ -1,0 +1,169 @@
+/* bench.c - buffers and recordings for timing one problem. */
+#include "bench.h"
+
+#include <string.h>
+
+enum { MIN_LAUNCHES = 4, MAX_LAUNCHES = 512 };
+static const double cold_bytes = 300e6, replay_us = 1000;
+
+static bool is_cpu(const struct device *d)
+{
+  return strcmp(d->info.kind, "cpu") == 0;
+}
+
+/* ---- Sets ------------------------------------------------------------------ */
+
+static uint32_t count_sets(const struct bench *b, enum bench_policy policy)
+{
+  double wanted = 5.0 * (double)b->device->info.l2_bytes, bytes = 1;
+  uint32_t n;
+
+  if (policy == BENCH_WARM) return 1;
+  if (wanted < cold_bytes && !is_cpu(b->device)) wanted = cold_bytes;
+  for (int i = 0; i < OP_MAX_TENSORS; ++i) bytes += (double)b->size[i];
+  n = wanted / bytes > BENCH_MAX_SETS ? BENCH_MAX_SETS : (uint32_t)(wanted / bytes) + 1;
+  return n < 2 ? 2 : n;
+}
+
+static dd_status make_set(struct bench *b, const struct trial *t, uint32_t s)
+{
+  const struct device_api *api = b->device->api;
+
+  for (uint32_t i = 0; i < b->op->tensor_count; ++i) {
+    void *memory;
+    if (!b->size[i]) continue;
+    TRY(api->allocate(b->device, b->size[i], &memory));
+    b->set[s].memory[i] = memory;
+    b->set[s].buffer[i] = b->set[s].memory[i] + t->tensor[i].offset;
+    TRY(api->copy(b->device, memory, t->tensor[i].pristine, b->size[i]));
+  }
+  TRY(api->allocate(b->device, b->copy_bytes, (void **)&b->set[s].copy));
+  return api->fill(b->device, b->set[s].copy, (uint8_t)(37 * s + 91), b->copy_bytes);
+}
+
+dd_status bench_make(const struct trial *t, enum bench_policy policy,
+                     struct bench *out)
+{
+  int64_t reads, writes;
+  uint32_t sets;
+
+  memset(out, 0, sizeof *out);
+  out->device = t->device;
+  out->tools = t->tools;
+  out->op = t->problem.op;
+  TRY(problem_traffic(&t->problem, &reads, &writes));
+  out->copy_bytes = ((size_t)(reads + writes) / 2 + 15) / 16 * 16;
+  if (!out->copy_bytes) out->copy_bytes = 16;
+  for (int i = 0; i < OP_MAX_TENSORS; ++i) out->size[i] = t->tensor[i].size;
+  sets = count_sets(out, policy);
+  for (uint32_t s = 0; s < sets; ++s) {
+    dd_status status = make_set(out, t, s);
+    out->sets = s + 1;
+    if (!status) continue;
+    bench_release(out);
+    return status;
+  }
+  return DD_OK;
+}
+
+void bench_release(struct bench *b)
+{
+  for (uint32_t s = 0; s < b->sets; ++s) {
+    for (int i = 0; i < OP_MAX_TENSORS; ++i)
+      if (b->set[s].memory[i])
+        b->device->api->deallocate(b->device, b->set[s].memory[i], b->size[i]);
+    if (b->set[s].copy)
+      b->device->api->deallocate(b->device, b->set[s].copy, b->copy_bytes);
+  }
+  b->sets = 0;
+}
+
+/* ---- Recordings -------------------------------------------------------------- */
+
+struct copy_args { /* of tuner/kernels/copy.cuh */
+  void *data;
+  int64_t vectors;
+};
+
+static uint32_t steps_of(const struct run *run)
+{
+  return run ? run->step_count : 1;
+}
+
+static struct launch copy_launch(const struct bench *b, uint32_t set,
+                                 uint8_t *args)
+{
+  struct copy_args a = {b->set[set].copy, (int64_t)(b->copy_bytes / 16)};
+
+  memcpy(args, &a, sizeof a);
+  return (struct launch){b->tools->copy, {(uint32_t)((a.vectors + 255) / 256), 1, 1},
+                         256, 0, args, sizeof a};
+}
+
+/* `count` launches in turn over the sets. */
+static dd_status record(struct bench *b, const struct run *run, uint32_t count,
+                        struct recording **out)
+{
+  uint32_t steps = steps_of(run), total = count * steps;
+  size_t args_size = (size_t)total * OP_MAX_ARGS_SIZE;
+  struct launch *launches = mem_resize(NULL, NULL, 0, total * sizeof *launches);
+  uint8_t *args = mem_resize(NULL, NULL, 0, args_size);
+  dd_status status = launches && args ? DD_OK : fail(DD_NO_MEMORY, "out of memory");
+
+  for (uint32_t i = 0; i < count && !status; ++i) {
+    uint8_t *a = args + (size_t)i * steps * OP_MAX_ARGS_SIZE;
+    if (run)
+      status = run_launches(run, b->set[i % b->sets].buffer, a, launches + i * steps);
+    else
+      launches[i] = copy_launch(b, i % b->sets, a);
+  }
+  if (!status) status = b->device->api->record(b->device, launches, total, out);
+  mem_resize(NULL, launches, total * sizeof *launches, 0);
+  mem_resize(NULL, args, args_size, 0);
+  return status;
+}
+
+/* A multiple of the sets, so that every replay does the same work. */
+static uint32_t choose_launches(const struct bench *b, double us)
+{
+  double wanted = us > 0 ? replay_us / us : MAX_LAUNCHES;
+  uint32_t n = wanted > MAX_LAUNCHES ? MAX_LAUNCHES : (uint32_t)wanted + 1;
+
+  if (is_cpu(b->device)) return 1;
+  if (n < MIN_LAUNCHES) n = MIN_LAUNCHES;
+  return (n + b->sets - 1) / b->sets * b->sets;
+}
+
+dd_status bench_record(struct bench *b, const struct run *run,
+                       struct timing *out)
+{
+  const struct device_api *api = b->device->api;
+  double us;
+
+  memset(out, 0, sizeof *out);
+  out->launches = is_cpu(b->device) ? 1 : b->sets;
+  TRY(record(b, run, out->launches, &out->recording));
+  TRY(api->record_time(b->device, out->recording, &us)); /* loads and warms */
+  if (is_cpu(b->device)) return DD_OK;
+  TRY(api->record_time(b->device, out->recording, &us));
+  api->record_free(b->device, out->recording);
+  out->recording = NULL;
+  out->launches = choose_launches(b, us / out->launches);
+  TRY(record(b, run, out->launches, &out->recording));
+  return api->record_time(b->device, out->recording, &us);
+}
+
+dd_status bench_time(struct bench *b, struct timing *t)
+{
+  double us;
+
+  TRY(b->device->api->record_time(b->device, t->recording, &us));
+  t->us = us / t->launches;
+  return DD_OK;
+}
+
+void bench_forget(struct bench *b, struct timing *t)
+{
+  if (t->recording) b->device->api->record_free(b->device, t->recording);
+  t->recording = NULL;
+}

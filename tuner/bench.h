@@ -1,0 +1,52 @@
+/*
+ * bench.h - buffers and recordings for timing one problem.
+ *
+ * With the L2 cold, launches rotate over enough sets of buffers that a set is
+ * out of the cache when its turn comes again: the working set passes 300 MB, or
+ * five times the L2.  With the L2 warm there is one set.  A recording (a CUDA
+ * graph) holds many launches, so that its two events cost nothing per launch;
+ * what is reported is its time divided by them, gaps between launches included.
+ */
+#ifndef DIFFTUNE_BENCH_H
+#define DIFFTUNE_BENCH_H
+
+#include "run.h"
+#include "trial.h"
+
+enum { BENCH_MAX_SETS = 64 };
+
+struct bench {
+  struct device *device;
+  const struct tools *tools;
+  const struct op *op;
+  uint32_t sets;
+  struct {
+    char *memory[OP_MAX_TENSORS];
+    void *buffer[OP_MAX_TENSORS];
+    char *copy; /* as many bytes as the problem reads and writes, halved */
+  } set[BENCH_MAX_SETS];
+  size_t size[OP_MAX_TENSORS];
+  size_t copy_bytes;
+};
+
+enum bench_policy { BENCH_COLD, BENCH_WARM };
+
+/* The sets are copies of the trial's inputs. */
+dd_status bench_make(const struct trial *t, enum bench_policy policy,
+                     struct bench *out);
+void bench_release(struct bench *b);
+
+struct timing {
+  struct recording *recording;
+  uint32_t launches; /* of the whole candidate, all its steps as one */
+  double us;         /* the last replay's, per launch */
+};
+
+/* Records a candidate, or (run NULL) the copy kernel of the same traffic, often
+ * enough that a replay takes about a millisecond; runs it once untimed. */
+dd_status bench_record(struct bench *b, const struct run *run,
+                       struct timing *out);
+dd_status bench_time(struct bench *b, struct timing *t); /* one replay */
+void bench_forget(struct bench *b, struct timing *t);
+
+#endif

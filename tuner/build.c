@@ -1,0 +1,271 @@
+/* build.c - variants on their way to the device. */
+#include "build.h"
+
+#include <string.h>
+
+#include "emit.h"
+
+/* Room for one more in a growing array. */
+static dd_status reserve(void **array, size_t count, size_t *capacity,
+                         size_t item)
+{
+  size_t more = *capacity ? *capacity * 2 : 256;
+  void *bigger;
+
+  if (count < *capacity) return DD_OK;
+  bigger = mem_resize(NULL, *array, *capacity * item, more * item);
+  if (!bigger) return fail(DD_NO_MEMORY, "out of memory");
+  *array = bigger;
+  *capacity = more;
+  return DD_OK;
+}
+
+dd_status build_open(struct build *b, struct specs *specs, const char *target,
+                     int jobs, uint32_t batch)
+{
+  memset(b, 0, sizeof *b);
+  arena_init(&b->arena, NULL);
+  b->specs = specs;
+  b->batch = batch ? batch : 1;
+  memcpy(b->target, target, strnlen(target, sizeof b->target - 1));
+  b->queued = ARENA_ARRAY(&b->arena, uint32_t, b->batch);
+  if (!b->queued) return fail(DD_NO_MEMORY, "out of memory");
+  TRY(compiler_identity(target, &b->identity));
+  return farm_open(jobs, &b->farm);
+}
+
+void build_close(struct build *b)
+{
+  farm_close(b->farm);
+  for (size_t i = 0; i < b->unit_count; ++i) bytes_release(&b->units[i].code);
+  mem_resize(NULL, b->parts, b->part_capacity * sizeof *b->parts, 0);
+  mem_resize(NULL, b->table, b->table_capacity * sizeof *b->table, 0);
+  mem_resize(NULL, b->units, b->unit_capacity * sizeof *b->units, 0);
+  mem_resize(NULL, b->in_unit, b->in_unit_capacity * sizeof *b->in_unit, 0);
+  bytes_release(&b->identity);
+  arena_release(&b->arena);
+  memset(b, 0, sizeof *b);
+}
+
+/* ---- Parts by hash ----------------------------------------------------------- */
+
+static size_t slot_of(const struct build *b, const struct hash *h)
+{
+  size_t at;
+
+  memcpy(&at, h->byte, sizeof at);
+  for (at &= b->table_capacity - 1; b->table[at];
+       at = (at + 1) & (b->table_capacity - 1))
+    if (hash_equal(&b->parts[b->table[at] - 1]->variant.hash, h)) break;
+  return at;
+}
+
+static dd_status grow_table(struct build *b)
+{
+  size_t capacity = b->table_capacity ? b->table_capacity * 2 : 1024;
+  uint32_t *table;
+
+  if (b->part_count * 2 < b->table_capacity) return DD_OK;
+  table = mem_resize(NULL, NULL, 0, capacity * sizeof *table);
+  if (!table) return fail(DD_NO_MEMORY, "out of memory");
+  mem_resize(NULL, b->table, b->table_capacity * sizeof *table, 0);
+  memset(table, 0, capacity * sizeof *table);
+  b->table = table;
+  b->table_capacity = capacity;
+  for (size_t i = 0; i < b->part_count; ++i)
+    b->table[slot_of(b, &b->parts[i]->variant.hash)] = (uint32_t)i + 1;
+  return DD_OK;
+}
+
+static char *label_of(struct build *b, const struct variant *v)
+{
+  struct bytes text = BYTES_INIT;
+  char *label;
+
+  variant_print(v, &text);
+  label = arena_text(&b->arena, bytes_string(&text), text.size);
+  bytes_release(&text);
+  return label;
+}
+
+static dd_status new_part(struct build *b, const struct variant *v,
+                          uint32_t *out)
+{
+  struct part *p = ARENA_NEW(&b->arena, struct part);
+
+  TRY(reserve((void **)&b->parts, b->part_count, &b->part_capacity,
+              sizeof *b->parts));
+  if (!p) return fail(DD_NO_MEMORY, "out of memory");
+  p->variant = *v;
+  p->label = label_of(b, v);
+  if (!p->label) return fail(DD_NO_MEMORY, "out of memory");
+  *out = (uint32_t)b->part_count;
+  b->table[slot_of(b, &v->hash)] = *out + 1;
+  b->parts[b->part_count++] = p;
+  return DD_OK;
+}
+
+/* ---- Units ---------------------------------------------------------------------- */
+
+static dd_status unit_text(const struct build *b, const struct unit *u,
+                           struct bytes *text)
+{
+  struct arena a;
+  struct variant *v;
+  dd_status status;
+
+  arena_init(&a, NULL);
+  v = ARENA_ARRAY(&a, struct variant, u->count);
+  status = v ? DD_OK : fail(DD_NO_MEMORY, "out of memory");
+  for (uint32_t i = 0; i < u->count && !status; ++i)
+    v[i] = b->parts[b->in_unit[u->first + i]]->variant;
+  if (!status) status = emit_unit(&b->specs->tree, v, u->count, text);
+  arena_release(&a);
+  return status;
+}
+
+static dd_status submit_unit(struct build *b, const uint32_t *parts,
+                             uint32_t count)
+{
+  struct bytes text = BYTES_INIT;
+  struct unit *u;
+  dd_status status;
+
+  TRY(reserve((void **)&b->units, b->unit_count, &b->unit_capacity,
+              sizeof *b->units));
+  u = &b->units[b->unit_count];
+  *u = (struct unit){(uint32_t)b->in_unit_count, count, BYTES_INIT, 0};
+  for (uint32_t i = 0; i < count; ++i) {
+    TRY(reserve((void **)&b->in_unit, b->in_unit_count, &b->in_unit_capacity,
+                sizeof *b->in_unit));
+    b->in_unit[b->in_unit_count++] = parts[i];
+    b->parts[parts[i]]->unit = (uint32_t)b->unit_count;
+  }
+  b->unit_count++;
+  status = unit_text(b, u, &text);
+  if (!status)
+    status = farm_submit(b->farm, (int64_t)b->unit_count - 1, b->target,
+                         bytes_string(&text));
+  bytes_release(&text);
+  return status;
+}
+
+/* Variants of one scheme share a unit: it has one #include. */
+static bool goes_with_queue(const struct build *b, const struct variant *v)
+{
+  return b->queued_count == 0 ||
+         b->parts[b->queued[0]]->variant.scheme == v->scheme;
+}
+
+dd_status build_submit(struct build *b)
+{
+  uint32_t count = (uint32_t)b->queued_count;
+
+  b->queued_count = 0;
+  return count ? submit_unit(b, b->queued, count) : DD_OK;
+}
+
+dd_status build_add(struct build *b, struct variant *v, uint32_t *part)
+{
+  struct bytes text = BYTES_INIT;
+  dd_status status = emit_variant(&b->specs->tree, v, &text);
+  size_t at;
+
+  if (!status) status = grow_table(b);
+  if (!status && b->table[at = slot_of(b, &v->hash)]) {
+    *part = b->table[at] - 1;
+    bytes_release(&text);
+    return DD_OK;
+  }
+  if (!status && !goes_with_queue(b, v)) status = build_submit(b);
+  if (!status) status = new_part(b, v, part);
+  bytes_release(&text);
+  if (status) return status;
+  b->queued[b->queued_count++] = *part;
+  return b->queued_count == b->batch ? build_submit(b) : DD_OK;
+}
+
+/* ---- Results ----------------------------------------------------------------------- */
+
+static void part_fails(struct build *b, uint32_t part, const char *reason)
+{
+  struct part *p = b->parts[part];
+
+  p->state = PART_FAILED;
+  p->reason = arena_text(&b->arena, reason, strlen(reason));
+  b->failed++;
+}
+
+static void read_usage(const struct build *b, struct part *p,
+                       const struct bytes *code)
+{
+  char entry[VARIANT_ENTRY];
+  struct usage usage;
+
+  variant_entry(&p->variant, entry);
+  if (strcmp(b->target, "cpu") == 0) return;
+  if (cubin_usage(code->data, code->size, entry, &usage)) return;
+  p->registers = usage.registers;
+  p->local_bytes = usage.local_bytes;
+  p->shared_bytes = usage.shared_bytes;
+}
+
+/* By index: submitting may move the units. */
+static dd_status take_result(struct build *b, struct farm_result *r)
+{
+  uint32_t first = b->units[r->id].first, count = b->units[r->id].count;
+
+  if (r->status == DD_OK) {
+    b->units[r->id].code = r->code;
+    r->code = (struct bytes)BYTES_INIT;
+    for (uint32_t i = 0; i < count; ++i) {
+      struct part *p = b->parts[b->in_unit[first + i]];
+      p->state = PART_COMPILED;
+      read_usage(b, p, &b->units[r->id].code);
+    }
+    b->compiled += count;
+    return DD_OK;
+  }
+  if (count == 1) {
+    part_fails(b, b->in_unit[first], bytes_string(&r->error));
+    return DD_OK;
+  }
+  for (uint32_t i = 0; i < count; ++i) {
+    uint32_t part = b->in_unit[first + i];
+    TRY(submit_unit(b, &part, 1));
+  }
+  return DD_OK;
+}
+
+dd_status build_pump(struct build *b, bool wait)
+{
+  struct farm_result r;
+  dd_status status;
+
+  while (farm_next(b->farm, &r, wait)) {
+    status = take_result(b, &r);
+    farm_result_release(&r);
+    if (status) return status;
+    wait = false;
+  }
+  return DD_OK;
+}
+
+dd_status build_load(struct build *b, uint32_t part, struct client *c)
+{
+  struct unit *u = &b->units[b->parts[part]->unit];
+  struct bytes request = BYTES_INIT, reply = BYTES_INIT;
+  dd_status status;
+
+  if (u->loaded == c->generation) return DD_OK;
+  wire_put_u32(&request, REQUEST_LOAD);
+  wire_put_bytes(&request, u->code.data, u->code.size);
+  wire_put_u32(&request, u->count);
+  for (uint32_t i = 0; i < u->count; ++i)
+    put_variant(&request, &b->parts[b->in_unit[u->first + i]]->variant);
+  status = client_call(c, &request, 60, &reply);
+  if (!status) u->loaded = c->generation;
+  bytes_release(&request);
+  bytes_release(&reply);
+  return status;
+}

@@ -1,0 +1,69 @@
+/*
+ * build.h - variants on their way to the device: text, unit, code, loaded.
+ *
+ * A variant is known by its hash and built once per sweep, however many
+ * problems it fits.  Several share a compile unit, because a compiler charges
+ * for each; when a unit does not compile its variants are compiled alone, so
+ * that only the bad one is lost.
+ */
+#ifndef DIFFTUNE_BUILD_H
+#define DIFFTUNE_BUILD_H
+
+#include "client.h"
+#include "compiler.h"
+#include "farm.h"
+#include "specs.h"
+
+enum part_state { PART_WAITING, PART_COMPILED, PART_FAILED };
+
+struct unit {
+  uint32_t first, count; /* of build.in_unit */
+  struct bytes code;
+  int loaded; /* the worker's generation that has it; 0: none */
+};
+
+struct part { /* one variant */
+  struct variant variant;
+  enum part_state state;
+  uint32_t unit;
+  char *reason; /* PART_FAILED: what the compiler said */
+  char *label;  /* variant_print's text */
+  int registers, local_bytes, shared_bytes;
+  int64_t row, code_row; /* ids in the database, 0: not yet */
+};
+
+struct build {
+  struct specs *specs;
+  struct farm *farm;
+  char target[16];
+  struct bytes identity; /* the compiler's */
+  uint32_t batch;        /* variants per unit */
+  struct arena arena;
+  struct part **parts;
+  size_t part_count, part_capacity;
+  uint32_t *table; /* part + 1 by hash */
+  size_t table_capacity;
+  struct unit *units;
+  size_t unit_count, unit_capacity;
+  uint32_t *in_unit; /* parts, unit after unit */
+  size_t in_unit_count, in_unit_capacity;
+  uint32_t *queued; /* parts that wait for a unit to fill */
+  size_t queued_count;
+  size_t compiled, failed;
+};
+
+/* `target` as for compile_unit(); jobs 0: one per processor. */
+dd_status build_open(struct build *b, struct specs *specs, const char *target,
+                     int jobs, uint32_t batch);
+void build_close(struct build *b);
+
+/* The part of a variant; new ones are queued for compiling. */
+dd_status build_add(struct build *b, struct variant *v, uint32_t *part);
+/* Hands the queued parts over to the farm, also those of a unit half full. */
+dd_status build_submit(struct build *b);
+/* Takes in finished units; with `wait` at least one, if any is pending. */
+dd_status build_pump(struct build *b, bool wait);
+/* Puts the part's unit on the worker's device, if it is not there. */
+dd_status build_load(struct build *b, uint32_t part, struct client *c);
+
+#endif

@@ -1,0 +1,17 @@
+/*
+ * choose.h - which device a command was asked to use.
+ */
+#ifndef DIFFTUNE_CHOOSE_H
+#define DIFFTUNE_CHOOSE_H
+
+#include "client.h"
+
+/* `gpu`: a part of a name (any case), an index or a UUID; or `cpu`; or neither:
+ * the first GPU where there is one, else the CPU device.  Asks a worker, so
+ * that this process loads no driver.  DD_NO_DEVICE lists what is visible. */
+dd_status choose_device(const char *gpu, bool cpu, struct device_info *out);
+
+/* "sm_90" or "cpu": what its code is compiled for. */
+void device_target(const struct device_info *info, char target[16]);
+
+#endif

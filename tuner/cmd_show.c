@@ -1,0 +1,435 @@
+/* cmd_show.c - print what the database knows: the best of each problem. */
+#include <math.h>
+#include <string.h>
+
+#include "command.h"
+#include "db.h"
+#include "options.h"
+#include "output.h"
+#include "specs.h"
+
+struct show {
+  const char *db_path, *device, *policy;
+  struct texts ops, spellings;
+  bool all, why, coverage, failures, json;
+  struct db *db;
+  struct json out;
+  struct columns columns;
+  bool open;        /* columns has rows of the group below */
+  char group[256];  /* device and policy of the rows at hand */
+  char problem[512]; /* of the last row, for --why */
+  double best_us, best_high_us;
+  int64_t rows;
+};
+
+/* db_filter has room for one op and one problem, so more are looked at here. */
+static bool wanted_problem(const struct show *s, const char *problem)
+{
+  size_t op = strcspn(problem, ":");
+  bool known = !s->ops.count;
+
+  for (size_t i = 0; i < s->ops.count; ++i)
+    known |= strlen(s->ops.item[i]) == op &&
+             !memcmp(s->ops.item[i], problem, op);
+  if (!known || !s->spellings.count) return known;
+  return texts_have(&s->spellings, problem);
+}
+
+static bool wanted(const struct show *s, const struct db_row *row)
+{
+  return wanted_problem(s, row->problem) &&
+         (!s->policy || !strcmp(s->policy, row->policy));
+}
+
+/* ---- JSON ------------------------------------------------------------ */
+
+static void real_or_null(struct json *j, const char *key, double value)
+{
+  json_real(j, key, value > 0 ? value : NAN);
+}
+
+static void print_json_row(struct json *j, const struct db_row *row)
+{
+  json_object(j, NULL);
+  json_text(j, "problem", row->problem);
+  json_text(j, "device", row->device);
+  json_text(j, "kind", row->device_kind);
+  json_int(j, "arch", row->arch);
+  json_int(j, "sms", row->sms);
+  json_text(j, "policy", row->policy);
+  json_int(j, "rank", row->rank);
+  json_text(j, "variant", row->label);
+  json_bool(j, "split", row->split);
+  json_int(j, "launches", row->step_count);
+  json_real(j, "median_us", row->median_us);
+  json_real(j, "low_us", row->low_us);
+  json_real(j, "high_us", row->high_us);
+  real_or_null(j, "split_us", row->split_us);
+  real_or_null(j, "copy_us", row->copy_us);
+  json_real(j, "noise", row->noise);
+  json_real(j, "error", row->error);
+  json_int(j, "samples", row->samples);
+  json_text(j, "stopped", row->stopped);
+  json_int(j, "measurement", row->measurement);
+  json_end(j, '}');
+}
+
+/* ---- Text ------------------------------------------------------------ */
+
+static void close_group(struct show *s)
+{
+  if (!s->open) return;
+  columns_print(&s->columns, stdout, "  ");
+  columns_release(&s->columns);
+  s->open = false;
+}
+
+/* Rows come ordered by device; a new device or policy begins a new block. */
+static void open_group(struct show *s, const struct db_row *row)
+{
+  char group[sizeof s->group], arch[16] = "";
+
+  if (row->arch) snprintf(arch, sizeof arch, " sm_%d", row->arch);
+  snprintf(group, sizeof group, "%s (%s%s, %d SMs), %s", row->device,
+           row->device_kind, arch, row->sms, row->policy);
+  if (s->open && !strcmp(group, s->group)) return;
+  close_group(s);
+  printf("%s%s%s%s\n", s->rows ? "\n" : "", colour(stdout, BOLD), group,
+         colour(stdout, PLAIN));
+  memcpy(s->group, group, sizeof group);
+  if (s->all || s->why)
+    columns_init(&s->columns, "problem", ">rank", "variant", ">us", "95 %",
+                 ">split", ">x", ">copy", ">of copy", "why", NULL);
+  else
+    columns_init(&s->columns, "problem", "variant", ">us", "95 %", ">split",
+                 ">x", ">copy", ">of copy", NULL);
+  s->open = true;
+  s->problem[0] = 0;
+}
+
+/* `value`, or "-" where it is not known. */
+static void cell(struct columns *c, const char *format, double value)
+{
+  char text[32];
+
+  snprintf(text, sizeof text, format, value);
+  columns_cell(c, "%s", value > 0 ? text : "-");
+}
+
+static void numbers(struct columns *c, const struct db_row *row)
+{
+  cell(c, "%.2f", row->median_us);
+  columns_cell(c, "%.2f..%.2f", row->low_us, row->high_us);
+  cell(c, "%.2f", row->split_us);
+  cell(c, "%.2f", row->split_us / row->median_us);
+  cell(c, "%.2f", row->copy_us);
+  cell(c, "%.2f", row->copy_us / row->median_us);
+}
+
+/* Why a candidate is where it is in the list. */
+static void reason(struct show *s, const struct db_row *row)
+{
+  struct columns *c = &s->columns;
+  double slower = 100 * (row->median_us / s->best_us - 1);
+
+  if (row->rank == 1)
+    columns_cell(c, "%s", "chosen");
+  else if (strcmp(row->stopped, "final"))
+    columns_cell(c, "%.1f %% slower when screened, %s", slower, row->stopped);
+  else if (row->low_us <= s->best_high_us)
+    columns_cell(c, "%.1f %% slower: a tie within the noise", slower);
+  else
+    columns_cell(c, "%.1f %% slower", slower);
+}
+
+static void print_row(struct show *s, const struct db_row *row)
+{
+  struct columns *c = &s->columns;
+  bool same;
+
+  open_group(s, row);
+  same = s->rows && !strcmp(s->problem, row->problem) && row->rank > 1;
+  snprintf(s->problem, sizeof s->problem, "%s", row->problem);
+  if (row->rank == 1 || !same) {
+    s->best_us = row->median_us;
+    s->best_high_us = row->high_us;
+  }
+  columns_cell(c, "%s", same ? "" : row->problem);
+  if (s->all || s->why) columns_cell(c, "%lld", (long long)row->rank);
+  columns_cell(c, "%s", row->label);
+  numbers(c, row);
+  if (s->all || s->why) reason(s, row);
+}
+
+static dd_status visit_row(void *user, const struct db_row *row)
+{
+  struct show *s = user;
+
+  if (!wanted(s, row)) return DD_OK;
+  if (s->json)
+    print_json_row(&s->out, row);
+  else
+    print_row(s, row);
+  s->rows++;
+  return DD_OK;
+}
+
+static struct db_filter filter_of(const struct show *s)
+{
+  struct db_filter f = {0};
+
+  f.device = s->device;
+  if (s->ops.count == 1) f.op = s->ops.item[0];
+  if (s->spellings.count == 1) f.problem = s->spellings.item[0];
+  f.best_only = !s->all && !s->why;
+  return f;
+}
+
+static dd_status visit_policy(void *user, const struct db_row *row)
+{
+  struct texts *policies = user;
+
+  if (!texts_have(policies, row->policy))
+    texts_add(policies, keep_text(row->policy));
+  return DD_OK;
+}
+
+/* One policy after the other: times under two are not to be compared. */
+static dd_status show_rows(struct show *s)
+{
+  struct db_filter f = filter_of(s);
+  struct texts policies = {0};
+  dd_status status = DD_OK;
+
+  if (s->policy)
+    texts_add(&policies, s->policy);
+  else
+    status = db_each(s->db, &f, visit_policy, &policies);
+  for (size_t i = 0; i < policies.count && !status; ++i) {
+    s->policy = policies.item[i];
+    status = db_each(s->db, &f, visit_row, s);
+    close_group(s);
+  }
+  return status;
+}
+
+/* ---- Coverage -------------------------------------------------------- */
+
+struct covered {
+  char device[128], op[64];
+  char last[512]; /* rows of a problem stand together */
+  int64_t problems, chosen, measured, failed;
+};
+
+struct coverage {
+  struct show *show;
+  struct covered row[256];
+  size_t count;
+};
+
+static struct covered *covered_of(struct coverage *c, const char *device,
+                                  const char *problem)
+{
+  int op = (int)strcspn(problem, ":");
+  struct covered *row;
+
+  for (size_t i = 0; i < c->count; ++i) {
+    row = &c->row[i];
+    if (!strcmp(row->device, device) && (int)strlen(row->op) == op &&
+        !memcmp(row->op, problem, (size_t)op))
+      return row;
+  }
+  if (c->count == COUNT_OF(c->row)) return NULL;
+  row = &c->row[c->count++];
+  memset(row, 0, sizeof *row);
+  snprintf(row->device, sizeof row->device, "%s", device);
+  snprintf(row->op, sizeof row->op, "%.*s", op, problem);
+  return row;
+}
+
+static dd_status cover_row(void *user, const struct db_row *row)
+{
+  struct coverage *c = user;
+  struct covered *at;
+
+  if (!wanted(c->show, row)) return DD_OK;
+  at = covered_of(c, row->device, row->problem);
+  if (!at) return fail(DD_UNSUPPORTED, "too many devices and ops to show");
+  if (strcmp(at->last, row->problem)) at->problems++;
+  snprintf(at->last, sizeof at->last, "%s", row->problem);
+  at->chosen += row->rank == 1;
+  at->measured++;
+  return DD_OK;
+}
+
+static dd_status cover_failure(void *user, const struct db_failure_row *row)
+{
+  struct coverage *c = user;
+  struct covered *at;
+
+  if (!wanted_problem(c->show, row->problem)) return DD_OK;
+  at = covered_of(c, row->device, row->problem);
+  if (!at) return fail(DD_UNSUPPORTED, "too many devices and ops to show");
+  at->failed++;
+  return DD_OK;
+}
+
+static void coverage_json(struct show *s, const struct covered *row)
+{
+  json_object(&s->out, NULL);
+  json_text(&s->out, "device", row->device);
+  json_text(&s->out, "op", row->op);
+  json_int(&s->out, "problems", row->problems);
+  json_int(&s->out, "chosen", row->chosen);
+  json_int(&s->out, "measured", row->measured);
+  json_int(&s->out, "failed", row->failed);
+  json_end(&s->out, '}');
+}
+
+static void print_coverage(struct coverage *c)
+{
+  struct show *s = c->show;
+
+  if (!s->json)
+    columns_init(&s->columns, "device", "op", ">problems", ">chosen",
+                 ">measured", ">failed", NULL);
+  for (size_t i = 0; i < c->count; ++i) {
+    struct covered *row = &c->row[i];
+    if (s->json) {
+      coverage_json(s, row);
+      continue;
+    }
+    columns_cell(&s->columns, "%s", row->device);
+    columns_cell(&s->columns, "%s", row->op);
+    columns_cell(&s->columns, "%lld", (long long)row->problems);
+    columns_cell(&s->columns, "%lld", (long long)row->chosen);
+    columns_cell(&s->columns, "%lld", (long long)row->measured);
+    columns_cell(&s->columns, "%lld", (long long)row->failed);
+  }
+  if (s->json) return;
+  columns_print(&s->columns, stdout, "");
+  columns_release(&s->columns);
+}
+
+static dd_status show_coverage(struct show *s)
+{
+  static struct coverage c;
+  struct db_filter f = filter_of(s);
+
+  c.show = s;
+  f.best_only = false;
+  TRY(db_each(s->db, &f, cover_row, &c));
+  TRY(db_each_failure(s->db, &f, cover_failure, &c));
+  s->rows = (int64_t)c.count;
+  if (c.count || s->json) print_coverage(&c);
+  return DD_OK;
+}
+
+/* ---- Failures -------------------------------------------------------- */
+
+static void failure_json(struct json *j, const struct db_failure_row *row)
+{
+  json_object(j, NULL);
+  json_text(j, "problem", row->problem);
+  json_text(j, "device", row->device);
+  json_text(j, "variant", row->label);
+  json_text(j, "stage", row->stage);
+  json_text(j, "reason", row->reason);
+  json_text(j, "reproducer", row->reproducer);
+  json_end(j, '}');
+}
+
+static dd_status visit_failure(void *user, const struct db_failure_row *row)
+{
+  struct show *s = user;
+
+  if (!wanted_problem(s, row->problem)) return DD_OK;
+  s->rows++;
+  if (s->json) {
+    failure_json(&s->out, row);
+    return DD_OK;
+  }
+  printf("%s%s%s  %s\n", colour(stdout, BOLD), row->label,
+         colour(stdout, PLAIN), row->problem);
+  printf("  %s, %s: %s\n", row->device, row->stage, row->reason);
+  if (row->reproducer && *row->reproducer) printf("  %s\n", row->reproducer);
+  return DD_OK;
+}
+
+static dd_status show_failures(struct show *s)
+{
+  struct db_filter f = filter_of(s);
+
+  return db_each_failure(s->db, &f, visit_failure, s);
+}
+
+/* ---- The command ----------------------------------------------------- */
+
+/* Spellings as the database writes them: in order, without defaults. */
+static dd_status canonical(struct texts *spellings)
+{
+  struct specs specs;
+  struct problems all;
+  struct texts any = {0};
+  dd_status status;
+
+  if (!spellings->count) return DD_OK;
+  TRY(specs_load(&specs, NULL));
+  status = problems_read(&specs, spellings, &any, &all);
+  spellings->count = 0;
+  for (size_t i = 0; !status && i < all.count; ++i) {
+    struct bytes text = BYTES_INIT;
+    problem_print(&all.item[i], &text);
+    status = bytes_status(&text);
+    texts_add(spellings, status ? "" : keep_text(text.data));
+    bytes_release(&text);
+  }
+  if (!status) problems_release(&all);
+  specs_release(&specs);
+  return status;
+}
+
+static dd_status show(struct show *s)
+{
+  dd_status status;
+
+  TRY(db_open(s->db_path, DB_READ, &s->db));
+  json_init(&s->out, stdout);
+  if (s->json) json_array(&s->out, NULL);
+  status = s->coverage   ? show_coverage(s)
+           : s->failures ? show_failures(s)
+                         : show_rows(s);
+  if (s->json) json_end(&s->out, ']');
+  if (s->json) json_finish(&s->out);
+  db_close(s->db);
+  if (!status && !s->rows && !s->json)
+    say("'%s' has no such row", s->db_path);
+  return status;
+}
+
+int cmd_show(int argc, char **argv)
+{
+  struct show s = {0};
+  const struct option table[] = {
+      OPT_DB(&s.db_path),
+      OPT_OPS(&s.ops),
+      OPT_TEXT("device", 0, &s.device, "NAME", "only devices of this name"),
+      OPT_TEXT("policy", 0, &s.policy, "POLICY", "only this policy"),
+      OPT_FLAG("all", 'a', &s.all, "every candidate, not only the best"),
+      OPT_FLAG("why", 0, &s.why, "every candidate, and why it was not chosen"),
+      OPT_FLAG("coverage", 0, &s.coverage, "how far each op got"),
+      OPT_FLAG("failures", 0, &s.failures, "what was given up, and why"),
+      OPT_JSON(&s.json),
+      OPT_END};
+  dd_status status;
+  int code;
+
+  if (!options_parse(table, argc, argv, &s.spellings, &code)) return code;
+  if (s.coverage && s.failures)
+    return say_usage("--coverage goes without --failures");
+  s.db_path = db_path_or_default(s.db_path);
+  code = say_missing(s.db_path);
+  if (code) return code;
+  status = canonical(&s.spellings);
+  return say_failure(status ? status : show(&s));
+}

@@ -1,0 +1,281 @@
+/*
+ * cmd_sweep.c - difftune sweep and difftune check: one story, with and without
+ * the race.
+ *
+ * load the specs - choose a device - queue every variant for compiling - for
+ * each problem prove what compiled, race it, tell the database - print.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "choose.h"
+#include "command.h"
+#include "sweep.h"
+
+/* What the command line said. */
+struct asked {
+  const char *variants, *db, *gpu, *variant;
+  bool cpu, json, quiet;
+  struct texts ops, shapes;
+  int64_t seed, sample, parts, jobs, batch;
+  int l2;
+  char command[1024];
+};
+
+static const char *const l2_words[] = {"cold", "warm", NULL};
+
+static void keep_command(struct asked *q, int argc, char **argv)
+{
+  size_t n = (size_t)snprintf(q->command, sizeof q->command, "difftune");
+
+  for (int i = 0; i < argc && n < sizeof q->command; ++i)
+    n += (size_t)snprintf(q->command + n, sizeof q->command - n,
+                          strchr(argv[i], ' ') ? " '%s'" : " %s", argv[i]);
+}
+
+/* ---- Printing ---------------------------------------------------------------- */
+
+static const struct entry *split_entry(const struct outcome *o)
+{
+  const struct entry *e = &o->entries[o->count];
+
+  return o->has_split && e->raced ? e : NULL;
+}
+
+static void print_winner(struct columns *c, const struct outcome *o)
+{
+  const struct entry *best = o->best >= 0 ? &o->entries[o->best] : NULL;
+  const struct entry *split = split_entry(o);
+  double us = best ? best->standing.median_us : 0;
+
+  columns_cell(c, "%s", o->spelling);
+  columns_cell(c, "%s", best ? best->label : "none");
+  columns_cell(c, best ? "%.2f" : "-", us);
+  columns_cell(c, best ? "%.2f..%.2f" : "-", best ? best->standing.low_us : 0.0,
+               best ? best->standing.high_us : 0.0);
+  columns_cell(c, "%.2f", o->race.copy_us);
+  columns_cell(c, best ? "%.3f" : "-", us > 0 ? o->race.copy_us / us : 0);
+  if (split) columns_cell(c, "%.2f", split->standing.median_us);
+  else columns_cell(c, "-");
+  if (split && us > 0) columns_cell(c, "%.2f", split->standing.median_us / us);
+  else columns_cell(c, "-");
+  columns_cell(c, "%u/%u", o->proven, o->proven + o->refused);
+}
+
+static void print_winners(const struct sweep *s)
+{
+  struct columns c;
+
+  columns_init(&c, "problem", "winner", ">us", ">95 %", ">copy us", ">of copy",
+               ">split us", ">x split", ">proven", NULL);
+  for (uint32_t i = 0; i < s->count; ++i) print_winner(&c, &s->outcomes[i]);
+  columns_print(&c, stdout, "");
+  columns_release(&c);
+}
+
+static void print_checked(const struct sweep *s)
+{
+  struct columns c;
+
+  columns_init(&c, "problem", ">proven", ">refused", ">worst error", NULL);
+  for (uint32_t i = 0; i < s->count; ++i) {
+    const struct outcome *o = &s->outcomes[i];
+    double worst = 0;
+    for (uint32_t j = 0; j < o->count; ++j)
+      if (o->entries[j].proven && o->entries[j].proof.error > worst)
+        worst = o->entries[j].proof.error;
+    columns_cell(&c, "%s", o->spelling);
+    columns_cell(&c, "%u", o->proven);
+    columns_cell(&c, "%u", o->refused);
+    columns_cell(&c, "%.3f", worst);
+  }
+  columns_print(&c, stdout, "");
+  columns_release(&c);
+}
+
+static void json_entry(struct json *j, const struct entry *e)
+{
+  json_object(j, NULL);
+  json_text(j, "label", e->label);
+  json_bool(j, "proven", e->proven);
+  if (e->proven) {
+    json_real(j, "error", e->proof.error);
+    json_real(j, "bit_equal", e->proof.bit_equal);
+  } else {
+    json_text(j, "stage", e->stage);
+    json_text(j, "reason", e->reason);
+  }
+  if (e->raced) {
+    json_real(j, "median_us", e->standing.median_us);
+    json_real(j, "low_us", e->standing.low_us);
+    json_real(j, "high_us", e->standing.high_us);
+    json_bool(j, "final", e->standing.final);
+  }
+  json_end(j, '}');
+}
+
+static void print_json(const struct sweep *s)
+{
+  struct json j;
+
+  json_init(&j, stdout);
+  json_array(&j, NULL);
+  for (uint32_t i = 0; i < s->count; ++i) {
+    const struct outcome *o = &s->outcomes[i];
+    json_object(&j, NULL);
+    json_text(&j, "problem", o->spelling);
+    json_text(&j, "winner", o->best >= 0 ? o->entries[o->best].label : NULL);
+    json_real(&j, "copy_us", o->race.copy_us);
+    json_real(&j, "noise", o->race.noise);
+    json_array(&j, "candidates");
+    for (uint32_t k = 0; k < o->count + (o->has_split ? 1u : 0u); ++k)
+      if (o->entries[k].done) json_entry(&j, &o->entries[k]);
+    json_end(&j, ']');
+    json_end(&j, '}');
+  }
+  json_end(&j, ']');
+  json_finish(&j);
+}
+
+/* At most five reasons per problem: one bad scheme has hundreds. */
+static uint32_t tell_refused(const struct sweep *s)
+{
+  uint32_t total = 0;
+
+  for (uint32_t i = 0; i < s->count; ++i) {
+    const struct outcome *o = &s->outcomes[i];
+    uint32_t told = 0;
+    for (uint32_t k = 0; k < o->count + (o->has_split ? 1u : 0u); ++k) {
+      const struct entry *e = &o->entries[k];
+      if (!e->done || e->proven) continue;
+      if (told++ < 5) say("refused (%s): %s: %s", e->stage, e->label, e->reason);
+    }
+    if (told > 5) say("and %u more of %s", told - 5, o->spelling);
+    total += told;
+  }
+  return total;
+}
+
+/* ---- Running -------------------------------------------------------------------- */
+
+static dd_status add_problems(struct sweep *s, const struct asked *q)
+{
+  struct problems problems = {0};
+  dd_status status = specs_know(s->specs, &q->ops);
+
+  if (!status) status = problems_read(s->specs, &q->shapes, &q->ops, &problems);
+  for (size_t i = 0; i < problems.count && !status; ++i)
+    status = sweep_add(s, &problems.item[i], false);
+  if (!status && !problems.count)
+    status = fail(DD_BAD_ARGUMENT, "there is no problem to sweep; name one "
+                  "with --shapes");
+  problems_release(&problems);
+  return status;
+}
+
+static dd_status run(struct sweep *s, const struct asked *q)
+{
+  struct recorder recorder = {0};
+  dd_status status = DD_OK, ended;
+
+  if (q->db) {
+    status = record_begin(&recorder, q->db, s->build, &s->client->info,
+                          q->command, s->options.seed, s->options.policy);
+    s->recorder = &recorder;
+  }
+  if (!status) status = add_problems(s, q);
+  if (!status) status = sweep_run(s);
+  ended = record_end(&recorder, status ? dd_last_error()
+                                : interrupted() ? "interrupted" : "complete");
+  s->recorder = NULL;
+  return status ? status : ended;
+}
+
+static int report(const struct sweep *s, const struct asked *q)
+{
+  uint32_t refused = tell_refused(s);
+
+  if (q->json) print_json(s);
+  else if (s->options.time) print_winners(s);
+  else print_checked(s);
+  if (interrupted()) return EXIT_INTERRUPTED;
+  return refused && !s->options.time ? EX_DATAERR : 0;
+}
+
+static int sweep_device(const struct asked *q, bool time,
+                        const struct device_info *info)
+{
+  struct specs specs = {0};
+  struct build build = {0};
+  struct client client = {0};
+  struct sweep s = {.specs = &specs, .build = &build, .client = &client};
+  bool cpu = strcmp(info->kind, "cpu") == 0;
+  char target[16];
+  dd_status status;
+  int code;
+
+  arena_init(&s.arena, NULL);
+  s.options = (struct sweep_options){
+      .time = time, .sample = (uint32_t)q->sample,
+      .parts = (uint32_t)(q->parts >= 0 ? q->parts : cpu ? 2 : 0),
+      .seed = (uint64_t)q->seed, .only = q->variant, .quiet = q->quiet,
+      .policy = q->l2 ? "warm graph" : "cold graph"};
+  device_target(info, target);
+  status = specs_load(&specs, q->variants);
+  if (!status)
+    status = build_open(&build, &specs, target, (int)q->jobs,
+                        (uint32_t)(q->batch ? q->batch : 16));
+  if (!status) status = client_open(&client, info->kind, info->index, &specs.message);
+  if (!status) say("%s %s on %s", time ? "sweep" : "check", "begins", info->name);
+  if (!status) status = run(&s, q);
+  code = status ? say_failure(status) : report(&s, q);
+  client_close(&client);
+  build_close(&build);
+  sweep_release(&s);
+  specs_release(&specs);
+  return code;
+}
+
+static int sweep_or_check(int argc, char **argv, bool time)
+{
+  struct asked q = {.seed = 1, .parts = -1};
+  struct device_info info;
+  dd_status status;
+  int code;
+  const struct option table[] = {
+      OPT_TEXT("gpu", 0, &q.gpu, "NAME", "a GPU by part of its name, index or UUID"),
+      OPT_FLAG("cpu", 0, &q.cpu, "the CPU device"),
+      OPT_OPS(&q.ops),
+      OPT_SHAPES(&q.shapes),
+      OPT_TEXT("variant", 0, &q.variant, "LABEL", "only the variant of this label"),
+      OPT_DB(&q.db),
+      OPT_INT("seed", 0, &q.seed, 0, INT64_MAX, "N", "for inputs, samples and order (1)"),
+      OPT_INT("sample", 0, &q.sample, 0, 65536, "N",
+              "at most N variants per problem, every value of every tunable first"),
+      OPT_INT("parts", 0, &q.parts, 0, 65536, "N",
+              "the same for the parts of split forms (0: all)"),
+      OPT_CHOICE("l2", 0, &q.l2, l2_words, "cold|warm", "the L2 cache (cold)"),
+      OPT_INT("jobs", 'j', &q.jobs, 0, 1024, "N", "compile workers (one per core)"),
+      OPT_INT("batch", 0, &q.batch, 0, 256, "N", "variants per compile unit (16)"),
+      OPT_VARIANTS(&q.variants),
+      OPT_JSON(&q.json),
+      OPT_FLAG("quiet", 'q', &q.quiet, "no progress"),
+      OPT_END};
+
+  if (!options_parse(table, argc, argv, NULL, &code)) return code;
+  keep_command(&q, argc, argv);
+  if (time) q.db = db_path_or_default(q.db);
+  interrupt_watch();
+  status = choose_device(q.gpu, q.cpu, &info);
+  return status ? say_failure(status) : sweep_device(&q, time, &info);
+}
+
+int cmd_sweep(int argc, char **argv)
+{
+  return sweep_or_check(argc, argv, true);
+}
+
+int cmd_check(int argc, char **argv)
+{
+  return sweep_or_check(argc, argv, false);
+}

@@ -1,0 +1,757 @@
+/* farm.c - compile units in worker processes. */
+#include "farm.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <sched.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "command.h"
+#include "compiler.h"
+#include "output.h"
+#include "sandbox.h"
+#include "wire.h"
+
+extern char **environ;
+
+enum {
+  FOLDER_MAX = 256,
+  REQUEST_LIMIT = 64 << 20, /* the largest unit seen is 200 kB */
+  REPLY_LIMIT = 512 << 20,
+  LOG_LIMIT = 1 << 20,
+};
+
+/* From the queue to a worker to the finished ones: one block all the way, so
+ * that finishing a unit needs no memory. */
+struct unit {
+  struct farm_result result;
+  struct bytes message; /* as it goes over the pipe, length first */
+  struct unit *next;
+};
+
+struct list {
+  struct unit *first, **end;
+};
+
+struct worker {
+  pid_t pid; /* 0: not started, or gone */
+  int to, from;
+  struct unit *unit; /* what it compiles; NULL: idle */
+  size_t sent;
+  struct bytes reply;
+  double started;
+  char folder[FOLDER_MAX];
+};
+
+struct farm {
+  struct worker *worker;
+  int count;
+  struct list queue, done;
+  size_t pending;
+  double deadline;
+  char folder[FOLDER_MAX - 16];
+};
+
+/* ---- Units ----------------------------------------------------------- */
+
+static void list_init(struct list *l)
+{
+  l->first = NULL;
+  l->end = &l->first;
+}
+
+static void list_add(struct list *l, struct unit *u)
+{
+  u->next = NULL;
+  *l->end = u;
+  l->end = &u->next;
+}
+
+static struct unit *list_take(struct list *l)
+{
+  struct unit *u = l->first;
+
+  if (!u) return NULL;
+  l->first = u->next;
+  if (!l->first) l->end = &l->first;
+  return u;
+}
+
+void farm_result_release(struct farm_result *r)
+{
+  bytes_release(&r->code);
+  bytes_release(&r->log);
+  bytes_release(&r->error);
+}
+
+static void unit_free(struct unit *u)
+{
+  farm_result_release(&u->result);
+  bytes_release(&u->message);
+  mem_resize(NULL, u, sizeof *u, 0);
+}
+
+static void list_release(struct list *l)
+{
+  for (struct unit *u; (u = list_take(l));) unit_free(u);
+}
+
+/* ---- Starting and stopping a worker ---------------------------------- */
+
+static int remove_one(const char *path, const struct stat *s, int type,
+                      struct FTW *walk)
+{
+  (void)s, (void)type, (void)walk;
+  remove(path);
+  return 0;
+}
+
+static void remove_folder(const char *path)
+{
+  if (*path) nftw(path, remove_one, 8, FTW_DEPTH | FTW_PHYS);
+}
+
+/* Descriptors from 10 up: none is in the way of WORKER_IN and WORKER_OUT. */
+static dd_status make_pipe(int end[2])
+{
+  int low[2];
+
+  end[0] = end[1] = -1;
+  if (pipe2(low, O_CLOEXEC))
+    return fail(DD_IO, "cannot make a pipe: %s", strerror(errno));
+  for (int i = 0; i < 2; ++i) {
+    end[i] = fcntl(low[i], F_DUPFD_CLOEXEC, 10);
+    close(low[i]);
+  }
+  if (end[0] >= 0 && end[1] >= 0) return DD_OK;
+  return fail(DD_IO, "cannot make a pipe: %s", strerror(errno));
+}
+
+static void close_pipe(int end[2])
+{
+  for (int i = 0; i < 2; ++i)
+    if (end[i] >= 0) close(end[i]);
+  end[0] = end[1] = -1;
+}
+
+/* Our environment with TMPDIR set to `folder`; freed with free_environment. */
+static char **make_environment(const char *folder, struct arena *a)
+{
+  size_t n = 0, kept = 0;
+  char **copy, *tmp = arena_printf(a, "TMPDIR=%s", folder);
+
+  while (environ[n]) ++n;
+  copy = ARENA_ARRAY(a, char *, n + 2);
+  if (!copy || !tmp) return NULL;
+  for (size_t i = 0; i < n; ++i)
+    if (strncmp(environ[i], "TMPDIR=", 7)) copy[kept++] = environ[i];
+  copy[kept] = tmp;
+  return copy;
+}
+
+/* A group of its own, so that a compiler's children die with it; signals as
+ * they are by default; stdin and stdout away from the program's. */
+static int spawn(pid_t *pid, const int to[2], const int from[2],
+                 char *const *environment)
+{
+  static char self[] = "/proc/self/exe", word[] = WORKER_COMPILE;
+  char *argv[] = {self, word, NULL};
+  posix_spawn_file_actions_t files;
+  posix_spawnattr_t attr;
+  sigset_t defaults, none;
+  int error;
+
+  sigemptyset(&none);
+  sigemptyset(&defaults);
+  sigaddset(&defaults, SIGPIPE);
+  sigaddset(&defaults, SIGINT);
+  sigaddset(&defaults, SIGTERM);
+  posix_spawnattr_init(&attr);
+  posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETPGROUP |
+                                      POSIX_SPAWN_SETSIGDEF |
+                                      POSIX_SPAWN_SETSIGMASK);
+  posix_spawnattr_setpgroup(&attr, 0);
+  posix_spawnattr_setsigdefault(&attr, &defaults);
+  posix_spawnattr_setsigmask(&attr, &none);
+  posix_spawn_file_actions_init(&files);
+  posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
+  posix_spawn_file_actions_adddup2(&files, 2, 1);
+  posix_spawn_file_actions_adddup2(&files, to[0], WORKER_IN);
+  posix_spawn_file_actions_adddup2(&files, from[1], WORKER_OUT);
+  error = posix_spawn(pid, self, &files, &attr, argv, environment);
+  posix_spawn_file_actions_destroy(&files);
+  posix_spawnattr_destroy(&attr);
+  return error;
+}
+
+static dd_status start_with(struct worker *w, struct arena *a, int to[2],
+                            int from[2])
+{
+  char **environment = make_environment(w->folder, a);
+  int error;
+
+  if (!environment) return fail(DD_NO_MEMORY, "out of memory");
+  TRY(make_pipe(to));
+  TRY(make_pipe(from));
+  if (mkdir(w->folder, 0700) && errno != EEXIST)
+    return fail(DD_IO, "cannot make the folder '%s': %s", w->folder,
+                strerror(errno));
+  if (fcntl(to[1], F_SETFL, O_NONBLOCK) || fcntl(from[0], F_SETFL, O_NONBLOCK))
+    return fail(DD_IO, "cannot set up a pipe: %s", strerror(errno));
+  error = spawn(&w->pid, to, from, environment);
+  if (!error) return DD_OK;
+  w->pid = 0;
+  return fail(DD_IO, "cannot start a compile worker: %s", strerror(error));
+}
+
+static dd_status worker_start(struct worker *w)
+{
+  int to[2] = {-1, -1}, from[2] = {-1, -1};
+  struct arena a;
+  dd_status status;
+
+  arena_init(&a, NULL);
+  status = start_with(w, &a, to, from);
+  arena_release(&a);
+  if (status) {
+    close_pipe(to);
+    close_pipe(from);
+    return status;
+  }
+  w->to = to[1];
+  w->from = from[0];
+  close(to[0]);
+  close(from[1]);
+  return DD_OK;
+}
+
+/* After waitpid(): forgets the process and what it left behind. */
+static void worker_forget(struct worker *w)
+{
+  kill(-w->pid, SIGKILL); /* the compiler's children, if there are any */
+  close(w->to);
+  close(w->from);
+  w->pid = 0;
+  w->sent = 0;
+  bytes_clear(&w->reply);
+  remove_folder(w->folder);
+}
+
+/* Ends a worker and gives its wait status. */
+static int worker_stop(struct worker *w)
+{
+  int wait_status = 0;
+
+  kill(w->pid, SIGKILL);
+  while (waitpid(w->pid, &wait_status, 0) < 0 && errno == EINTR) continue;
+  worker_forget(w);
+  return wait_status;
+}
+
+/* A worker that died while it had nothing to do. */
+static void bury_idle(struct worker *w)
+{
+  if (w->pid && waitpid(w->pid, NULL, WNOHANG) == w->pid) worker_forget(w);
+}
+
+/* ---- A unit's end ---------------------------------------------------- */
+
+static void finish(struct farm *f, struct worker *w)
+{
+  w->unit->result.seconds = seconds_now() - w->started;
+  list_add(&f->done, w->unit);
+  w->unit = NULL;
+  w->sent = 0;
+  bytes_clear(&w->reply);
+}
+
+static void lose(struct farm *f, struct worker *w, dd_status status,
+                 const char *sentence)
+{
+  struct farm_result *r = &w->unit->result;
+
+  bytes_clear(&r->code);
+  bytes_clear(&r->log);
+  bytes_clear(&r->error);
+  bytes_text(&r->error, sentence);
+  r->status = status;
+  finish(f, w);
+}
+
+/* The worker is gone while it had a unit: says how it ended. */
+static void lose_to_death(struct farm *f, struct worker *w)
+{
+  int end = worker_stop(w);
+  char sentence[80];
+
+  if (WIFSIGNALED(end))
+    snprintf(sentence, sizeof sentence, "the compiler crashed (signal %d)",
+             WTERMSIG(end));
+  else
+    snprintf(sentence, sizeof sentence,
+             "the compile worker ended with exit code %d", WEXITSTATUS(end));
+  lose(f, w, DD_COMPILE, sentence);
+}
+
+static void lose_to_deadline(struct farm *f, struct worker *w)
+{
+  char sentence[80];
+
+  worker_stop(w);
+  snprintf(sentence, sizeof sentence, "the compiler took longer than %g s",
+           f->deadline);
+  lose(f, w, DD_COMPILE, sentence);
+}
+
+/* ---- Moving bytes ---------------------------------------------------- */
+
+static bool would_block(ssize_t n)
+{
+  return n < 0 && (errno == EAGAIN || errno == EINTR);
+}
+
+/* False: the worker no longer reads. */
+static bool move_request(struct worker *w)
+{
+  const struct bytes *m = &w->unit->message;
+
+  while (w->sent < m->size) {
+    ssize_t n = write(w->to, m->data + w->sent, m->size - w->sent);
+    if (would_block(n)) return true;
+    if (n < 0) return false;
+    w->sent += (size_t)n;
+  }
+  return true;
+}
+
+static size_t reply_size(const struct worker *w)
+{
+  struct wire_reader r;
+
+  if (w->reply.size < 4) return SIZE_MAX;
+  wire_reader_init(&r, w->reply.data, 4);
+  return (size_t)wire_u32(&r, "a reply's length") + 4;
+}
+
+enum moved { MOVED_PART, MOVED_ALL, MOVED_BAD, MOVED_BROKEN };
+
+static enum moved move_reply(struct worker *w)
+{
+  char part[65536];
+
+  for (;;) {
+    size_t size = reply_size(w);
+    ssize_t n;
+    if (w->reply.failed || (size != SIZE_MAX && size > REPLY_LIMIT))
+      return MOVED_BAD;
+    if (w->reply.size >= size) return MOVED_ALL;
+    n = read(w->from, part, sizeof part);
+    if (would_block(n)) return MOVED_PART;
+    if (n <= 0) return MOVED_BROKEN;
+    bytes_add(&w->reply, part, (size_t)n);
+  }
+}
+
+static void read_part(struct wire_reader *r, struct bytes *to, const char *what)
+{
+  size_t size;
+  const void *data = wire_bytes(r, &size, what);
+
+  if (size) bytes_add(to, data, size);
+}
+
+static void lose_to_nonsense(struct farm *f, struct worker *w,
+                             const char *sentence)
+{
+  worker_stop(w);
+  lose(f, w, DD_IO, sentence);
+}
+
+static void take_reply(struct farm *f, struct worker *w)
+{
+  struct farm_result *r = &w->unit->result;
+  struct wire_reader in;
+
+  wire_reader_init(&in, w->reply.data + 4, w->reply.size - 4);
+  r->status = (dd_status)wire_u32(&in, "a status");
+  read_part(&in, &r->code, "code");
+  read_part(&in, &r->log, "a log");
+  read_part(&in, &r->error, "a sentence");
+  if (wire_status(&in, true, DD_IO) || bytes_status(&r->code) ||
+      bytes_status(&r->log) || bytes_status(&r->error))
+    lose_to_nonsense(f, w, dd_last_error());
+  else
+    finish(f, w);
+}
+
+static void move(struct farm *f, struct worker *w)
+{
+  enum moved moved = move_request(w) ? move_reply(w) : MOVED_BROKEN;
+
+  if (moved == MOVED_ALL)
+    take_reply(f, w);
+  else if (moved == MOVED_BAD)
+    lose_to_nonsense(f, w, "the compile worker's answer is too long");
+  else if (moved == MOVED_BROKEN)
+    lose_to_death(f, w);
+  else if (seconds_now() - w->started > f->deadline)
+    lose_to_deadline(f, w);
+}
+
+static void move_all(struct farm *f)
+{
+  for (int i = 0; i < f->count; ++i)
+    if (f->worker[i].unit) move(f, &f->worker[i]);
+}
+
+/* Gives queued units to idle workers, and starts those that are missing. */
+static void feed(struct farm *f)
+{
+  for (int i = 0; i < f->count && f->queue.first; ++i) {
+    struct worker *w = &f->worker[i];
+    if (w->unit) continue;
+    bury_idle(w);
+    w->unit = list_take(&f->queue);
+    w->started = seconds_now();
+    if (!w->pid && worker_start(w))
+      lose(f, w, DD_IO, dd_last_error());
+    else
+      move(f, w);
+  }
+}
+
+/* ---- The farm -------------------------------------------------------- */
+
+static int processors(void)
+{
+  cpu_set_t set;
+
+  if (sched_getaffinity(0, sizeof set, &set)) return 1;
+  return CPU_COUNT(&set);
+}
+
+static dd_status make_folder(struct farm *f)
+{
+  const char *tmp = getenv("TMPDIR");
+  int n = snprintf(f->folder, sizeof f->folder, "%s/difftune-farm-XXXXXX",
+                   tmp && *tmp ? tmp : "/tmp");
+
+  if (n >= (int)sizeof f->folder) {
+    f->folder[0] = 0;
+    return fail(DD_IO, "TMPDIR is too long: '%s'", tmp);
+  }
+  if (mkdtemp(f->folder)) return DD_OK;
+  f->folder[0] = 0;
+  return fail(DD_IO, "cannot make a folder in '%s': %s", tmp ? tmp : "/tmp",
+              strerror(errno));
+}
+
+static dd_status farm_fill(struct farm *f, int workers)
+{
+  size_t size = (size_t)workers * sizeof *f->worker;
+
+  f->worker = mem_resize(NULL, NULL, 0, size);
+  if (!f->worker) return fail(DD_NO_MEMORY, "out of memory");
+  memset(f->worker, 0, size);
+  f->count = workers;
+  TRY(make_folder(f));
+  for (int i = 0; i < workers; ++i)
+    snprintf(f->worker[i].folder, FOLDER_MAX, "%s/%d", f->folder, i);
+  return DD_OK;
+}
+
+dd_status farm_open(int workers, struct farm **out)
+{
+  struct farm *f = mem_resize(NULL, NULL, 0, sizeof *f);
+  dd_status status;
+
+  *out = NULL;
+  if (!f) return fail(DD_NO_MEMORY, "out of memory");
+  memset(f, 0, sizeof *f);
+  list_init(&f->queue);
+  list_init(&f->done);
+  f->deadline = 120;
+  signal(SIGPIPE, SIG_IGN);
+  status = farm_fill(f, workers > 0 ? workers : processors());
+  if (status)
+    farm_close(f);
+  else
+    *out = f;
+  return status;
+}
+
+void farm_close(struct farm *f)
+{
+  if (!f) return;
+  for (int i = 0; i < f->count; ++i) {
+    struct worker *w = &f->worker[i];
+    if (w->pid) worker_stop(w);
+    if (w->unit) unit_free(w->unit);
+    bytes_release(&w->reply);
+  }
+  list_release(&f->queue);
+  list_release(&f->done);
+  remove_folder(f->folder);
+  mem_resize(NULL, f->worker, (size_t)f->count * sizeof *f->worker, 0);
+  mem_resize(NULL, f, sizeof *f, 0);
+}
+
+int farm_workers(const struct farm *f)
+{
+  return f->count;
+}
+
+void farm_set_deadline(struct farm *f, double seconds)
+{
+  f->deadline = seconds;
+}
+
+size_t farm_pending(const struct farm *f)
+{
+  return f->pending;
+}
+
+dd_status farm_submit(struct farm *f, int64_t id, const char *target,
+                      const char *text)
+{
+  struct unit *u = mem_resize(NULL, NULL, 0, sizeof *u);
+  size_t size = 8 + strlen(target) + strlen(text);
+
+  if (!u) return fail(DD_NO_MEMORY, "out of memory");
+  memset(u, 0, sizeof *u);
+  u->result.id = id;
+  wire_put_u32(&u->message, (uint32_t)size);
+  wire_put_text(&u->message, target);
+  wire_put_text(&u->message, text);
+  if (u->message.failed || size > REQUEST_LIMIT) {
+    unit_free(u);
+    return fail(DD_NO_MEMORY, "a unit of %zu bytes is too large", size);
+  }
+  list_add(&f->queue, u);
+  f->pending++;
+  feed(f);
+  return DD_OK;
+}
+
+static bool take_done(struct farm *f, struct farm_result *out)
+{
+  static const struct farm_result empty;
+  struct unit *u = list_take(&f->done);
+
+  if (!u) return false;
+  *out = u->result;
+  u->result = empty;
+  unit_free(u);
+  f->pending--;
+  return true;
+}
+
+size_t farm_poll(const struct farm *f, struct pollfd *fds, size_t capacity)
+{
+  size_t n = 0;
+
+  for (int i = 0; i < f->count && n < capacity; ++i) {
+    const struct worker *w = &f->worker[i];
+    if (!w->unit) continue;
+    fds[n++] = (struct pollfd){w->from, POLLIN, 0};
+    if (w->sent < w->unit->message.size && n < capacity)
+      fds[n++] = (struct pollfd){w->to, POLLOUT, 0};
+  }
+  return n;
+}
+
+/* Milliseconds to the first deadline. */
+static int poll_timeout(const struct farm *f)
+{
+  double least = 3600, now = seconds_now();
+
+  for (int i = 0; i < f->count; ++i) {
+    double left = f->worker[i].started + f->deadline - now;
+    if (f->worker[i].unit && left < least) least = left;
+  }
+  return least > 0 ? (int)(least * 1e3) + 1 : 0;
+}
+
+/* False: a signal came. */
+static bool wait_for_one(const struct farm *f)
+{
+  size_t capacity = 2 * (size_t)f->count;
+  struct pollfd *fds =
+      mem_resize(NULL, NULL, 0, capacity * sizeof(struct pollfd));
+  int n = -1;
+
+  if (fds)
+    n = poll(fds, farm_poll(f, fds, capacity), poll_timeout(f));
+  mem_resize(NULL, fds, capacity * sizeof(struct pollfd), 0);
+  return n >= 0;
+}
+
+bool farm_next(struct farm *f, struct farm_result *out, bool wait)
+{
+  static const struct farm_result empty;
+
+  *out = empty;
+  for (;;) {
+    move_all(f);
+    feed(f);
+    if (take_done(f, out)) return true;
+    if (!f->pending || !wait || !wait_for_one(f)) return false;
+  }
+}
+
+int farm_worker_of(const struct farm *f, int64_t id)
+{
+  for (int i = 0; i < f->count; ++i) {
+    const struct worker *w = &f->worker[i];
+    if (w->unit && w->unit->result.id == id) return (int)w->pid;
+  }
+  return 0;
+}
+
+/* ---- The other side -------------------------------------------------- */
+
+static void answer(dd_status status, const struct bytes *code,
+                   const struct bytes *log, struct bytes *reply)
+{
+  wire_put_u32(reply, status);
+  wire_put_bytes(reply, code->data, status ? 0 : code->size);
+  wire_put_bytes(reply, log->data,
+                 log->size < LOG_LIMIT ? log->size : LOG_LIMIT);
+  wire_put_text(reply, status ? dd_last_error() : "");
+}
+
+static dd_status serve_one(const struct bytes *request, int out_fd,
+                           farm_compile *compile)
+{
+  struct bytes code = BYTES_INIT, log = BYTES_INIT, reply = BYTES_INIT;
+  const char *target, *text;
+  struct wire_reader r;
+  struct arena a;
+  dd_status status;
+
+  arena_init(&a, NULL);
+  wire_reader_init(&r, request->data, request->size);
+  target = wire_text(&r, &a, "a target");
+  text = wire_text(&r, &a, "a unit's text");
+  status = wire_status(&r, true, DD_IO);
+  if (!status) status = compile(target, text, &code, &log);
+  answer(status, &code, &log, &reply);
+  status = wire_send(out_fd, &reply);
+  bytes_release(&reply);
+  bytes_release(&log);
+  bytes_release(&code);
+  arena_release(&a);
+  return status;
+}
+
+int farm_worker_serve(int in_fd, int out_fd, farm_compile *compile)
+{
+  struct bytes request = BYTES_INIT;
+  int code = EX_OK;
+
+  while (!code && !wire_receive(in_fd, REQUEST_LIMIT, &request))
+    if (serve_one(&request, out_fd, compile)) code = EX_IOERR;
+  bytes_release(&request);
+  return code;
+}
+
+/* What a compiler reads: where toolkits, NVRTC and the system's C++ compiler
+ * live, and wherever the environment says that more of them are. */
+struct folders {
+  struct arena arena;
+  const char *item[64]; /* NULL at the end */
+  size_t count;
+};
+
+static void folders_add(struct folders *f, const char *path, size_t size)
+{
+  char *copy = size ? arena_text(&f->arena, path, size) : NULL;
+
+  if (copy && *copy == '/' && copy[1] && !access(copy, F_OK) &&
+      f->count + 1 < COUNT_OF(f->item))
+    f->item[f->count++] = copy;
+}
+
+static void folders_add_variable(struct folders *f, const char *variable)
+{
+  const char *list = getenv(variable);
+
+  while (list && *list) {
+    size_t n = strcspn(list, ":");
+    folders_add(f, list, n);
+    list += n + (list[n] == ':');
+  }
+}
+
+/* The folder NVRTC was loaded from: its other half, libnvrtc-builtins, is
+ * loaded from there when the first unit is compiled. */
+static void folders_add_loaded(struct folders *f, const char *library)
+{
+  FILE *maps = fopen("/proc/self/maps", "r");
+  char line[4096];
+
+  while (maps && fgets(line, sizeof line, maps)) {
+    const char *path = strchr(line, '/'), *name = strrchr(line, '/');
+    if (!path || !strstr(name, library)) continue;
+    folders_add(f, path, (size_t)(name - path));
+    break;
+  }
+  if (maps) fclose(maps);
+}
+
+static void folders_find(struct folders *f)
+{
+  static const char *const always[] = {
+      "/usr",       "/lib",      "/lib64", "/etc/ld.so.cache",
+      "/proc/self", "/dev/null", "/opt/cuda"};
+  static const char *const variables[] = {"CUDA_HOME", "CUDA_PATH",
+                                          "LD_LIBRARY_PATH"};
+
+  memset(f, 0, sizeof *f);
+  arena_init(&f->arena, NULL);
+  for (size_t i = 0; i < COUNT_OF(always); ++i)
+    folders_add(f, always[i], strlen(always[i]));
+  for (size_t i = 0; i < COUNT_OF(variables); ++i)
+    folders_add_variable(f, variables[i]);
+  folders_add_loaded(f, "libnvrtc");
+}
+
+/* NVRTC is loaded first, because afterwards it could not be looked for. */
+static dd_status restrict_worker(void)
+{
+  struct rlimit no_core = {0, 0};
+  const char *writable[] = {getenv("TMPDIR"), "/dev/null", NULL};
+  struct bytes identity = BYTES_INIT;
+  struct folders readable;
+  bool enforced;
+  dd_status status;
+
+  if (!writable[0]) return fail(DD_IO, "a compile worker has no TMPDIR");
+  compiler_identity("sm_90", &identity);
+  bytes_release(&identity);
+  folders_find(&readable);
+  setrlimit(RLIMIT_CORE, &no_core);
+  status = sandbox_files(readable.item, writable, &enforced);
+  arena_release(&readable.arena);
+  return status;
+}
+
+int farm_worker_main(int in_fd, int out_fd)
+{
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (restrict_worker()) {
+    say("compile worker: %s", dd_last_error());
+    return EX_OSERR;
+  }
+  return farm_worker_serve(in_fd, out_fd, compile_unit);
+}

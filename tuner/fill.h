@@ -1,0 +1,24 @@
+/*
+ * fill.h - the inputs that kernels are proven and timed on.
+ *
+ * Every element is a function of (seed, tensor, index): the same on every
+ * machine and with any number of threads.
+ */
+#ifndef DIFFTUNE_FILL_H
+#define DIFFTUNE_FILL_H
+
+#include "problem.h"
+
+enum fill_class {
+  FILL_PLAIN,   /* normal values; tokens in order */
+  FILL_HARD,    /* rows of many sizes, zero rows, random positions */
+  FILL_SPECIAL, /* as FILL_HARD, and a NaN in row 1, an Inf in row 2 */
+};
+
+/* Fills the elements of a tensor that begins at `base`; bytes between strided
+ * rows are left alone.  `limit` is the tensor's limit (FILL_POSITION). */
+void fill_tensor(const struct tensor_spec *t, const struct tensor_shape *s,
+                 int64_t limit, enum fill_class class, uint64_t seed,
+                 void *base);
+
+#endif

@@ -1,0 +1,34 @@
+/*
+ * judge.h - is every element inside the tolerance?  Knows no device.
+ *
+ * Of an element with reference value v, |out - v| may be 1 ulp of the io dtype
+ * at v, plus the slack that the reference gives.  The error of a tensor is its
+ * worst element's, in units of that; above 1 it is wrong.  NaN must meet NaN
+ * and an infinity the same infinity.
+ */
+#ifndef DIFFTUNE_JUDGE_H
+#define DIFFTUNE_JUDGE_H
+
+#include "problem.h"
+
+struct judgement {
+  double error;             /* <= 1: right */
+  int64_t elements, wrong, bit_equal;
+  int64_t first_wrong;      /* the dense index of one, -1: none */
+};
+#define JUDGEMENT_INIT {0, 0, 0, 0, -1}
+
+/* The error of one element; `ulp` of the io dtype at `value`. */
+double judge_element(int64_t dtype, double out, double value, double slack);
+
+/* Elements [first, last) of the outermost dim of a tensor at `base`; value and
+ * the slacks are dense and begin at the tensor's first element.  split_slack
+ * may be NULL.  Adds to *out. */
+void judge_rows(const struct tensor_shape *s, const void *base,
+                const double *value, const float *slack,
+                const float *split_slack, int64_t first, int64_t last,
+                struct judgement *out);
+
+void judge_add(struct judgement *to, const struct judgement *more);
+
+#endif

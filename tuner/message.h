@@ -1,0 +1,64 @@
+/*
+ * message.h - what the sweep and its device worker say to each other.
+ *
+ * The worker is a process of its own that holds the device: the parent never
+ * loads a driver, and a kernel that hangs or faults takes only the worker.  One
+ * request, one answer.  An answer begins with a status and a sentence.
+ */
+#ifndef DIFFTUNE_MESSAGE_H
+#define DIFFTUNE_MESSAGE_H
+
+#include "variant.h"
+#include "wire.h"
+
+enum request {
+  REQUEST_LIST,    /* text kind -> list of device infos */
+  REQUEST_OPEN,    /* text kind, u32 index, bytes specs -> device info */
+  REQUEST_LOAD,    /* bytes code, list of variants -> list of usage */
+  REQUEST_PROBLEM, /* text spelling, i64 seed, u32 hard -> i64 traffic bytes */
+  REQUEST_CHECK,   /* candidate -> verdict */
+  REQUEST_RACE,    /* text policy, i64 seed, list of candidates -> results */
+};
+
+enum { MESSAGE_MAX = 1 << 30, CANDIDATES_MAX = 1 << 16 };
+
+/* What races: one variant, or one per step of the split form. */
+struct candidate {
+  bool split;
+  uint32_t step_count;
+  struct hash steps[OP_MAX_STEPS];
+};
+
+/* What a check found. */
+struct proof {
+  bool right;
+  double error, bit_equal;
+  int64_t elements, cases;
+  char reason[512]; /* where it is wrong: which case, which element */
+};
+
+/* What a race found of one candidate. */
+struct standing {
+  double median_us, q1_us, q3_us, low_us, high_us;
+  bool final; /* fresh rounds; else only the screening saw it */
+  uint32_t sample_count, dropped;
+  const double *samples; /* microseconds per launch, in a caller's arena */
+};
+struct race_summary {
+  double copy_us, noise; /* the A/A ratio's distance from 1 */
+};
+
+void put_device_info(struct bytes *out, const struct device_info *info);
+void get_device_info(struct wire_reader *r, struct device_info *info);
+void put_variant(struct bytes *out, const struct variant *v);
+/* Fails the reader where the op, scheme or counts are not of `set`. */
+void get_variant(struct wire_reader *r, const struct op_set *set,
+                 struct arena *a, struct variant *v);
+void put_candidate(struct bytes *out, const struct candidate *c);
+void get_candidate(struct wire_reader *r, struct candidate *c);
+void put_proof(struct bytes *out, const struct proof *p);
+void get_proof(struct wire_reader *r, struct arena *a, struct proof *p);
+void put_standing(struct bytes *out, const struct standing *s);
+void get_standing(struct wire_reader *r, struct arena *a, struct standing *s);
+
+#endif

@@ -1,0 +1,145 @@
+/* record.c - what a sweep tells the database, problem by problem. */
+#include "record.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "emit.h"
+#include "sweep.h"
+
+dd_status record_begin(struct recorder *r, const char *path, struct build *b,
+                       const struct device_info *info, const char *command,
+                       uint64_t seed, const char *policy)
+{
+  char host[128] = "", specs[HASH_HEX], version[32];
+  struct db_sweep sweep = {.command = command, .version = version,
+                           .host = host, .seed = (int64_t)seed,
+                           .specs_hash = specs};
+
+  memset(r, 0, sizeof *r);
+  r->build = b;
+  r->policy = policy;
+  gethostname(host, sizeof host - 1);
+  hash_hex(&b->specs->ops.hash, specs);
+  snprintf(version, sizeof version, "%d.%d.%d", DD_VERSION_MAJOR,
+           DD_VERSION_MINOR, DD_VERSION_PATCH);
+  TRY(db_open(path, DB_WRITE, &r->db));
+  TRY(db_device(r->db, info, &r->device));
+  TRY(db_toolchain(r->db, bytes_string(&b->identity), &r->toolchain));
+  sweep.device = r->device;
+  return db_sweep_begin(r->db, &sweep, &r->sweep);
+}
+
+dd_status record_end(struct recorder *r, const char *how)
+{
+  dd_status status = r->db ? db_sweep_end(r->db, r->sweep, how) : DD_OK;
+
+  db_close(r->db);
+  r->db = NULL;
+  return status;
+}
+
+/* A unit's code is stored with each of its variants only once: what a host
+ * loads is one variant, so it is compiled alone when the table is emitted. */
+static dd_status record_part(struct recorder *r, uint32_t index)
+{
+  struct part *p = r->build->parts[index];
+  struct bytes text = BYTES_INIT;
+  struct variant v = p->variant;
+  dd_status status = DD_OK;
+
+  if (p->row) return DD_OK;
+  bytes_clear(&text);
+  status = emit_variant(&r->build->specs->tree, &v, &text);
+  if (!status) {
+    bytes_clear(&text);
+    status = emit_unit(&r->build->specs->tree, &p->variant, 1, &text);
+  }
+  if (!status)
+    status = db_variant(r->db, &p->variant, bytes_string(&text), &p->row);
+  bytes_release(&text);
+  return status;
+}
+
+static dd_status record_candidate(struct recorder *r, struct entry *e)
+{
+  int64_t rows[OP_MAX_STEPS];
+
+  for (uint32_t i = 0; i < e->candidate.step_count; ++i) {
+    TRY(record_part(r, e->part[i]));
+    rows[i] = r->build->parts[e->part[i]]->row;
+  }
+  return db_candidate(r->db, e->candidate.split, e->candidate.step_count, rows,
+                      e->label, &e->row);
+}
+
+static dd_status record_failure(struct recorder *r, const struct outcome *o,
+                                const struct entry *e, int64_t problem)
+{
+  char command[1024];
+  struct db_failure f = {.sweep = r->sweep, .candidate = e->row,
+                         .problem = problem, .device = r->device,
+                         .stage = e->stage, .reason = e->reason,
+                         .reproducer = command};
+
+  snprintf(command, sizeof command,
+           "difftune check --%s --shapes '%s' --variant '%s'",
+           strcmp(r->build->target, "cpu") ? "gpu 0" : "cpu", o->spelling,
+           e->label);
+  return db_failure(r->db, &f, &(int64_t){0});
+}
+
+static dd_status record_proof(struct recorder *r, struct entry *e,
+                              int64_t problem)
+{
+  struct db_proof p = {.sweep = r->sweep, .candidate = e->row,
+                       .problem = problem, .device = r->device,
+                       .toolchain = r->toolchain, .error = e->proof.error,
+                       .bit_equal = e->proof.bit_equal,
+                       .elements = e->proof.elements, .cases = e->proof.cases,
+                       .method = "reference"};
+
+  return db_proof(r->db, &p, &e->proof_row);
+}
+
+static dd_status record_measurement(struct recorder *r, const struct outcome *o,
+                                    const struct entry *e, int64_t problem)
+{
+  const struct standing *s = &e->standing;
+  struct db_measurement m = {
+      .sweep = r->sweep, .proof = e->proof_row, .candidate = e->row,
+      .problem = problem, .device = r->device, .policy = r->policy,
+      .median_us = s->median_us, .q1_us = s->q1_us, .q3_us = s->q3_us,
+      .low_us = s->low_us, .high_us = s->high_us, .samples = s->samples,
+      .sample_count = s->sample_count, .dropped = (int)s->dropped,
+      .stopped = s->final ? "final" : "eliminated",
+      .copy_us = o->race.copy_us, .noise = o->race.noise};
+
+  return db_measurement(r->db, &m, &(int64_t){0});
+}
+
+static dd_status record_entry(struct recorder *r, const struct outcome *o,
+                              struct entry *e, int64_t problem)
+{
+  if (!e->done) return DD_OK;
+  TRY(record_candidate(r, e));
+  if (!e->proven) return record_failure(r, o, e, problem);
+  TRY(record_proof(r, e, problem));
+  return e->raced ? record_measurement(r, o, e, problem) : DD_OK;
+}
+
+dd_status record_outcome(struct recorder *r, struct outcome *o)
+{
+  int64_t problem;
+  dd_status status;
+  uint32_t count = o->count + (o->has_split ? 1 : 0);
+
+  TRY(db_batch_begin(r->db));
+  status = db_problem(r->db, &o->problem, &problem);
+  for (uint32_t i = 0; i < count && !status; ++i)
+    status = record_entry(r, o, &o->entries[i], problem);
+  if (!status) return db_batch_commit(r->db);
+  db_batch_cancel(r->db);
+  return status;
+}

@@ -1,0 +1,28 @@
+/*
+ * record.h - what a sweep tells the database, problem by problem.
+ */
+#ifndef DIFFTUNE_RECORD_H
+#define DIFFTUNE_RECORD_H
+
+#include "build.h"
+#include "db.h"
+
+struct outcome;
+
+struct recorder {
+  struct db *db;
+  struct build *build;
+  int64_t sweep, device, toolchain;
+  const char *policy;
+};
+
+/* Opens (or makes) the database and begins a sweep in it. */
+dd_status record_begin(struct recorder *r, const char *path, struct build *b,
+                       const struct device_info *info, const char *command,
+                       uint64_t seed, const char *policy);
+/* All of one problem's candidates, proofs, measurements and failures, as one
+ * transaction: after DD_OK they survive kill -9. */
+dd_status record_outcome(struct recorder *r, struct outcome *o);
+dd_status record_end(struct recorder *r, const char *how); /* NULL db is fine */
+
+#endif

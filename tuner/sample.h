@@ -1,0 +1,17 @@
+/*
+ * sample.h - which points of a space a sweep looks at.
+ */
+#ifndef DIFFTUNE_SAMPLE_H
+#define DIFFTUNE_SAMPLE_H
+
+#include "space.h"
+
+/* All variants of the op's schemes that fit, in the order of the space, the
+ * default variant first; or with `limit` > 0 at most so many: the default, then
+ * points that cover every value of every tunable, then random ones.  The same
+ * seed gives the same sample.  *out lives in the arena. */
+dd_status sample_points(const struct problem *p, int arch, int sms,
+                        uint32_t limit, uint64_t seed, struct arena *a,
+                        struct variant **out, uint32_t *count);
+
+#endif

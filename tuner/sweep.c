@@ -1,0 +1,419 @@
+/* sweep.c - prove and race every candidate of a list of problems. */
+#include "sweep.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "sample.h"
+
+/* ---- Adding problems ------------------------------------------------------- */
+
+static struct outcome *find_outcome(const struct sweep *s,
+                                    const struct problem *p)
+{
+  for (uint32_t i = 0; i < s->count; ++i)
+    if (problem_equal(&s->outcomes[i].problem, p)) return &s->outcomes[i];
+  return NULL;
+}
+
+static dd_status new_outcome(struct sweep *s, const struct problem *p,
+                             bool is_part, struct outcome **out)
+{
+  struct bytes text = BYTES_INIT;
+  struct outcome *o;
+
+  if (s->count == s->capacity) {
+    uint32_t more = s->capacity ? s->capacity * 2 : 64;
+    void *bigger = mem_resize(NULL, s->outcomes, s->capacity * sizeof *o,
+                              more * sizeof *o);
+    if (!bigger) return fail(DD_NO_MEMORY, "out of memory");
+    s->outcomes = bigger;
+    s->capacity = more;
+  }
+  o = &s->outcomes[s->count++];
+  *o = (struct outcome){.problem = *p, .is_part = is_part, .best = -1,
+                        .best_fused = -1};
+  problem_print(p, &text);
+  o->spelling = arena_text(&s->arena, bytes_string(&text), text.size);
+  bytes_release(&text);
+  *out = o;
+  return o->spelling ? DD_OK : fail(DD_NO_MEMORY, "out of memory");
+}
+
+static bool is_wanted(const struct sweep *s, const struct outcome *o,
+                      const struct variant *v)
+{
+  struct bytes label = BYTES_INIT;
+  bool wanted;
+
+  if (!s->options.only || o->is_part) return true;
+  variant_print(v, &label);
+  wanted = strcmp(bytes_string(&label), s->options.only) == 0;
+  bytes_release(&label);
+  return wanted;
+}
+
+static dd_status add_entry(struct sweep *s, struct entry *e, struct variant *v)
+{
+  TRY(build_add(s->build, v, &e->part[0]));
+  e->candidate.step_count = 1;
+  e->candidate.steps[0] = v->hash;
+  e->label = s->build->parts[e->part[0]]->label;
+  return DD_OK;
+}
+
+static dd_status add_entries(struct sweep *s, struct outcome *o)
+{
+  const struct device_info *info = &s->client->info;
+  struct variant *points;
+  uint32_t limit = o->is_part ? s->options.parts : s->options.sample, count;
+
+  TRY(sample_points(&o->problem, info->arch, info->sms, limit, s->options.seed,
+                    &s->arena, &points, &count));
+  o->has_split = o->problem.op->step_count > 0;
+  o->entries = ARENA_ARRAY(&s->arena, struct entry, count + 1);
+  if (!o->entries) return fail(DD_NO_MEMORY, "out of memory");
+  for (uint32_t i = 0; i < count; ++i)
+    if (is_wanted(s, o, &points[i]))
+      TRY(add_entry(s, &o->entries[o->count++], &points[i]));
+  s->total += o->count + o->has_split;
+  return build_submit(s->build);
+}
+
+static dd_status add_parts(struct sweep *s, const struct problem *p)
+{
+  for (uint32_t i = 0; i < p->op->step_count; ++i) {
+    struct problem step;
+    int bind[OP_MAX_TENSORS];
+    TRY(problem_step(&s->specs->ops, p, i, &step, bind));
+    TRY(sweep_add(s, &step, true));
+  }
+  return DD_OK;
+}
+
+dd_status sweep_add(struct sweep *s, const struct problem *p, bool is_part)
+{
+  struct outcome *o = find_outcome(s, p);
+
+  if (o) { /* somebody's part, and now asked for itself, or asked for twice */
+    o->is_part = o->is_part && is_part;
+    return DD_OK;
+  }
+  TRY(add_parts(s, p));
+  TRY(new_outcome(s, p, is_part, &o));
+  return add_entries(s, o);
+}
+
+void sweep_release(struct sweep *s)
+{
+  mem_resize(NULL, s->outcomes, s->capacity * sizeof *s->outcomes, 0);
+  arena_release(&s->arena);
+  s->outcomes = NULL;
+  s->count = s->capacity = 0;
+}
+
+/* ---- Progress ----------------------------------------------------------------- */
+
+static void tell(struct sweep *s, const struct outcome *o, const char *doing)
+{
+  progress_at(&s->progress, s->done, s->total, "%s %s", doing, o->spelling);
+}
+
+/* ---- Proving -------------------------------------------------------------------- */
+
+static void refuse(struct sweep *s, struct outcome *o, struct entry *e,
+                   const char *stage, const char *reason)
+{
+  e->done = true;
+  e->stage = stage;
+  e->reason = arena_text(&s->arena, reason, strlen(reason));
+  if (!e->reason) e->reason = "out of memory";
+  o->refused++;
+  s->done++;
+}
+
+static dd_status set_problem(struct sweep *s, struct outcome *o)
+{
+  struct bytes request = BYTES_INIT, reply = BYTES_INIT;
+  struct wire_reader r;
+  dd_status status;
+
+  wire_put_u32(&request, REQUEST_PROBLEM);
+  wire_put_text(&request, o->spelling);
+  wire_put_i64(&request, (int64_t)s->options.seed);
+  status = client_call(s->client, &request, 600, &reply);
+  if (!status) {
+    wire_reader_init(&r, reply.data, reply.size);
+    o->traffic = wire_i64(&r, "a problem's traffic");
+    status = wire_status(&r, true, DD_BUG);
+  }
+  bytes_release(&request);
+  bytes_release(&reply);
+  return status;
+}
+
+/* The worker was replaced: its problem is to be set again. */
+static dd_status keep_problem(struct sweep *s, struct outcome *o, int *generation)
+{
+  if (*generation == s->client->generation) return DD_OK;
+  TRY(set_problem(s, o));
+  *generation = s->client->generation;
+  return DD_OK;
+}
+
+static dd_status load_steps(struct sweep *s, const struct entry *e)
+{
+  for (uint32_t i = 0; i < e->candidate.step_count; ++i)
+    TRY(build_load(s->build, e->part[i], s->client));
+  return DD_OK;
+}
+
+static dd_status ask_check(struct sweep *s, const struct entry *e,
+                           struct proof *proof)
+{
+  struct bytes request = BYTES_INIT, reply = BYTES_INIT;
+  struct wire_reader r;
+  struct arena a;
+  dd_status status;
+
+  arena_init(&a, NULL);
+  wire_put_u32(&request, REQUEST_CHECK);
+  put_candidate(&request, &e->candidate);
+  status = client_call(s->client, &request, 120, &reply);
+  if (!status) {
+    wire_reader_init(&r, reply.data, reply.size);
+    get_proof(&r, &a, proof);
+    status = wire_status(&r, true, DD_BUG);
+  }
+  arena_release(&a);
+  bytes_release(&request);
+  bytes_release(&reply);
+  return status;
+}
+
+/* A failure of the device is the candidate's; everything else is ours. */
+static dd_status prove(struct sweep *s, struct outcome *o, struct entry *e,
+                       int *generation)
+{
+  const char *stage = "load";
+  dd_status status;
+
+  TRY(keep_problem(s, o, generation));
+  status = load_steps(s, e);
+  if (!status) {
+    stage = "check";
+    status = ask_check(s, e, &e->proof);
+  }
+  if (status == DD_DEVICE || status == DD_UNSUPPORTED) {
+    refuse(s, o, e, stage, dd_last_error());
+    return DD_OK;
+  }
+  TRY(status);
+  if (!e->proof.right) {
+    refuse(s, o, e, "check", e->proof.reason);
+    return DD_OK;
+  }
+  e->done = e->proven = true;
+  o->proven++;
+  s->done++;
+  return DD_OK;
+}
+
+/* Proves what is compiled; false in *waiting when no entry is left. */
+static dd_status prove_ready(struct sweep *s, struct outcome *o,
+                             int *generation, bool *waiting)
+{
+  *waiting = false;
+  for (uint32_t i = 0; i < o->count && !interrupted(); ++i) {
+    struct entry *e = &o->entries[i];
+    const struct part *p = s->build->parts[e->part[0]];
+    if (e->done) continue;
+    if (p->state == PART_WAITING) {
+      *waiting = true;
+      continue;
+    }
+    if (p->state == PART_FAILED)
+      refuse(s, o, e, "compile", p->reason ? p->reason : "out of memory");
+    else
+      TRY(prove(s, o, e, generation));
+    tell(s, o, "proving");
+  }
+  return DD_OK;
+}
+
+static dd_status prove_all(struct sweep *s, struct outcome *o, int *generation)
+{
+  bool waiting = true;
+
+  while (waiting && !interrupted()) {
+    TRY(build_pump(s->build, false));
+    TRY(prove_ready(s, o, generation, &waiting));
+    if (!waiting) break;
+    tell(s, o, "compiling");
+    TRY(build_pump(s->build, true));
+  }
+  return DD_OK;
+}
+
+/* ---- The split plan ---------------------------------------------------------------- */
+
+/* The best of each part; none where a part has no winner. */
+static dd_status make_split(struct sweep *s, const struct outcome *o,
+                            struct entry *e)
+{
+  struct bytes label = BYTES_INIT;
+
+  bytes_text(&label, "split:");
+  for (uint32_t i = 0; i < o->problem.op->step_count; ++i) {
+    struct problem step;
+    int bind[OP_MAX_TENSORS];
+    const struct outcome *part;
+    dd_status status = problem_step(&s->specs->ops, &o->problem, i, &step, bind);
+    part = status ? NULL : find_outcome(s, &step);
+    if (!part || part->best_fused < 0) {
+      bytes_release(&label);
+      return fail(DD_UNSUPPORTED, "part %u of the split form has no variant "
+                  "that was proven", i + 1);
+    }
+    e->part[i] = part->entries[part->best_fused].part[0];
+    e->candidate.steps[i] = part->entries[part->best_fused].candidate.steps[0];
+    bytes_printf(&label, "%s %s", i ? "," : "",
+                 part->entries[part->best_fused].label);
+  }
+  e->candidate.split = true;
+  e->candidate.step_count = o->problem.op->step_count;
+  e->label = arena_text(&s->arena, bytes_string(&label), label.size);
+  bytes_release(&label);
+  return e->label ? DD_OK : fail(DD_NO_MEMORY, "out of memory");
+}
+
+static dd_status prove_split(struct sweep *s, struct outcome *o, int *generation)
+{
+  struct entry *e = &o->entries[o->count];
+
+  if (!o->has_split || interrupted()) return DD_OK;
+  if (make_split(s, o, e)) {
+    say("%s: no split plan: %s", o->spelling, dd_last_error());
+    o->has_split = false;
+    s->done++;
+    return DD_OK;
+  }
+  return prove(s, o, e, generation);
+}
+
+static uint32_t entry_count(const struct outcome *o)
+{
+  return o->count + (o->has_split ? 1 : 0);
+}
+
+/* ---- The race ----------------------------------------------------------------------- */
+
+static uint32_t put_racers(const struct outcome *o, struct bytes *request)
+{
+  uint32_t n = 0;
+
+  for (uint32_t i = 0; i < entry_count(o); ++i) n += o->entries[i].proven;
+  wire_put_u32(request, n);
+  for (uint32_t i = 0; i < entry_count(o); ++i)
+    if (o->entries[i].proven) put_candidate(request, &o->entries[i].candidate);
+  return n;
+}
+
+static dd_status read_results(struct sweep *s, struct outcome *o,
+                              const struct bytes *reply)
+{
+  struct wire_reader r;
+  uint32_t n;
+
+  wire_reader_init(&r, reply->data, reply->size);
+  o->race.copy_us = wire_f64(&r, "the copy's time");
+  o->race.noise = wire_f64(&r, "the noise");
+  n = wire_count(&r, CANDIDATES_MAX, "standings");
+  for (uint32_t i = 0; i < entry_count(o) && n; ++i) {
+    struct entry *e = &o->entries[i];
+    if (!e->proven) continue;
+    get_standing(&r, &s->arena, &e->standing);
+    e->raced = !r.failed;
+    n--;
+  }
+  return wire_status(&r, true, DD_BUG);
+}
+
+static void find_best(struct outcome *o)
+{
+  for (uint32_t i = 0; i < entry_count(o); ++i) {
+    const struct entry *e = &o->entries[i];
+    int *best[] = {&o->best, &o->best_fused};
+    if (!e->raced || !e->standing.final) continue;
+    for (int k = 0; k < (e->candidate.split ? 1 : 2); ++k)
+      if (*best[k] < 0 ||
+          e->standing.median_us < o->entries[*best[k]].standing.median_us)
+        *best[k] = (int)i;
+  }
+}
+
+/* Without a race the first that was proven serves the split plan. */
+static void take_first(struct outcome *o)
+{
+  for (uint32_t i = 0; i < o->count && o->best_fused < 0; ++i)
+    if (o->entries[i].proven) o->best_fused = (int)i;
+}
+
+static dd_status race(struct sweep *s, struct outcome *o)
+{
+  struct bytes request = BYTES_INIT, reply = BYTES_INIT;
+  dd_status status;
+
+  wire_put_u32(&request, REQUEST_RACE);
+  wire_put_text(&request, s->options.policy);
+  wire_put_i64(&request, (int64_t)s->options.seed);
+  if (!put_racers(o, &request)) {
+    bytes_release(&request);
+    return DD_OK;
+  }
+  status = client_call(s->client, &request, 600, &reply);
+  if (!status) status = read_results(s, o, &reply);
+  bytes_release(&request);
+  bytes_release(&reply);
+  find_best(o);
+  return status;
+}
+
+/* ---- A problem, from top to bottom ------------------------------------------------------ */
+
+static dd_status sweep_problem(struct sweep *s, struct outcome *o)
+{
+  int generation = 0;
+  dd_status status = DD_OK;
+
+  TRY(prove_all(s, o, &generation));
+  TRY(prove_split(s, o, &generation));
+  if (interrupted()) return DD_OK;
+  if (s->options.time) {
+    tell(s, o, "racing");
+    TRY(keep_problem(s, o, &generation));
+    for (uint32_t i = 0; i < entry_count(o) && !status; ++i)
+      if (o->entries[i].proven) status = load_steps(s, &o->entries[i]);
+    if (!status) status = race(s, o);
+    if (status == DD_DEVICE) {
+      say("%s: the race failed: %s", o->spelling, dd_last_error());
+      status = DD_OK;
+    }
+    TRY(status);
+  } else {
+    take_first(o);
+  }
+  return s->recorder ? record_outcome(s->recorder, o) : DD_OK;
+}
+
+dd_status sweep_run(struct sweep *s)
+{
+  dd_status status = DD_OK;
+
+  progress_begin(&s->progress, s->options.time ? "sweep" : "check",
+                 s->options.quiet);
+  for (uint32_t i = 0; i < s->count && !status && !interrupted(); ++i)
+    status = sweep_problem(s, &s->outcomes[i]);
+  progress_end(&s->progress);
+  return status;
+}

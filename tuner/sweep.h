@@ -1,0 +1,75 @@
+/*
+ * sweep.h - prove and race every candidate of a list of problems.
+ *
+ * The story of a problem: its split form's parts are swept first, so that the
+ * split plan races with the best of each; then its own variants are compiled,
+ * proven one by one as their code arrives, and raced; the database is told.
+ */
+#ifndef DIFFTUNE_SWEEP_H
+#define DIFFTUNE_SWEEP_H
+
+#include "build.h"
+#include "output.h"
+#include "record.h"
+
+struct sweep_options {
+  bool time;          /* race and measure; else prove only (difftune check) */
+  uint32_t sample;    /* at most so many variants per problem; 0: all */
+  uint32_t parts;     /* the same for the split form's parts */
+  uint64_t seed;
+  const char *only;   /* the variants of this label; NULL: all */
+  const char *policy; /* "cold graph" or "warm graph" */
+  bool quiet;
+};
+
+/* One candidate of a problem. */
+struct entry {
+  struct candidate candidate;
+  uint32_t part[OP_MAX_STEPS];
+  char *label;
+  bool done;          /* proven or refused */
+  bool proven;
+  struct proof proof;
+  const char *stage, *reason; /* where it was refused */
+  bool raced;
+  struct standing standing;
+  int64_t row, proof_row;     /* in the database */
+};
+
+/* A problem and what became of its candidates. */
+struct outcome {
+  struct problem problem;
+  char *spelling;
+  bool is_part;       /* swept only because a split form needs it */
+  struct entry *entries;
+  uint32_t count;     /* fused; then the split plan, if has_split */
+  bool has_split;
+  int best;           /* the entry that won the race; -1: none */
+  int best_fused;     /* the best that is not the split plan; -1: none */
+  int64_t traffic;
+  struct race_summary race;
+  uint32_t proven, refused;
+};
+
+struct sweep {
+  struct specs *specs;
+  struct build *build;
+  struct client *client;
+  struct recorder *recorder; /* NULL: nothing is stored */
+  struct sweep_options options;
+  struct arena arena;
+  struct outcome *outcomes; /* parts before those that need them */
+  uint32_t count, capacity;
+  double done, total; /* candidates, for the ETA */
+  struct progress progress;
+};
+
+/* Adds the problems (and their parts) and queues their variants for compiling.
+ * The sweep's pointers and options are set by the caller. */
+dd_status sweep_add(struct sweep *s, const struct problem *p, bool is_part);
+/* Runs them all.  DD_OK also where candidates were refused; stops early, with
+ * DD_OK, when interrupted() says so. */
+dd_status sweep_run(struct sweep *s);
+void sweep_release(struct sweep *s);
+
+#endif

@@ -1,0 +1,69 @@
+/*
+ * trial.h - a problem with its inputs and the right answer, on a device.
+ *
+ * Each tensor lives in an allocation of its own, between two guard zones, at an
+ * address aligned as the problem promises and not more.  Before a launch the
+ * inputs are put back and the outputs poisoned; afterwards every output element
+ * is compared with the reference, and every other byte (guards, gaps between
+ * strided rows, inputs) with what it was.
+ */
+#ifndef DIFFTUNE_TRIAL_H
+#define DIFFTUNE_TRIAL_H
+
+#include "device.h"
+#include "fill.h"
+#include "judge.h"
+#include "problem.h"
+
+/* Kernels of the tuner's own (tuner/kernels/), loaded once per device.  On the
+ * CPU device the host does the comparing. */
+struct tools {
+  struct module *module;
+  struct kernel copy, judge, same;
+  bool on_device; /* compare large tensors on the device */
+};
+dd_status tools_load(struct device *d, struct tools *t);
+void tools_release(struct device *d, struct tools *t);
+
+struct trial_tensor {
+  struct tensor_shape shape;
+  bool written;         /* an output, or the alias of an absent one */
+  int output;           /* the tensor whose reference it is compared with */
+  size_t size, offset;  /* of the allocation; of the tensor in it */
+  char *image;          /* the allocation before a launch, on the host */
+  char *work, *pristine; /* on the device */
+};
+
+struct trial {
+  struct device *device;
+  const struct tools *tools;
+  struct problem problem;
+  double attr[OP_MAX_ATTRS];
+  struct trial_tensor tensor[OP_MAX_TENSORS];
+  void *buffer[OP_MAX_TENSORS]; /* what a launch binds; NULL where absent */
+  double *value[OP_MAX_TENSORS]; /* the reference, per output tensor */
+  float *slack[OP_MAX_TENSORS], *split_slack[OP_MAX_TENSORS];
+  size_t reference_count[OP_MAX_TENSORS];
+  void *device_value[OP_MAX_TENSORS]; /* copies, where the device compares */
+  float *device_slack[OP_MAX_TENSORS], *device_split_slack[OP_MAX_TENSORS];
+};
+
+/* Allocates, fills, computes the reference.  `trial_attrs`: the specs' trial
+ * values instead of the defaults.  Fails with DD_NO_MEMORY, DD_DEVICE. */
+dd_status trial_make(struct device *d, const struct tools *tools,
+                     const struct problem *p, enum fill_class class,
+                     uint64_t seed, bool trial_attrs, struct trial **out);
+void trial_free(struct trial *t); /* NULL is fine */
+
+dd_status trial_reset(struct trial *t);
+
+/* After the launch.  `split`: allow what rounding the split form's intermediate
+ * values may add.  DD_OK with judgement.error > 1, or a reason that is not
+ * empty, means that the candidate is wrong. */
+struct verdict {
+  struct judgement judgement;
+  char reason[320];
+};
+dd_status trial_judge(struct trial *t, bool split, struct verdict *out);
+
+#endif

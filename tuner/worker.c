@@ -1,0 +1,615 @@
+/*
+ * worker.c - the process that holds a device: loads, proves, times.
+ *
+ * It dies with its parent, and its death costs the parent one candidate.  It
+ * keeps every variant it was given, and the trials of one problem at a time.
+ */
+#include "worker.h"
+
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/prctl.h>
+
+#include "bench.h"
+#include "message.h"
+#include "race.h"
+#include "trial.h"
+
+enum { MAX_TRIALS = 32, MAX_DEVICES = 64 };
+
+struct code { /* a loaded unit; the bytes are kept for the A/A twin */
+  struct code *next;
+  struct module *module;
+  struct bytes bytes;
+};
+
+struct worker {
+  struct device *device;
+  struct op_set ops;
+  struct tools tools;
+  struct code *codes;
+  struct arena arena;       /* of the loaded variants */
+  struct loaded **variants; /* an open-addressing table by hash */
+  const struct code **origin;
+  size_t capacity, count;
+  struct trial *trials[MAX_TRIALS]; /* the problem itself last */
+  char *trial_name[MAX_TRIALS];
+  int trial_count;
+  struct arena trial_arena;
+};
+
+/* ---- Variants by hash -------------------------------------------------------- */
+
+static size_t slot_of(const struct worker *w, const struct hash *h)
+{
+  size_t at;
+
+  memcpy(&at, h->byte, sizeof at);
+  for (at &= w->capacity - 1; w->variants[at]; at = (at + 1) & (w->capacity - 1))
+    if (hash_equal(&w->variants[at]->variant.hash, h)) break;
+  return at;
+}
+
+static dd_status grow_table(struct worker *w)
+{
+  struct worker old = *w;
+  size_t capacity = w->capacity ? w->capacity * 2 : 1024;
+
+  if (w->count * 2 < w->capacity) return DD_OK;
+  w->variants = mem_resize(NULL, NULL, 0, capacity * sizeof *w->variants);
+  w->origin = mem_resize(NULL, NULL, 0, capacity * sizeof *w->origin);
+  if (!w->variants || !w->origin) return fail(DD_NO_MEMORY, "out of memory");
+  memset(w->variants, 0, capacity * sizeof *w->variants);
+  w->capacity = capacity;
+  for (size_t i = 0; i < old.capacity; ++i) {
+    size_t at;
+    if (!old.variants[i]) continue;
+    at = slot_of(w, &old.variants[i]->variant.hash);
+    w->variants[at] = old.variants[i];
+    w->origin[at] = old.origin[i];
+  }
+  mem_resize(NULL, old.variants, old.capacity * sizeof *old.variants, 0);
+  mem_resize(NULL, old.origin, old.capacity * sizeof *old.origin, 0);
+  return DD_OK;
+}
+
+static dd_status find_variant(const struct worker *w, const struct hash *h,
+                              const struct loaded **out,
+                              const struct code **origin)
+{
+  size_t at = w->capacity ? slot_of(w, h) : 0;
+
+  if (!w->capacity || !w->variants[at])
+    return fail(DD_BUG, "a candidate was not loaded before its check");
+  *out = w->variants[at];
+  if (origin) *origin = w->origin[at];
+  return DD_OK;
+}
+
+/* ---- Opening ------------------------------------------------------------------ */
+
+static dd_status answer_list(struct wire_reader *r, struct bytes *out)
+{
+  struct device_info info[MAX_DEVICES];
+  struct arena a;
+  const struct device_api *api;
+  size_t count = 0;
+  dd_status status;
+
+  arena_init(&a, NULL);
+  api = device_kind_find(wire_text(r, &a, "a kind"));
+  status = wire_status(r, true, DD_BUG);
+  if (!status && !api) status = fail(DD_BUG, "there is no such kind of device");
+  if (!status) status = api->list(info, MAX_DEVICES, &count);
+  arena_release(&a);
+  if (status) return status;
+  if (count > MAX_DEVICES) count = MAX_DEVICES;
+  wire_put_u32(out, (uint32_t)count);
+  for (size_t i = 0; i < count; ++i) put_device_info(out, &info[i]);
+  return DD_OK;
+}
+
+static dd_status answer_open(struct worker *w, struct wire_reader *r,
+                             struct bytes *out)
+{
+  const struct device_api *api =
+      device_kind_find(wire_text(r, &w->arena, "a kind"));
+  uint32_t index = wire_u32(r, "an index");
+  size_t size;
+  const void *specs = wire_bytes(r, &size, "specs");
+
+  TRY(wire_status(r, true, DD_BUG));
+  if (!api || w->device) return fail(DD_BUG, "a worker opens one device, once");
+  TRY(op_set_read(&w->ops, specs, size, NULL));
+  TRY(api->open((int)index, &w->device));
+  TRY(tools_load(w->device, &w->tools));
+  put_device_info(out, &w->device->info);
+  return DD_OK;
+}
+
+/* ---- Loading -------------------------------------------------------------------- */
+
+static dd_status keep_code(struct worker *w, const void *bytes, size_t size,
+                           struct code **out)
+{
+  struct code *c = mem_resize(NULL, NULL, 0, sizeof *c);
+
+  if (!c) return fail(DD_NO_MEMORY, "out of memory");
+  *c = (struct code){.next = w->codes, .bytes = BYTES_INIT};
+  bytes_add(&c->bytes, bytes, size);
+  w->codes = c;
+  *out = c;
+  TRY(bytes_status(&c->bytes));
+  return w->device->api->load(w->device, bytes, size, &c->module);
+}
+
+static dd_status load_variant(struct worker *w, const struct variant *v,
+                              const struct code *c)
+{
+  char entry[VARIANT_ENTRY];
+  struct loaded *l;
+  size_t at;
+
+  TRY(grow_table(w));
+  at = slot_of(w, &v->hash);
+  if (w->variants[at]) return DD_OK;
+  l = ARENA_NEW(&w->arena, struct loaded);
+  if (!l) return fail(DD_NO_MEMORY, "out of memory");
+  l->variant = *v;
+  variant_entry(v, entry);
+  TRY(w->device->api->kernel(w->device, c->module, entry, &l->kernel));
+  w->variants[at] = l;
+  w->origin[at] = c;
+  w->count++;
+  return DD_OK;
+}
+
+static dd_status answer_load(struct worker *w, struct wire_reader *r,
+                             struct bytes *out)
+{
+  size_t size;
+  const void *bytes = wire_bytes(r, &size, "code");
+  uint32_t count = wire_count(r, CANDIDATES_MAX, "variants");
+  struct code *c;
+
+  if (!w->device) return fail(DD_BUG, "no device is open");
+  TRY(keep_code(w, bytes, size, &c));
+  wire_put_u32(out, count);
+  for (uint32_t i = 0; i < count; ++i) {
+    struct variant v;
+    const struct loaded *l;
+    get_variant(r, &w->ops, &w->arena, &v);
+    TRY(wire_status(r, false, DD_BUG));
+    TRY(load_variant(w, &v, c));
+    TRY(find_variant(w, &v.hash, &l, NULL));
+    wire_put_u32(out, (uint32_t)l->kernel.registers);
+    wire_put_u32(out, (uint32_t)l->kernel.local_bytes);
+    wire_put_u32(out, (uint32_t)l->kernel.shared_bytes);
+  }
+  return wire_status(r, true, DD_BUG);
+}
+
+/* ---- Trials ----------------------------------------------------------------------- */
+
+static void forget_trials(struct worker *w)
+{
+  for (int i = 0; i < w->trial_count; ++i) trial_free(w->trials[i]);
+  w->trial_count = 0;
+  arena_release(&w->trial_arena);
+}
+
+static dd_status add_trial(struct worker *w, const struct problem *p,
+                           enum fill_class class, uint64_t seed, bool attrs)
+{
+  struct bytes name = BYTES_INIT;
+  struct trial *t;
+
+  if (w->trial_count == MAX_TRIALS)
+    return fail(DD_BUG, "'%s' has too many awkward problems", p->op->name);
+  TRY(trial_make(w->device, &w->tools, p, class, seed, attrs, &t));
+  problem_print(p, &name);
+  w->trials[w->trial_count] = t;
+  w->trial_name[w->trial_count++] =
+      arena_text(&w->trial_arena, bytes_string(&name), name.size);
+  bytes_release(&name);
+  return w->trial_name[w->trial_count - 1] ? DD_OK
+                                           : fail(DD_NO_MEMORY, "out of memory");
+}
+
+/* The op's awkward list on top of the problem; what is not legal there (a
+ * stride that does not go with more heads) is left out. */
+static dd_status add_awkward(struct worker *w, const struct problem *p,
+                             uint64_t seed)
+{
+  for (uint32_t i = 0; i < p->op->awkward_count; ++i) {
+    struct problem q;
+    if (problem_override(p, p->op->awkward[i], &q)) continue;
+    TRY(add_trial(w, &q, i % 2 ? FILL_SPECIAL : FILL_HARD, seed + i, true));
+  }
+  return DD_OK;
+}
+
+static dd_status answer_problem(struct worker *w, struct wire_reader *r,
+                                struct bytes *out)
+{
+  const char *spelling = wire_text(r, &w->arena, "a problem");
+  uint64_t seed = (uint64_t)wire_i64(r, "a seed");
+  struct problem p;
+  int64_t reads, writes;
+
+  TRY(wire_status(r, true, DD_BUG));
+  if (!w->device) return fail(DD_BUG, "no device is open");
+  forget_trials(w);
+  TRY(problem_parse(&w->ops, spelling, &p));
+  TRY(problem_traffic(&p, &reads, &writes));
+  TRY(add_awkward(w, &p, seed));
+  TRY(add_trial(w, &p, FILL_PLAIN, seed, false));
+  wire_put_i64(out, reads + writes);
+  return DD_OK;
+}
+
+/* ---- Checking ----------------------------------------------------------------------- */
+
+static dd_status find_steps(const struct worker *w, const struct candidate *c,
+                            const struct loaded **steps)
+{
+  for (uint32_t i = 0; i < c->step_count; ++i)
+    TRY(find_variant(w, &c->steps[i], &steps[i], NULL));
+  return DD_OK;
+}
+
+static dd_status launch_once(struct worker *w, struct trial *t,
+                             const struct run *run)
+{
+  uint8_t args[OP_MAX_STEPS * OP_MAX_ARGS_SIZE];
+  struct launch launches[OP_MAX_STEPS];
+
+  TRY(run_launches(run, t->buffer, args, launches));
+  for (uint32_t i = 0; i < run->step_count; ++i)
+    TRY(w->device->api->launch(w->device, &launches[i], NULL));
+  return w->device->api->wait(w->device);
+}
+
+/* One trial; a candidate that does not fit an awkward problem is not tried on
+ * it (*tried stays false), but it must fit the problem itself. */
+static dd_status try_once(struct worker *w, int i, const struct candidate *c,
+                          const struct loaded *const *steps,
+                          struct verdict *verdict, bool *tried)
+{
+  struct trial *t = w->trials[i];
+  struct run run;
+  dd_status status = run_make(w->device, &w->ops, &t->problem, c->split,
+                              c->step_count, steps, t->attr, &run);
+
+  *tried = false;
+  if (status == DD_UNSUPPORTED && i + 1 < w->trial_count) return DD_OK;
+  TRY(status);
+  TRY(trial_reset(t));
+  TRY(launch_once(w, t, &run));
+  TRY(trial_judge(t, c->split, verdict));
+  *tried = true;
+  return DD_OK;
+}
+
+static dd_status check(struct worker *w, const struct candidate *c,
+                       struct proof *proof)
+{
+  const struct loaded *steps[OP_MAX_STEPS];
+  int64_t equal = 0;
+
+  memset(proof, 0, sizeof *proof);
+  proof->right = true;
+  TRY(find_steps(w, c, steps));
+  for (int i = 0; i < w->trial_count && proof->right; ++i) {
+    struct verdict v;
+    bool tried;
+    TRY(try_once(w, i, c, steps, &v, &tried));
+    if (!tried) continue;
+    proof->cases++;
+    proof->elements += v.judgement.elements;
+    equal += v.judgement.bit_equal;
+    if (v.judgement.error > proof->error) proof->error = v.judgement.error;
+    if (v.reason[0] || !(v.judgement.error <= 1)) {
+      proof->right = false;
+      snprintf(proof->reason, sizeof proof->reason, "on %.180s: %s",
+               w->trial_name[i], v.reason);
+    }
+  }
+  proof->bit_equal =
+      proof->elements ? (double)equal / (double)proof->elements : 1;
+  return DD_OK;
+}
+
+static dd_status answer_check(struct worker *w, struct wire_reader *r,
+                              struct bytes *out)
+{
+  struct candidate c;
+  struct proof proof;
+
+  get_candidate(r, &c);
+  TRY(wire_status(r, true, DD_BUG));
+  if (!w->trial_count) return fail(DD_BUG, "no problem is set");
+  TRY(check(w, &c, &proof));
+  put_proof(out, &proof);
+  return DD_OK;
+}
+
+/* ---- Racing ------------------------------------------------------------------------- */
+
+/* The reference is timed every so many candidates of a round. */
+enum { REFERENCE_EVERY = 16 };
+
+struct race_job {
+  struct worker *w;
+  struct bench bench;
+  struct race race;
+  struct timing reference;
+  struct timing *timing; /* one per candidate and the twin, last */
+  struct candidate *candidates;
+  int *order;
+  int count; /* without the twin */
+  double *copy_us;
+  int copy_count;
+  struct module *twin;
+  int twin_of;
+};
+
+static dd_status make_run(struct race_job *job, const struct candidate *c,
+                          struct run *run)
+{
+  struct worker *w = job->w;
+  const struct trial *t = w->trials[w->trial_count - 1];
+  const struct loaded *steps[OP_MAX_STEPS];
+
+  TRY(find_steps(w, c, steps));
+  return run_make(w->device, &w->ops, &t->problem, c->split, c->step_count,
+                  steps, t->attr, run);
+}
+
+static dd_status record_all(struct race_job *job)
+{
+  TRY(bench_record(&job->bench, NULL, &job->reference));
+  for (int i = 0; i < job->count; ++i) {
+    struct run run;
+    TRY(make_run(job, &job->candidates[i], &run));
+    TRY(bench_record(&job->bench, &run, &job->timing[i]));
+    if (job->candidates[i].split) race_keep(&job->race, i);
+  }
+  race_wait(&job->race, job->count);
+  return DD_OK;
+}
+
+/* The best fused candidate's code again, loaded a second time at another
+ * address: whatever differs between the two is noise. */
+static dd_status enter_twin(struct race_job *job)
+{
+  struct worker *w = job->w;
+  const struct candidate *c;
+  const struct loaded *l;
+  const struct code *code;
+  struct run run;
+  char entry[VARIANT_ENTRY];
+  int best = race_best(&job->race);
+
+  if (best < 0 || job->candidates[best].split) return DD_OK;
+  c = &job->candidates[best];
+  TRY(find_variant(w, &c->steps[0], &l, &code));
+  TRY(w->device->api->load(w->device, code->bytes.data, code->bytes.size,
+                           &job->twin));
+  TRY(make_run(job, c, &run));
+  variant_entry(&l->variant, entry);
+  TRY(w->device->api->kernel(w->device, job->twin, entry, &run.steps[0].kernel));
+  TRY(bench_record(&job->bench, &run, &job->timing[job->count]));
+  job->twin_of = best;
+  race_enter(&job->race, job->count);
+  return DD_OK;
+}
+
+static dd_status time_reference(struct race_job *job)
+{
+  TRY(bench_time(&job->bench, &job->reference));
+  if (job->race.phase == RACE_FINAL && job->copy_count < 4096)
+    job->copy_us[job->copy_count++] = job->reference.us;
+  return DD_OK;
+}
+
+static dd_status run_round(struct race_job *job, int live)
+{
+  double before;
+
+  for (int from = 0; from < live; from += REFERENCE_EVERY) {
+    int to = from + REFERENCE_EVERY < live ? from + REFERENCE_EVERY : live;
+    TRY(time_reference(job));
+    before = job->reference.us;
+    for (int i = from; i < to; ++i)
+      TRY(bench_time(&job->bench, &job->timing[job->order[i]]));
+    TRY(time_reference(job));
+    for (int i = from; i < to; ++i)
+      TRY(race_sample(&job->race, job->order[i], job->timing[job->order[i]].us,
+                      (before + job->reference.us) / 2));
+  }
+  return DD_OK;
+}
+
+static dd_status run_race(struct race_job *job)
+{
+  enum race_phase phase = job->race.phase;
+  int live;
+
+  while ((live = race_round(&job->race, job->order)) > 0) {
+    TRY(run_round(job, live));
+    race_round_end(&job->race);
+    if (job->race.phase != phase && job->race.phase == RACE_FINAL)
+      TRY(enter_twin(job));
+    phase = job->race.phase;
+  }
+  return DD_OK;
+}
+
+static dd_status put_results(struct race_job *job, struct bytes *out)
+{
+  struct summary copy = {0}, best, twin;
+  double noise = 0;
+  int n;
+  bool final;
+  const double *samples;
+
+  if (job->copy_count) TRY(summarise(job->copy_us, job->copy_count, &copy));
+  if (job->twin_of >= 0) {
+    samples = race_samples(&job->race, job->twin_of, &n, &final);
+    TRY(summarise(samples, n, &best));
+    samples = race_samples(&job->race, job->count, &n, &final);
+    TRY(summarise(samples, n, &twin));
+    noise = fabs(twin.median / best.median - 1);
+  }
+  wire_put_f64(out, copy.median);
+  wire_put_f64(out, noise);
+  wire_put_u32(out, (uint32_t)job->count);
+  for (int i = 0; i < job->count; ++i) {
+    struct summary s;
+    struct standing standing;
+    samples = race_samples(&job->race, i, &n, &final);
+    TRY(summarise(samples, n, &s));
+    standing = (struct standing){s.median, s.q1, s.q3, s.low, s.high, final,
+                                 (uint32_t)n, 0, samples};
+    put_standing(out, &standing);
+  }
+  return DD_OK;
+}
+
+static dd_status race_problem(struct race_job *job, const char *policy,
+                              struct bytes *out)
+{
+  struct worker *w = job->w;
+  enum bench_policy p =
+      strncmp(policy, "warm", 4) == 0 ? BENCH_WARM : BENCH_COLD;
+
+  TRY(bench_make(w->trials[w->trial_count - 1], p, &job->bench));
+  TRY(record_all(job));
+  TRY(run_race(job));
+  return put_results(job, out);
+}
+
+/* Fewer rounds on the CPU device, whose times say nothing about a GPU. */
+static struct race_rule rule_for(const struct worker *w)
+{
+  struct race_rule rule = race_rule_default;
+
+  if (strcmp(w->device->info.kind, "cpu") == 0) {
+    rule.screen_rounds = 2;
+    rule.narrow_rounds = 2;
+    rule.final_rounds = 5;
+  }
+  return rule;
+}
+
+static dd_status answer_race(struct worker *w, struct wire_reader *r,
+                             struct bytes *out)
+{
+  const char *policy = wire_text(r, &w->arena, "a policy");
+  uint64_t seed = (uint64_t)wire_i64(r, "a seed");
+  int count = (int)wire_count(r, CANDIDATES_MAX, "candidates");
+  struct race_job job = {.w = w, .count = count, .twin_of = -1};
+  struct race_rule rule;
+  struct arena a;
+  dd_status status;
+
+  if (!w->trial_count || !count) return fail(DD_BUG, "there is nothing to race");
+  rule = rule_for(w);
+  arena_init(&a, NULL);
+  job.candidates = ARENA_ARRAY(&a, struct candidate, (size_t)count);
+  job.timing = ARENA_ARRAY(&a, struct timing, (size_t)count + 1);
+  job.order = ARENA_ARRAY(&a, int, (size_t)count + 1);
+  job.copy_us = ARENA_ARRAY(&a, double, 4096);
+  status = job.candidates && job.timing && job.order && job.copy_us
+               ? race_make(&job.race, &rule, count + 1, seed)
+               : fail(DD_NO_MEMORY, "out of memory");
+  for (int i = 0; i < count && !status; ++i) get_candidate(r, &job.candidates[i]);
+  if (!status) status = wire_status(r, true, DD_BUG);
+  if (!status) status = race_problem(&job, policy, out);
+  for (int i = 0; i <= count && job.timing; ++i)
+    bench_forget(&job.bench, &job.timing[i]);
+  if (job.bench.device) {
+    bench_forget(&job.bench, &job.reference);
+    bench_release(&job.bench);
+  }
+  if (job.twin) w->device->api->unload(w->device, job.twin);
+  race_release(&job.race);
+  arena_release(&a);
+  return status;
+}
+
+/* ---- Serving ---------------------------------------------------------------------------- */
+
+static dd_status answer(struct worker *w, const struct bytes *request,
+                        struct bytes *out)
+{
+  struct wire_reader r;
+
+  wire_reader_init(&r, request->data, request->size);
+  switch ((enum request)wire_u32(&r, "a request")) {
+  case REQUEST_LIST: return answer_list(&r, out);
+  case REQUEST_OPEN: return answer_open(w, &r, out);
+  case REQUEST_LOAD: return answer_load(w, &r, out);
+  case REQUEST_PROBLEM: return answer_problem(w, &r, out);
+  case REQUEST_CHECK: return answer_check(w, &r, out);
+  case REQUEST_RACE: return answer_race(w, &r, out);
+  }
+  return fail(DD_BUG, "a worker does not know this request");
+}
+
+static dd_status serve_one(struct worker *w, int in_fd, int out_fd,
+                           struct bytes *request)
+{
+  struct bytes body = BYTES_INIT, reply = BYTES_INIT;
+  dd_status status, sent;
+
+  TRY(wire_receive(in_fd, MESSAGE_MAX, request));
+  status = answer(w, request, &body);
+  if (!status) status = bytes_status(&body);
+  wire_put_u32(&reply, status);
+  wire_put_text(&reply, status ? dd_last_error() : "");
+  if (!status) bytes_add(&reply, body.data, body.size);
+  sent = wire_send(out_fd, &reply);
+  bytes_release(&body);
+  bytes_release(&reply);
+  return sent;
+}
+
+static void close_worker(struct worker *w)
+{
+  if (w->device) {
+    forget_trials(w);
+    tools_release(w->device, &w->tools);
+  }
+  while (w->codes) {
+    struct code *c = w->codes;
+    w->codes = c->next;
+    if (c->module) w->device->api->unload(w->device, c->module);
+    bytes_release(&c->bytes);
+    mem_resize(NULL, c, sizeof *c, 0);
+  }
+  if (w->device) w->device->api->close(w->device);
+  mem_resize(NULL, w->variants, w->capacity * sizeof *w->variants, 0);
+  mem_resize(NULL, w->origin, w->capacity * sizeof *w->origin, 0);
+  op_set_release(&w->ops);
+  arena_release(&w->arena);
+}
+
+int worker_device_main(int in_fd, int out_fd)
+{
+  struct worker w;
+  struct bytes request = BYTES_INIT;
+
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  signal(SIGINT, SIG_IGN); /* the parent decides */
+  memset(&w, 0, sizeof w);
+  arena_init(&w.arena, NULL);
+  arena_init(&w.trial_arena, NULL);
+  while (serve_one(&w, in_fd, out_fd, &request) == DD_OK) continue;
+  bytes_release(&request);
+  close_worker(&w);
+  return 0;
+}

@@ -1,0 +1,30 @@
+/* reference.c - qk_norm in double. */
+#include "variants/common/reference_heads.h"
+
+/* The tensors and attributes, in the order of op.lua. */
+enum { Q, K, Q_OUT, K_OUT, Q_WEIGHT, K_WEIGHT };
+enum { EPS };
+
+reference_fn reference_qk_norm;
+
+void reference_qk_norm(const struct reference_call *call,
+                       struct reference_out *out)
+{
+  const struct heads_reference h = {
+      .call = call,
+      .q = Q,
+      .k = K,
+      .q_out = Q_OUT,
+      .k_out = K_OUT,
+      .q_weight = Q_WEIGHT,
+      .k_weight = K_WEIGHT,
+      .cos = -1,
+      .sin = -1,
+      .positions = -1,
+      .io = problem_get(call->problem, "io"),
+      .norm = true,
+      .eps = (float)call->attr[EPS], /* kernels get an fp32 */
+  };
+
+  heads_compute(&h, out);
+}

@@ -1,0 +1,67 @@
+-- A group of lanes per head row; the tunables are explained in
+-- common/heads.cuh.
+local count  = "(vec / bytes_of(io))"                      -- of a vector
+local units  = "(head_dim / " .. count .. ")"              -- vectors of a row
+local slots  = "ceil_div(" .. units .. ", lanes)"          -- of a lane
+local words  = slots .. " * (vec / 4)"                     -- registers of a row
+local groups = "(warps * 32 / lanes)"                      -- of a block
+local chunks = "(ceil_div(q_heads, heads) + ceil_div(kv_heads, heads))"
+local pitch  = "max(max(q_stride1, k_stride1), max(q_out_stride1, k_out_stride1))"
+
+-- Blocks: for one token per group, and as many as run at once.
+local whole  = "ceil_div(tokens * " .. chunks .. ", " .. groups .. ")"
+local wave   = "max(sms * occupancy, ceil_div(" .. chunks .. ", " .. groups .. "))"
+local rows   = "ceil_div(tokens, " .. groups .. ")"
+local column = "max(sms * occupancy / " .. chunks .. ", 1)"
+
+return scheme {
+  kernel = "qk_norm_warp",
+  params = "QkNormWarp",
+  facts  = { "io", "head_dim", "weight", "rounding", "inplace" },
+  tune = {
+    { "vec", 16, 8, 4 },
+    { "lanes", 8, 16, 32, 64 },
+    { "heads", 1, 2, 4, 8 },
+    { "inflight", 1, 2, 4, 8 },
+    { "persistent", false, true },
+    { "ahead", 0, 2 },
+    { "warps", 8, 4 },
+    { "grid2d", false, true },
+    { "keep_weight", true, false },
+    { "hint", 0, 1, 2 },
+  },
+  where = {
+    -- One step aside from the usual choice at a time, or the points multiply;
+    -- first, because it refuses most.
+    "(vec != 16) + (warps != 8) + grid2d + !keep_weight + (hint != 0) <= 1",
+
+    "rounding == rounding.once",
+
+    -- What the kernel needs: whole vectors, aligned.
+    "align % vec == 0 && vec % bytes_of(io) == 0",
+    "head_dim % " .. count .. " == 0",
+    "heads % inflight == 0",
+    "lanes <= 32 || warps % 2 == 0",
+    "ahead == 0 || persistent",
+    "ahead < 2 || inflight == heads",
+    -- What fits 32-bit arithmetic and a grid.
+    "tokens <= 1073741824",
+    pitch .. " * bytes_of(io) <= 2147483647",
+    "grid2d ? " .. chunks .. " <= 65535 : tokens * " .. chunks .. " <= 2147418112",
+
+    -- What can win: most lanes busy, rows and what is fetched ahead in at most
+    -- 32 registers, the widest vector that leaves a lane one unit.
+    "2 * " .. units .. " > lanes",
+    "inflight * " .. words .. " * (ahead == 2 ? 2 : 1) <= 32",
+    "vec == 16 || " .. slots .. " == 1 || align % (2 * vec) != 0 || head_dim % (2 * "
+      .. count .. ") != 0",
+    "inflight == heads || inflight * 2 == heads",
+    "keep_weight || heads > 1 || persistent",
+  },
+  grid = {
+    "grid2d ? (persistent ? min(" .. rows .. ", " .. column .. ") : " .. rows
+      .. ") : (persistent ? min(" .. whole .. ", " .. wave .. ") : " .. whole .. ")",
+    "grid2d ? " .. chunks .. " : 1",
+  },
+  block = "warps * 32",
+}

@@ -1,0 +1,36 @@
+/* reference.c - qknorm_rope in double. */
+#include "variants/common/reference_heads.h"
+
+/* The tensors and attributes, in the order of op.lua. */
+enum { Q, K, Q_OUT, K_OUT, Q_WEIGHT, K_WEIGHT, COS, SIN, POSITIONS };
+enum { EPS, POSITION_OFFSET };
+
+reference_fn reference_qknorm_rope;
+
+void reference_qknorm_rope(const struct reference_call *call,
+                           struct reference_out *out)
+{
+  const struct problem *p = call->problem;
+  const struct heads_reference h = {
+      .call = call,
+      .q = Q,
+      .k = K,
+      .q_out = Q_OUT,
+      .k_out = K_OUT,
+      .q_weight = Q_WEIGHT,
+      .k_weight = K_WEIGHT,
+      .cos = COS,
+      .sin = SIN,
+      .positions = POSITIONS,
+      .io = problem_get(p, "io"),
+      .rope_dim = problem_get(p, "rope_dim"),
+      .norm = true,
+      .neox = problem_get(p, "layout") == 1,
+      .joint = !call->tensor[SIN].present,
+      .seq = problem_get(p, "seq"),
+      .position_offset = (int64_t)call->attr[POSITION_OFFSET],
+      .eps = (float)call->attr[EPS], /* kernels get an fp32 */
+  };
+
+  heads_compute(&h, out);
+}

@@ -1,0 +1,34 @@
+/* reference.c - rope in double. */
+#include "variants/common/reference_heads.h"
+
+/* The tensors and attributes, in the order of op.lua. */
+enum { Q, K, Q_OUT, K_OUT, COS, SIN, POSITIONS };
+enum { POSITION_OFFSET };
+
+reference_fn reference_rope;
+
+void reference_rope(const struct reference_call *call,
+                    struct reference_out *out)
+{
+  const struct problem *p = call->problem;
+  const struct heads_reference h = {
+      .call = call,
+      .q = Q,
+      .k = K,
+      .q_out = Q_OUT,
+      .k_out = K_OUT,
+      .q_weight = -1,
+      .k_weight = -1,
+      .cos = COS,
+      .sin = SIN,
+      .positions = POSITIONS,
+      .io = problem_get(p, "io"),
+      .rope_dim = problem_get(p, "rope_dim"),
+      .neox = problem_get(p, "layout") == 1,
+      .joint = !call->tensor[SIN].present,
+      .seq = problem_get(p, "seq"),
+      .position_offset = (int64_t)call->attr[POSITION_OFFSET],
+  };
+
+  heads_compute(&h, out);
+}
