@@ -15,7 +15,7 @@
 #include "db_inner.h"
 #include "wire.h"
 
-/* ---- Transactions ---------------------------------------------------------- */
+/* ---- Transactions -------------------------------------------------------- */
 
 static dd_status refuse_write(struct db *db)
 {
@@ -98,7 +98,7 @@ static dd_status append(struct db *db, enum db_table table,
   return status;
 }
 
-/* ---- Things that rows are about ---------------------------------------------- */
+/* ---- Things that rows are about ------------------------------------------ */
 
 dd_status db_device(struct db *db, const struct device_info *info, int64_t *id)
 {
@@ -197,7 +197,7 @@ dd_status db_code(struct db *db, const struct db_code *code, int64_t *id)
   return row_find_or_insert(db, TABLE_CODE, &row, id);
 }
 
-/* ---- Candidates ------------------------------------------------------------------ */
+/* ---- Candidates ---------------------------------------------------------- */
 
 /* Adds the hash, in hex, of a stored variant. */
 static dd_status add_variant_hash(struct db *db, int64_t variant,
@@ -280,7 +280,7 @@ dd_status db_candidate(struct db *db, bool split, uint32_t step_count,
   return status;
 }
 
-/* ---- Sweeps ------------------------------------------------------------------------ */
+/* ---- Sweeps -------------------------------------------------------------- */
 
 #define TIME_SIZE 32
 
@@ -383,7 +383,7 @@ dd_status db_sweep_end(struct db *db, int64_t id, const char *outcome)
   return db_write_end(db, status);
 }
 
-/* ---- Proofs, measurements, failures --------------------------------------------------- */
+/* ---- Proofs, measurements, failures -------------------------------------- */
 
 dd_status db_proof(struct db *db, const struct db_proof *p, int64_t *id)
 {

@@ -5,8 +5,9 @@
  * appended.  db/schema.sql is the reference for tables and columns.  Every
  * write outside a batch is its own BEGIN IMMEDIATE transaction: once a call
  * returns DD_OK its row survives kill -9.  A handle is for one thread and for
- * the process that opened it; a forked child must not touch it.  Each row carries a hash of its content, checked when
- * it is read, because SQLite does not notice a flipped bit.
+ * the process that opened it; a forked child must not touch it.  Each row
+ * carries a hash of its content, checked when it is read, because SQLite does
+ * not notice a flipped bit.
  *
  * Identifiers are SQLite rowids.  All calls fail with DD_BAD_DATABASE (not
  * ours, damaged, read-only, newer), DD_IO or DD_NO_MEMORY.
@@ -36,7 +37,7 @@ dd_status db_batch_begin(struct db *db);
 dd_status db_batch_commit(struct db *db);
 void db_batch_cancel(struct db *db); /* takes all of it back */
 
-/* ---- Things that rows are about: found, or inserted ------------------ */
+/* ---- Things that rows are about: found, or inserted ---------------------- */
 
 dd_status db_device(struct db *db, const struct device_info *info,
                     int64_t *id);
@@ -61,7 +62,7 @@ dd_status db_candidate(struct db *db, bool split, uint32_t step_count,
                        const int64_t *variants, const char *label,
                        int64_t *id);
 
-/* ---- A sweep, its proofs, its measurements ---------------------------- */
+/* ---- A sweep, its proofs, its measurements ------------------------------- */
 
 struct db_sweep {
   const char *command; /* as typed */
@@ -108,7 +109,7 @@ struct db_failure {
 };
 dd_status db_failure(struct db *db, const struct db_failure *f, int64_t *id);
 
-/* ---- Looking ---------------------------------------------------------- */
+/* ---- Looking ------------------------------------------------------------- */
 
 /* One row of the view `best`, or of all measurements; text is the db's and
  * holds during the callback.  `rank` is 1 for the best of its problem, device

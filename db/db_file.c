@@ -17,23 +17,10 @@
 #include <unistd.h>
 
 #include "db_inner.h"
-#include "embedded.h"
-
-extern const struct embedded_file embedded_schema[];
 
 int db_busy_ms = 10000;
 
-/* How a file of version `from` becomes one of version `to`; sql NULL stands
- * for schema.sql, whole.  An empty file is version 0.  Add a row per version;
- * the recipe is in schema.sql. */
-static const struct migration {
-  int64_t from, to;
-  const char *sql;
-} migrations[] = {
-  {0, 1, NULL},
-};
-
-/* ---- Failure ----------------------------------------------------------- */
+/* ---- Failure ------------------------------------------------------------- */
 
 dd_status db_damaged(struct db *db, const char *what)
 {
@@ -92,7 +79,7 @@ dd_status db_exec(struct db *db, const char *text)
   return rc ? db_fail(db, rc) : DD_OK;
 }
 
-static dd_status number_of(struct db *db, sqlite3 *sql, const char *text,
+dd_status db_number_of(struct db *db, sqlite3 *sql, const char *text,
                            int64_t *out)
 {
   sqlite3_stmt *s = NULL;
@@ -106,30 +93,10 @@ static dd_status number_of(struct db *db, sqlite3 *sql, const char *text,
 
 dd_status db_number(struct db *db, const char *text, int64_t *out)
 {
-  return number_of(db, db->sql, text, out);
+  return db_number_of(db, db->sql, text, out);
 }
 
-/* ---- What a file must look like ------------------------------------------ */
-
-/* A database in memory made by schema.sql: the pattern that files are compared
- * with, so that ids, versions and tables are said in one place. */
-struct pattern {
-  sqlite3 *sql;
-  int64_t application_id, version;
-};
-
-static dd_status pattern_open(struct db *db, struct pattern *p)
-{
-  int rc = sqlite3_open(":memory:", &p->sql);
-
-  if (!rc)
-    rc = sqlite3_exec(p->sql, embedded_schema[0].text, NULL, NULL, NULL);
-  if (rc) return db_fail(db, rc);
-  TRY(number_of(db, p->sql, "PRAGMA application_id", &p->application_id));
-  return number_of(db, p->sql, "PRAGMA user_version", &p->version);
-}
-
-/* ---- Where a file may be -------------------------------------------------- */
+/* ---- Where a file may be ------------------------------------------------- */
 
 /* File systems whose locks or syncs SQLite cannot rely on. */
 static const struct {
@@ -182,7 +149,7 @@ static dd_status resolve_path(struct db *db, const char *path,
   return bytes_status(&db->path);
 }
 
-/* ---- The header, as bytes -------------------------------------------------- */
+/* ---- The header, as bytes ------------------------------------------------ */
 
 enum { HEADER_SIZE = 100 };
 
@@ -191,7 +158,7 @@ static int64_t header_u32(const uint8_t *at)
   return (int64_t)at[0] << 24 | at[1] << 16 | at[2] << 8 | at[3];
 }
 
-static dd_status refuse_version(struct db *db, const struct pattern *want,
+static dd_status refuse_version(struct db *db, const struct db_pattern *want,
                                 int64_t version)
 {
   if (version > want->version)
@@ -203,7 +170,7 @@ static dd_status refuse_version(struct db *db, const struct pattern *want,
   return DD_OK;
 }
 
-static dd_status check_header(struct db *db, const struct pattern *want,
+static dd_status check_header(struct db *db, const struct db_pattern *want,
                               const uint8_t *header)
 {
   const char *path = bytes_string(&db->path);
@@ -269,7 +236,7 @@ static dd_status read_header(struct db *db, uint8_t header[HEADER_SIZE],
   return DD_OK;
 }
 
-static dd_status check_file(struct db *db, const struct pattern *want,
+static dd_status check_file(struct db *db, const struct db_pattern *want,
                             bool *writable)
 {
   const char *path = bytes_string(&db->path);
@@ -286,7 +253,7 @@ static dd_status check_file(struct db *db, const struct pattern *want,
   return DD_OK;
 }
 
-/* ---- A careful connection ---------------------------------------------------- */
+/* ---- A careful connection ------------------------------------------------ */
 
 /* Far above what we write, far below what a made-up file could ask for. */
 static const struct {
@@ -335,87 +302,7 @@ static dd_status connect(struct db *db, bool writable)
   return DD_OK;
 }
 
-/* ---- The schema -------------------------------------------------------------- */
-
-/* Skips what SQL does not see: white space and comments. */
-static const char *skip_blank(const char *at)
-{
-  for (;;) {
-    at += strspn(at, " \t\r\n");
-    if (at[0] != '-' || at[1] != '-') return at;
-    at += strcspn(at, "\n");
-  }
-}
-
-/* Whether two statements are the same but for comments and white space. */
-static bool same_sql(const char *a, const char *b)
-{
-  bool quoted = false;
-
-  for (;; ++a, ++b) {
-    if (!quoted) {
-      const char *a_word = skip_blank(a), *b_word = skip_blank(b);
-      if ((a_word == a) != (b_word == b)) return false;
-      a = a_word;
-      b = b_word;
-    }
-    if (*a != *b) return false;
-    if (*a == 0) return true;
-    if (*a == '\'') quoted = !quoted;
-  }
-}
-
-static dd_status check_object(struct db *db, const char *type, const char *name,
-                              const char *want, sqlite3_stmt *s)
-{
-  const char *sql;
-  int rc;
-  bool same;
-
-  sqlite3_reset(s);
-  rc = sqlite3_bind_text(s, 1, type, -1, SQLITE_STATIC);
-  if (!rc) rc = sqlite3_bind_text(s, 2, name, -1, SQLITE_STATIC);
-  if (!rc) rc = sqlite3_step(s);
-  if (rc != SQLITE_ROW && rc != SQLITE_DONE) return db_fail(db, rc);
-  sql = rc == SQLITE_ROW ? (const char *)sqlite3_column_text(s, 0) : NULL;
-  same = sql && same_sql(sql, want);
-  if (same) return DD_OK;
-  return fail(DD_BAD_DATABASE, "'%s' is damaged: its %s %s is not the one that "
-              "difftune makes", bytes_string(&db->path), type, name);
-}
-
-static dd_status check_objects(struct db *db, sqlite3_stmt *want,
-                               sqlite3_stmt *have)
-{
-  int rc;
-
-  while ((rc = sqlite3_step(want)) == SQLITE_ROW)
-    TRY(check_object(db, (const char *)sqlite3_column_text(want, 0),
-                     (const char *)sqlite3_column_text(want, 1),
-                     (const char *)sqlite3_column_text(want, 2), have));
-  return rc == SQLITE_DONE ? DD_OK : db_fail(db, rc);
-}
-
-/* Every table, index and view of ours is there, unchanged.  A flipped bit in a
- * view would change what is best without touching a row.  More than ours is
- * fine: people add views. */
-static dd_status check_schema(struct db *db, const struct pattern *want)
-{
-  sqlite3_stmt *ours = NULL, *theirs = NULL;
-  dd_status status;
-  int rc = sqlite3_prepare_v2(want->sql,
-                              "SELECT type, name, sql FROM sqlite_schema "
-                              "WHERE sql NOTNULL", -1, &ours, NULL);
-
-  status = rc ? db_fail(db, rc) : DD_OK;
-  if (!status)
-    status = db_prepare(db, "SELECT sql FROM sqlite_schema "
-                            "WHERE type = ?1 AND name = ?2", &theirs);
-  if (!status) status = check_objects(db, ours, theirs);
-  sqlite3_finalize(ours);
-  sqlite3_finalize(theirs);
-  return status;
-}
+/* ---- Accepting a file ---------------------------------------------------- */
 
 static dd_status quick_check(struct db *db)
 {
@@ -433,40 +320,9 @@ static dd_status quick_check(struct db *db)
   return status;
 }
 
-/* ---- Bringing a file to this version ------------------------------------------ */
-
-static dd_status migrate(struct db *db, const struct pattern *want,
-                         int64_t version)
-{
-  while (version != want->version) {
-    const struct migration *step = NULL;
-    for (size_t i = 0; i < COUNT_OF(migrations) && !step; ++i)
-      if (migrations[i].from == version) step = &migrations[i];
-    if (!step) return db_damaged(db, "no difftune wrote its version");
-    TRY(db_exec(db, step->sql ? step->sql : embedded_schema[0].text));
-    version = step->to;
-  }
-  return check_schema(db, want);
-}
-
-/* In one transaction, looked at again inside it: another program may have been
- * first. */
-static dd_status bring_up(struct db *db, const struct pattern *want)
-{
-  int64_t version;
-  dd_status status;
-
-  TRY(db_exec(db, "BEGIN IMMEDIATE"));
-  status = db_number(db, "PRAGMA user_version", &version);
-  if (!status) status = migrate(db, want, version);
-  if (!status) status = db_exec(db, "COMMIT");
-  if (status) sqlite3_exec(db->sql, "ROLLBACK", NULL, NULL, NULL);
-  return status;
-}
-
 /* The header is read again through SQLite: taking back an unfinished write may
  * have changed it. */
-static dd_status accept_file(struct db *db, const struct pattern *want)
+static dd_status accept_file(struct db *db, const struct db_pattern *want)
 {
   int64_t pages, application_id, version;
 
@@ -476,27 +332,27 @@ static dd_status accept_file(struct db *db, const struct pattern *want)
   TRY(db_number(db, "PRAGMA user_version", &version));
   if (pages == 0 && db->mode == DB_READ)
     return fail(DD_BAD_DATABASE, "'%s' is empty", bytes_string(&db->path));
-  if (pages == 0) return bring_up(db, want);
+  if (pages == 0) return db_bring_up(db, want);
   if (application_id != want->application_id)
     return db_damaged(db, "its application_id has changed");
   TRY(refuse_version(db, want, version));
-  if (version == want->version) return check_schema(db, want);
-  if (db->mode == DB_WRITE) return bring_up(db, want);
+  if (version == want->version) return db_check_schema(db, want);
+  if (db->mode == DB_WRITE) return db_bring_up(db, want);
   return fail(DD_BAD_DATABASE, "'%s' was written by an older difftune (version "
               "%lld); open it once for writing to bring it to version %lld",
               bytes_string(&db->path), (long long)version,
               (long long)want->version);
 }
 
-/* ---- Opening and closing --------------------------------------------------------- */
+/* ---- Opening and closing ------------------------------------------------- */
 
 static dd_status open_file(struct db *db, const char *path, enum db_mode mode)
 {
-  struct pattern want = {NULL, 0, 0};
+  struct db_pattern want = {NULL, 0, 0};
   bool writable;
   dd_status status = resolve_path(db, path, mode);
 
-  if (!status) status = pattern_open(db, &want);
+  if (!status) status = db_pattern_open(db, &want);
   if (!status) status = check_file(db, &want, &writable);
   if (!status) status = connect(db, writable);
   if (!status) status = accept_file(db, &want);

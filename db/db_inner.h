@@ -1,8 +1,9 @@
 /*
  * db_inner.h - what the files of db/ share and nobody else sees.
  *
- * db_file.c  opens a file, or refuses it       db_row.c   rows and their hashes
- * db.c       the writes of db.h                db_look.c  the reads of db.h
+ * db_file.c  opens a file, or refuses it       db_schema.c  what it must hold
+ * db_row.c   rows and their hashes
+ * db.c       the writes of db.h                db_look.c    the reads of db.h
  */
 #ifndef DIFFTUNE_DB_INNER_H
 #define DIFFTUNE_DB_INNER_H
@@ -45,7 +46,7 @@ struct db {
  * it. */
 extern int db_busy_ms;
 
-/* ---- Failure (db_file.c) ---------------------------------------------- */
+/* ---- Failure (db_file.c) ------------------------------------------------- */
 
 /* The status and sentence for what SQLite said last. */
 dd_status db_fail(struct db *db, int rc);
@@ -55,14 +56,30 @@ dd_status db_exec(struct db *db, const char *text);
 /* One whole number. */
 dd_status db_number(struct db *db, const char *text, int64_t *out);
 
-/* ---- Transactions (db.c) ----------------------------------------------- */
+dd_status db_number_of(struct db *db, sqlite3 *sql, const char *text,
+                       int64_t *out);
+
+/* ---- The schema (db_schema.c) -------------------------------------------- */
+
+/* A database in memory made by schema.sql: what files are compared with.
+ * Close `sql` when done, also after a failure. */
+struct db_pattern {
+  sqlite3 *sql;
+  int64_t application_id, version;
+};
+dd_status db_pattern_open(struct db *db, struct db_pattern *p);
+dd_status db_check_schema(struct db *db, const struct db_pattern *want);
+/* Makes an empty file, or one of an older version, one of ours. */
+dd_status db_bring_up(struct db *db, const struct db_pattern *want);
+
+/* ---- Transactions (db.c) ------------------------------------------------- */
 
 /* Every write stands between these two.  `status` is what became of it: the
  * end commits or takes it back, and returns the first failure. */
 dd_status db_write_begin(struct db *db);
 dd_status db_write_end(struct db *db, dd_status status);
 
-/* ---- Rows (db_row.c) ---------------------------------------------------- */
+/* ---- Rows (db_row.c) ----------------------------------------------------- */
 
 struct value {
   int type; /* SQLITE_INTEGER, SQLITE_FLOAT, SQLITE_TEXT, SQLITE_BLOB */

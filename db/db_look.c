@@ -9,7 +9,7 @@
 #include "db_inner.h"
 #include "wire.h"
 
-/* ---- Columns ------------------------------------------------------------------ */
+/* ---- Columns ------------------------------------------------------------- */
 
 static const char *text_at(sqlite3_stmt *s, int column)
 {
@@ -42,7 +42,7 @@ static dd_status prepare_filtered(struct db *db, const struct db_filter *f,
   return rc ? db_fail(db, rc) : DD_OK;
 }
 
-/* ---- Measurements ---------------------------------------------------------------- */
+/* ---- Measurements -------------------------------------------------------- */
 
 static dd_status read_steps(struct db *db, sqlite3_stmt *steps,
                             struct db_row *row)
@@ -165,7 +165,7 @@ dd_status db_samples(struct db *db, int64_t measurement, struct arena *arena,
   return status;
 }
 
-/* ---- Failures ---------------------------------------------------------------------- */
+/* ---- Failures ------------------------------------------------------------ */
 
 dd_status db_each_failure(struct db *db, const struct db_filter *f,
                           db_visit_failure *visit, void *user)
@@ -189,7 +189,7 @@ dd_status db_each_failure(struct db *db, const struct db_filter *f,
   return status;
 }
 
-/* ---- Variants and code --------------------------------------------------------------- */
+/* ---- Variants and code --------------------------------------------------- */
 
 /* Columns of `variant` and `code` in SELECT *. */
 enum { VARIANT_HASH = 1, VARIANT_OP, VARIANT_SCHEME, VARIANT_TUNABLES,
@@ -283,7 +283,7 @@ dd_status db_variant_read(struct db *db, int64_t variant, const char *target,
   return read_code(db, code, arena, out);
 }
 
-/* ---- Verifying --------------------------------------------------------------------------- */
+/* ---- Verifying ----------------------------------------------------------- */
 
 dd_status db_verify(struct db *db)
 {

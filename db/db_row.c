@@ -41,7 +41,7 @@ const char *db_table_name(enum db_table table)
   return tables[table].name;
 }
 
-/* ---- Values ------------------------------------------------------------ */
+/* ---- Values -------------------------------------------------------------- */
 
 struct value value_int(int64_t number)
 {
@@ -128,7 +128,7 @@ dd_status row_digest(struct db *db, enum db_table table, int64_t id,
   return DD_OK;
 }
 
-/* ---- Statements, made when first needed --------------------------------- */
+/* ---- Statements, made when first needed ---------------------------------- */
 
 static dd_status statement(struct db *db, sqlite3_stmt **cached,
                            struct bytes *text)
@@ -214,7 +214,7 @@ static dd_status check_row(struct db *db, enum db_table table, sqlite3_stmt *s)
   return DD_OK;
 }
 
-/* ---- Finding, inserting, reading ------------------------------------------ */
+/* ---- Finding, inserting, reading ----------------------------------------- */
 
 /* The values of a row with the hash of its payload at the end. */
 static int columns_of(const struct row *row, bool payload, char hex[HASH_HEX],
@@ -345,7 +345,7 @@ void row_done(sqlite3_stmt *row)
   sqlite3_clear_bindings(row);
 }
 
-/* ---- The whole file -------------------------------------------------------- */
+/* ---- The whole file ------------------------------------------------------ */
 
 static dd_status check_table(struct db *db, enum db_table table, bool payloads)
 {

@@ -5,7 +5,7 @@
 --
 -- To change it:
 --   1. Change this file, and raise user_version.
---   2. Add a row to db_file.c's migrations[] that takes a file of the version
+--   2. Add a row to db_schema.c's migrations[] that takes a file of the version
 --      before to this one.  It must end with the same statements in
 --      sqlite_schema as this file makes (comments and spaces aside); db_open
 --      compares them.

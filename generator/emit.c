@@ -113,7 +113,7 @@ static bool hides_include(const char *line, const char *line_end,
   return false;
 }
 
-/* ---- Folding -------------------------------------------------------------- */
+/* ---- Folding ----------------------------------------------------------- */
 
 struct fold {
   const struct tree *tree;
@@ -205,13 +205,10 @@ static dd_status fold_file(struct fold *f, const struct tree_file *file)
 
 static int count_lines(const struct bytes *b)
 {
-  const char *p = b->data, *end = b->data + b->size;
+  const char *p;
   int lines = 0;
 
-  while (p && p < end && (p = memchr(p, '\n', (size_t)(end - p)))) {
-    lines++;
-    p++;
-  }
+  for (p = bytes_string(b); *p; p++) lines += *p == '\n';
   return lines;
 }
 
@@ -238,7 +235,7 @@ static dd_status fold_scheme(const struct tree *tree, const struct variant *v,
   return DD_OK;
 }
 
-/* ---- Launch bounds ---------------------------------------------------------- */
+/* ---- Launch bounds ----------------------------------------------------- */
 
 /* What is known when a variant is compiled: facts, tunables, and the lets that
  * need no more than those. */
@@ -317,7 +314,7 @@ static dd_status put_bounds(const struct variant *v, struct bytes *out)
   return DD_OK;
 }
 
-/* ---- The text ------------------------------------------------------------------ */
+/* ---- The text ---------------------------------------------------------- */
 
 static void put_fact(const struct symbol *s, int64_t value, struct bytes *out)
 {

@@ -220,9 +220,11 @@ static dd_status write_table(struct floor *f, const char *path)
                            .variant_count = f->count,
                            .variants = f->variants};
   struct bytes out = BYTES_INIT;
+  dd_status status = table_write(&w, &out);
 
-  TRY(table_write(&w, &out));
-  return file_write(path, out.data, out.size);
+  if (!status) status = file_write(path, out.data, out.size);
+  bytes_release(&out);
+  return status;
 }
 
 static dd_status make(struct floor *f, int argc, char **argv)

@@ -1,11 +1,11 @@
 /*
  * space.h - walk the variants of a scheme that fit a problem.
  *
- * A scheme has 3 to 12 tunables and 10^2 to 10^6 points; conditions reject most.
- * The walk keeps no list: memory does not grow with the space.  A condition
- * that fails rules out every point that agrees in the tunables it names, and
- * those that follow one another are passed over in one step: tunables that
- * conditions name should come first.
+ * A scheme has 3 to 12 tunables and 10^2 to 10^6 points; conditions reject
+ * most.  The walk keeps no list: memory does not grow with the space.  A
+ * condition that fails rules out every point that agrees in the tunables it
+ * names, and those that follow one another are passed over in one step:
+ * tunables that conditions name should come first.
  */
 #ifndef DIFFTUNE_SPACE_H
 #define DIFFTUNE_SPACE_H

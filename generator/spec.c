@@ -119,7 +119,7 @@ static void on_count(lua_State *L, lua_Debug *ar)
   lua_error(L);
 }
 
-/* ---- What the prelude asks of us ---------------------------------------- */
+/* ---- What the prelude asks of us --------------------------------------- */
 
 struct names {
   lua_State *lua;
@@ -152,7 +152,7 @@ static int host_check(lua_State *L)
   return 1;
 }
 
-/* ---- Reading one file ---------------------------------------------------- */
+/* ---- Reading one file -------------------------------------------------- */
 
 static void enter(lua_State *L, const struct tree_file *f)
 {
@@ -244,7 +244,7 @@ static void evaluate_op(lua_State *L, const struct tree_file *f,
   lua_call(L, 5, 1);
 }
 
-/* ---- Writing the message -------------------------------------------------- */
+/* ---- Writing the message ----------------------------------------------- */
 
 enum shape { TEXT, U32, I64, F64, LIST, PLAIN_LIST };
 
@@ -350,7 +350,7 @@ static void put_row(lua_State *L, struct bytes *out, const struct field *row)
   }
 }
 
-/* ---- The child -------------------------------------------------------------- */
+/* ---- The child --------------------------------------------------------- */
 
 static void open_library(lua_State *L, const char *name, lua_CFunction open)
 {
@@ -518,7 +518,7 @@ static void child_main(struct child *c, int fd)
   _exit(0);
 }
 
-/* ---- The parent -------------------------------------------------------------- */
+/* ---- The parent -------------------------------------------------------- */
 
 static int64_t now_ms(void)
 {

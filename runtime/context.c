@@ -80,9 +80,9 @@ static dd_status open_device(const char *kind, struct device **out)
 static dd_status open_tables(struct dd_context *ctx, const dd_open_options *o)
 {
   dd_status status =
-      table_open_memory(&ctx->floor, floor_table,
-                        (size_t)(floor_table_end - floor_table),
-                        &ctx->allocator);
+      table_open_own(&ctx->floor, floor_table,
+                     (size_t)(floor_table_end - floor_table),
+                     &ctx->allocator);
 
   if (status)
     return fail_in(status == DD_BAD_TABLE ? DD_BUG : status,

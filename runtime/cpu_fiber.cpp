@@ -45,6 +45,10 @@
 #error "fibers under ThreadSanitizer need clang; configure with CXX=clang++"
 #endif
 
+/* For functions whose frames a fiber that ended leaves behind: ASan must not
+ * have marked gaps in them, or the stack's next user trips over the marks. */
+#define UNMARKED __attribute__((no_sanitize("address")))
+
 namespace {
 
 namespace context = boost::context::detail;
@@ -58,7 +62,7 @@ struct strand {
 };
 
 /* Before a jump, and after it on the other side. */
-void leave(struct strand *from, bool for_good, const struct strand *to)
+UNMARKED void leave(struct strand *from, bool for_good, const struct strand *to)
 {
   (void)from, (void)for_good, (void)to;
 #ifdef WITH_ASAN
@@ -205,7 +209,7 @@ void resume(struct fiber *f)
 
 /* From a fiber to the scheduler; returns when resume() is next called for it.
  * A fiber that is GONE does not come back. */
-void park(struct fiber *f)
+UNMARKED void park(struct fiber *f)
 {
   leave(&f->strand, f->state == GONE, &scheduler);
   scheduler.context = context::jump_fcontext(scheduler.context, NULL).fctx;
@@ -216,7 +220,7 @@ void block_release_if_full();
 
 /* Where a fiber begins, on its own stack.  jump_fcontext() gives the context of
  * whoever jumped: always the scheduler. */
-void enter(context::transfer_t from)
+UNMARKED void enter(context::transfer_t from)
 {
   struct fiber *f = running;
 
@@ -488,8 +492,7 @@ void explain(struct text *t)
 
 /* 0xff in every byte is a NaN in every float type.  Sanitizers keep gaps
  * between variables, so this must be a loop that they do not look into. */
-__attribute__((no_sanitize("address"), noinline)) void
-poison(char *begin, char *end)
+UNMARKED void poison(char *begin, char *end)
 {
   volatile char *at = begin;
 

@@ -227,3 +227,20 @@ dd_status cubin_usage(const void *code, size_t size, const char *entry,
     return fail(DD_COMPILE, "the cubin's .nv.info is cut short");
   return DD_OK;
 }
+
+dd_status cubin_entry_code(const void *code, size_t size, const char *entry,
+                           const void **out, size_t *out_size)
+{
+  struct cubin c;
+  Elf64_Shdr text;
+
+  *out = NULL;
+  *out_size = 0;
+  TRY(cubin_check(code, size));
+  cubin_read(&c, code, size);
+  if (!section_find(&c, ".text.", entry, &text) || text.sh_type == SHT_NOBITS)
+    return fail(DD_COMPILE, "the cubin has no entry '%s'", entry);
+  *out = (const char *)code + text.sh_offset;
+  *out_size = text.sh_size;
+  return DD_OK;
+}

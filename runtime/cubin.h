@@ -13,4 +13,9 @@
 /* Fails with DD_COMPILE and a sentence if the bytes are no whole cubin. */
 dd_status cubin_check(const void *code, size_t size);
 
+/* The machine code of one entry: a view into the cubin.  Two entries with the
+ * same bytes run the same, whatever else their files hold. */
+dd_status cubin_entry_code(const void *code, size_t size, const char *entry,
+                           const void **out, size_t *out_size);
+
 #endif

@@ -345,14 +345,15 @@ static dd_status check_head(struct table *t, const void *data, size_t size,
   return DD_OK;
 }
 
-static dd_status open_bytes(struct table *t, const void *data, size_t size)
+static dd_status open_bytes(struct table *t, const void *data, size_t size,
+                            bool own)
 {
   const char *body = (const char *)data + HEAD_SIZE;
   size_t body_size = 0;
   struct hash seal;
 
   TRY(check_head(t, data, size, &body_size));
-  seal = hash_of(body, body_size);
+  seal = own ? t->seal : hash_of(body, body_size);
   if (!hash_equal(&seal, &t->seal))
     return fail(DD_BAD_TABLE, "it is damaged: its seal does not match");
   return read_body(t, body, body_size, t->arena.allocator);
@@ -365,16 +366,28 @@ static void table_init(struct table *t, const struct allocator *allocator)
   arena_init(&t->ops.arena, allocator);
 }
 
-dd_status table_open_memory(struct table *t, const void *data, size_t size,
-                            const struct allocator *allocator)
+static dd_status open_memory(struct table *t, const void *data, size_t size,
+                             const struct allocator *allocator, bool own)
 {
   dd_status status;
 
   table_init(t, allocator);
   if (!data) return fail(DD_BAD_TABLE, "a table in memory without an address");
-  status = open_bytes(t, data, size);
+  status = open_bytes(t, data, size, own);
   if (status) table_close(t);
   return status;
+}
+
+dd_status table_open_memory(struct table *t, const void *data, size_t size,
+                            const struct allocator *allocator)
+{
+  return open_memory(t, data, size, allocator, false);
+}
+
+dd_status table_open_own(struct table *t, const void *data, size_t size,
+                         const struct allocator *allocator)
+{
+  return open_memory(t, data, size, allocator, true);
 }
 
 static dd_status read_whole(int fd, struct table *t)
@@ -404,7 +417,7 @@ static dd_status read_file(int fd, struct table *t)
   if (!t->map) return no_memory();
   t->map_size = (size_t)st.st_size;
   TRY(read_whole(fd, t));
-  return open_bytes(t, t->map, t->map_size);
+  return open_bytes(t, t->map, t->map_size, false);
 }
 
 dd_status table_open(struct table *t, const char *path,

@@ -652,28 +652,43 @@ static void a_missing_barrier_shows_under_some_order(void **state)
 
 /* ---- Faults that kill ------------------------------------------------------------ */
 
-/* What the child does: one launch of WARP threads, on exact-size buffers. */
+/* One launch of WARP threads, on buffers of exactly as many floats. */
+static dd_status launch_fault(const char *entry, int n, uint32_t shared_bytes)
+{
+  const size_t size = WARP * sizeof(float);
+  struct fault args = {NULL, NULL, n};
+  struct launch l = {.grid = {1, 1, 1}, .block = WARP, .args = &args,
+                     .args_size = sizeof args, .shared_bytes = shared_bytes};
+  void *in, *out;
+  dd_status status;
+
+  TRY(cpu_device.kernel(device, faults, entry, &l.kernel));
+  TRY(cpu_device.allocate(device, size, &in));
+  TRY(cpu_device.allocate(device, size, &out));
+  args.in = memset(in, 0, size);
+  args.out = out;
+  status = cpu_device.launch(device, &l, NULL);
+  drop(in);
+  drop(out);
+  return status;
+}
+
+/* What the child does. */
 static int child(char **word)
 {
-  struct fault args = {NULL, NULL, atoi(word[2])};
   const struct rlimit no_core = {0, 0};
   struct bytes code = BYTES_INIT;
-  struct launch l = {.grid = {1, 1, 1}, .block = WARP, .args = &args,
-                     .args_size = sizeof args};
-  struct module *m;
-  void *in, *out;
+  dd_status status;
 
   setrlimit(RLIMIT_CORE, &no_core);
-  l.shared_bytes = (uint32_t)atoi(word[3]);
   if (file_read(word[0], 1 << 24, &code) || cpu_device.open(0, &device) ||
-      cpu_device.allocate(device, WARP * sizeof(float), &in) ||
-      cpu_device.allocate(device, WARP * sizeof(float), &out) ||
-      cpu_device.load(device, code.data, code.size, &m) ||
-      cpu_device.kernel(device, m, word[1], &l.kernel))
+      cpu_device.load(device, code.data, code.size, &faults))
     return 1;
-  args.in = memset(in, 0, WARP * sizeof(float));
-  args.out = out;
-  return cpu_device.launch(device, &l, NULL) != DD_OK;
+  status = launch_fault(word[1], atoi(word[2]), (uint32_t)atoi(word[3]));
+  cpu_device.unload(device, faults);
+  cpu_device.close(device);
+  bytes_release(&code);
+  return (int)status;
 }
 
 /* Starts this program anew, because ThreadSanitizer is blind after a fork. */

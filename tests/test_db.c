@@ -208,7 +208,7 @@ static void test_sweep_ends_once(void **state)
   world_release(&w);
 }
 
-/* ---- Ranks, filters, views -------------------------------------------------- */
+/* ---- Ranks, filters, views ----------------------------------------------- */
 
 struct seen {
   int rows;
@@ -406,7 +406,7 @@ static void test_coverage(void **state)
   world_release(&w);
 }
 
-/* ---- No measurement without its proof --------------------------------------- */
+/* ---- No measurement without its proof ------------------------------------ */
 
 static void refuse_measurement(struct db *db, struct db_measurement m,
                                const char *why)
@@ -562,7 +562,7 @@ static void test_raw_sql_is_refused(void **state)
   world_release(&w);
 }
 
-/* ---- Files that are refused, and stay as they are ------------------------------ */
+/* ---- Files that are refused, and stay as they are ------------------------ */
 
 static void refuse_file(const char *path, enum db_mode mode, dd_status status,
                         const char *why)
@@ -740,7 +740,7 @@ static void test_read_only_file(void **state)
   world_release(&w);
 }
 
-/* ---- Changed by hand ---------------------------------------------------------- */
+/* ---- Changed by hand ----------------------------------------------------- */
 
 static void test_changed_schema(void **state)
 {
@@ -817,7 +817,7 @@ static void test_changes_are_seen(void **state)
   world_release(&w);
 }
 
-/* ---- Batches ---------------------------------------------------------------------- */
+/* ---- Batches ------------------------------------------------------------- */
 
 static void test_batch(void **state)
 {
@@ -851,7 +851,34 @@ static void test_batch(void **state)
   world_release(&w);
 }
 
-/* ---- Two programs at once ---------------------------------------------------------- */
+/* Every write alone reaches the disk; a batch reaches it once. */
+static void test_batch_syncs_once(void **state)
+{
+  struct world w;
+  struct db *db;
+  struct ids ids = {0};
+  long before, one;
+
+  (void)state;
+  world_init(&w);
+  db = open_ok(w.path, DB_WRITE);
+  assert_ok(try_store(db, &w, 0, &ids));
+  before = sync_count;
+  assert_ok(db_toolchain(db, "another", &ids.toolchain));
+  one = sync_count - before;
+  assert_true(one >= 2); /* the journal, the file */
+  before = sync_count;
+  assert_ok(db_toolchain(db, "another", &ids.toolchain));
+  assert_int_equal(sync_count, before); /* found, not written */
+  assert_ok(db_batch_begin(db));
+  for (int i = 1; i < 30; ++i) assert_ok(try_store(db, &w, i, &ids));
+  assert_ok(db_batch_commit(db));
+  assert_true(sync_count - before <= one + 1);
+  db_close(db);
+  world_release(&w);
+}
+
+/* ---- Two programs at once ------------------------------------------------ */
 
 static void test_two_writers(void **state)
 {
@@ -909,7 +936,7 @@ static void test_forked_child(void **state)
   world_release(&w);
 }
 
-/* ---- Network file systems ------------------------------------------------------------ */
+/* ---- Network file systems ------------------------------------------------ */
 
 static uint32_t pretend_fs;
 
@@ -946,7 +973,7 @@ static void test_network_file_system(void **state)
   pretend_fs = 0;
   db_close(open_ok(w.path, DB_WRITE));
   pretend_fs = 0x6969;
-  db_close(open_ok(w.path, DB_READ)); /* reading what was copied there is fine */
+  db_close(open_ok(w.path, DB_READ)); /* reading is fine */
   pretend_fs = 0;
   world_release(&w);
 }
@@ -981,6 +1008,7 @@ int main(void)
     cmocka_unit_test(test_changed_rows),
     cmocka_unit_test(test_changes_are_seen),
     cmocka_unit_test(test_batch),
+    cmocka_unit_test(test_batch_syncs_once),
     cmocka_unit_test(test_two_writers),
     cmocka_unit_test(test_forked_child),
     cmocka_unit_test(test_network_file_system),

@@ -25,9 +25,9 @@ static uint64_t random_next(void)
   return random_state;
 }
 
-/* ---- Flipped bits ---------------------------------------------------------- */
+/* ---- Flipped bits -------------------------------------------------------- */
 
-enum { ITEMS = 12, FLIPS = 1000 };
+enum { ITEMS = 12, FLIPS = 500 };
 
 /* What one kind of read says of the original file. */
 typedef dd_status reading(struct db *db, struct bytes *out);
@@ -172,11 +172,32 @@ static void test_flipped_bits(void **state)
   learn_truth(&w, &t);
   for (int i = 0; i < FLIPS; ++i)
     try_flip(&w, &t, random_next() % (t.file.size * 8), &tally);
-  print_message("%d flips: %d refused, %d changed nothing; without hashes %d "
-                "wrong answers\n", FLIPS, tally.refused, tally.unchanged,
-                tally.blind);
-  assert_true(tally.refused > FLIPS / 3);
-  assert_true(tally.blind > 0);
+  print_message("%d flips: %d refused, %d changed nothing\n", FLIPS,
+                tally.refused, tally.unchanged);
+  assert_true(tally.refused > FLIPS / 4);
+  forget_truth(&t);
+  world_release(&w);
+}
+
+/* A flip in the middle of a number, which SQLite cannot notice: refused with
+ * the checks, and a wrong answer without them, so these tests can fail. */
+static void test_flipped_number(void **state)
+{
+  static const uint8_t noise[8] = {0x3f, 0x70, 0x62, 0x4d, /* 0.004, as */
+                                   0xd2, 0xf1, 0xa9, 0xfc}; /* stored */
+  struct world w;
+  struct truth t;
+  struct tally tally = {0, 0, 0};
+  char *at;
+
+  (void)state;
+  world_init(&w);
+  learn_truth(&w, &t);
+  at = memmem(t.file.data, t.file.size, noise, sizeof noise);
+  assert_non_null(at);
+  try_flip(&w, &t, (size_t)(at - t.file.data) * 8 + 8 + 3, &tally);
+  assert_int_equal(tally.refused, 1);
+  assert_int_equal(tally.blind, 1);
   forget_truth(&t);
   world_release(&w);
 }
@@ -197,7 +218,7 @@ static void test_flipped_header(void **state)
   world_release(&w);
 }
 
-/* ---- kill -9 ------------------------------------------------------------------ */
+/* ---- kill -9 ------------------------------------------------------------- */
 
 /* Writes for ever; after each acknowledged measurement its id goes down the
  * pipe. */
@@ -313,7 +334,7 @@ static void test_kill_at_birth(void **state)
   }
 }
 
-/* ---- Memory that runs out ------------------------------------------------------- */
+/* ---- Memory that runs out ------------------------------------------------ */
 
 /* All that a sweep does, on a database that may or may not exist. */
 static dd_status whole_session(struct world *w)
@@ -387,7 +408,7 @@ static void test_sqlite_memory_runs_out(void **state)
   int failed = 0;
 
   (void)state;
-  for (long n = 1;; n += 1 + n / 60) {
+  for (long n = 1;; n += 1 + n / 25) {
     struct world w;
     dd_status status;
     long calls;
@@ -403,10 +424,10 @@ static void test_sqlite_memory_runs_out(void **state)
     world_release(&w);
     if (calls < n) break;
   }
-  assert_true(failed > 100);
+  assert_true(failed > 50);
 }
 
-/* ---- Disks that fail ---------------------------------------------------------------- */
+/* ---- Disks that fail ----------------------------------------------------- */
 
 static long disk_calls, disk_fail_at;
 static int disk_errno;
@@ -533,6 +554,7 @@ int main(void)
 {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_flipped_bits),
+    cmocka_unit_test(test_flipped_number),
     cmocka_unit_test(test_flipped_header),
     cmocka_unit_test(test_kill_between_writes),
     cmocka_unit_test(test_kill_in_batches),

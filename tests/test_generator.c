@@ -163,7 +163,7 @@ static void put_edited(const char *path, const char *text, const char *from,
   put(path, edited);
 }
 
-/* ---- Trees ------------------------------------------------------------------ */
+/* ---- Trees ------------------------------------------------------------- */
 
 static void a_folder_becomes_paths(void **state)
 {
@@ -211,7 +211,7 @@ static void a_missing_folder_is_an_error(void **state)
   assert_null(tree_find(&t, "generator/prelude.lua"));
 }
 
-/* ---- Specs -------------------------------------------------------------------- */
+/* ---- Specs ------------------------------------------------------------- */
 
 static const char *value_of(const struct op *op, const char *name)
 {
@@ -448,7 +448,7 @@ static void the_message_is_the_same_on_every_run(void **state)
   tree_release(&t);
 }
 
-/* ---- Spaces -------------------------------------------------------------------- */
+/* ---- Spaces ------------------------------------------------------------ */
 
 static uint32_t random_state = 1;
 
@@ -491,7 +491,7 @@ static void random_scheme(char *text, size_t size)
     n += (size_t)snprintf(text + n, size - n, " }, ");
   }
   n += (size_t)snprintf(text + n, size - n, "}, where = {");
-  for (i = below(4); i > 0; i--)
+  for (i = below(6); i > 0; i--)
     n += random_condition(text + n, size - n, tunables);
   snprintf(text + n, size - n, "} }");
 }
@@ -539,7 +539,7 @@ static void a_walk_is_the_filtered_product(void **state)
   int round;
 
   (void)state;
-  for (round = 0; round < 60; round++) {
+  for (round = 0; round < 300; round++) {
     uint64_t n;
     char spelling[64];
     random_scheme(text, sizeof text);
@@ -557,7 +557,7 @@ static void a_walk_is_the_filtered_product(void **state)
   put_all();
 }
 
-/* ---- Text ------------------------------------------------------------------------ */
+/* ---- Text -------------------------------------------------------------- */
 
 static void variant_at(const struct fixture *f, const char *scheme,
                        int64_t threads, int64_t vec, int64_t stream,
@@ -813,7 +813,7 @@ static void emit_refuses(const char *path, const char *content,
   put_all();
 }
 
-static void missing_files_are_named(void **state)
+static void unusable_files_are_named(void **state)
 {
   char path[128];
   struct bytes text = BYTES_INIT;
@@ -824,6 +824,12 @@ static void missing_files_are_named(void **state)
   emit_refuses("common/two.cuh", "\n#include \"variants/common/three.cuh\"\n",
                "two.cuh:2: there is no file 'variants/common/three.cuh'");
   snprintf(path, sizeof path, "%s/tiny/block.cuh", folder);
+  assert_ok(file_write(path, "struct\0X;\n", 10));
+  open_fixture(&f, SPELLING);
+  variant_at(&f, "block", 128, 4, 1, &v);
+  assert_fails(DD_BAD_SPEC, "tiny/block.cuh: not a text",
+               emit_variant(&f.tree, &v, &text));
+  close_fixture(&f);
   assert_int_equal(unlink(path), 0);
   open_fixture(&f, SPELLING);
   variant_at(&f, "block", 128, 4, 1, &v);
@@ -846,6 +852,7 @@ static void launch_bounds_need_facts(void **state)
       {"block = \"threads\"", "block = \"part\"", "uses 'part'"},
       {"block = \"threads\"", "block = \"threads * 16\"",
        "block 'threads * 16' is 2048, not 1 to 1024"},
+      {"block = \"threads\"", "block = \"threads - 128\"", "is 0, not 1 to"},
       {"row_bytes > 256 ? 2 : 0", "rows", "min_blocks 'rows' uses 'rows'"},
       {"row_bytes > 256 ? 2 : 0", "40", "min_blocks '40' is 40, not 0 to 32"},
       {"row_bytes > 256 ? 2 : 0", "1 / (threads - 128)", "divides by zero"},
@@ -901,7 +908,7 @@ static void no_failing_allocation_leaks(void **state)
   close_fixture(&f);
 }
 
-/* ---- The real ones ------------------------------------------------------------------ */
+/* ---- The real ones ----------------------------------------------------- */
 
 /* A problem whose facts are legal one by one: enough to print text. */
 static void any_problem(const struct op *op, struct problem *p)
@@ -980,7 +987,7 @@ int main(void)
       TEST(a_unit_is_the_same_bytes_and_order_changes_no_hash),
       TEST(folding_keeps_files_and_lines),
       TEST(other_includes_are_refused),
-      TEST(missing_files_are_named),
+      TEST(unusable_files_are_named),
       TEST(launch_bounds_need_facts),
       TEST(no_failing_allocation_leaks),
       TEST(every_real_scheme_becomes_text),

@@ -1,0 +1,851 @@
+/* test_runtime.c - the public header, all of it, on the CPU device. */
+#include "test.h"
+
+#include <math.h>
+#include <pthread.h>
+
+#include "device.h"
+#include "tiny.h"
+
+_Static_assert(sizeof(dd_attr) == 16, "dd_attr comes in arrays: frozen");
+_Static_assert(offsetof(dd_problem, attr_count) == 24, "fields never move");
+_Static_assert(offsetof(dd_open_options, user) == 56, "fields never move");
+_Static_assert(offsetof(dd_qknorm_rope_args, eps) == 216,
+               "fields never move");
+
+/* ---- A table with all that the rules speak of --------------------------- */
+
+#define SMALL "affine:fp32 rows=8 width=64"
+#define LARGE "affine:fp32 rows=512 width=64"
+#define SMALL_SCALE "scale:fp32 rows=8 width=64 mode=twice"
+
+/* LARGE: fused; SMALL: split; the parts also for mode=twice.  fast wants at
+ * most 4096 rows, and with vec=4 rows that are 16-byte aligned. */
+static void make(struct tiny *t)
+{
+  uint32_t fast, scale, scale_twice, shift;
+  struct device *cpu;
+
+  tiny_init(t);
+  assert_ok(cpu_device.attach(&cpu));
+  t->writer.sms = cpu->info.sms;
+  cpu_device.close(cpu);
+  tiny_variant(t, "generic", SMALL, 32, 1);
+  fast = tiny_variant(t, "fast", LARGE, 64, 4);
+  scale = tiny_variant(t, "fast", "scale:fp32 rows=8 width=64", 32, 1);
+  scale_twice = tiny_variant(t, "fast", SMALL_SCALE, 32, 1);
+  shift = tiny_variant(t, "fast", "shift:fp32 rows=8 width=64", 32, 1);
+  tiny_plan(t, LARGE, 1, fast, 0);
+  tiny_plan(t, SMALL, 2, scale, shift);
+  tiny_plan(t, SMALL_SCALE, 1, scale_twice, 0);
+  tiny_plan(t, "shift:fp32 rows=8 width=64", 1, shift, 0);
+}
+
+struct fixture {
+  struct bytes table;
+  dd_context *ctx;
+};
+
+static dd_status open_with(struct fixture *f, struct tiny *t, uint32_t flags)
+{
+  dd_open_options o = DD_OPEN_OPTIONS_INIT;
+
+  memset(f, 0, sizeof *f);
+  assert_ok(table_write(&t->writer, &f->table));
+  o.device = "cpu";
+  o.table_data = f->table.data;
+  o.table_size = f->table.size;
+  o.flags = flags;
+  return dd_open(&o, &f->ctx);
+}
+
+static void open_table(struct fixture *f)
+{
+  struct tiny t;
+
+  make(&t);
+  assert_ok(open_with(f, &t, 0));
+  tiny_release(&t);
+}
+
+static void close_table(struct fixture *f)
+{
+  dd_close(f->ctx);
+  bytes_release(&f->table);
+}
+
+static dd_status plan(struct fixture *f, const char *spelling, dd_plan **out)
+{
+  dd_problem p = DD_PROBLEM_INIT;
+
+  p.spelling = spelling;
+  return dd_plan_make(f->ctx, &p, out);
+}
+
+/* ---- Statuses and structs ------------------------------------------------ */
+
+static void test_statuses(void **state)
+{
+  (void)state;
+#define CHECK_STATUS(name, value, text)                                        \
+  assert_int_equal(DD_##name, value);                                          \
+  assert_string_equal(dd_status_name(DD_##name), "DD_" #name);                 \
+  assert_string_equal(dd_status_text(DD_##name), text);
+  DD_STATUS_MAP(CHECK_STATUS)
+  assert_string_equal(dd_status_name((dd_status)99), "?");
+  assert_string_equal(dd_status_text((dd_status)-1), "?");
+  assert_non_null(dd_last_error());
+}
+
+static void test_open_refusals(void **state)
+{
+  struct {
+    dd_open_options known;
+    uint64_t newer;
+  } grown = {DD_OPEN_OPTIONS_INIT, 0};
+  dd_open_options o = DD_OPEN_OPTIONS_INIT;
+  dd_context *ctx = (dd_context *)&o;
+
+  (void)state;
+  o.struct_size = 0;
+  assert_fails(DD_BAD_ARGUMENT, "struct_size is 0", dd_open(&o, &ctx));
+  assert_null(ctx);
+  o.struct_size = 1 << 20;
+  assert_fails(DD_BAD_ARGUMENT, "struct_size is 1048576", dd_open(&o, &ctx));
+  o = (dd_open_options)DD_OPEN_OPTIONS_INIT;
+  o.flags = 6;
+  assert_fails(DD_BAD_ARGUMENT, "unknown bits: 0x6", dd_open(&o, &ctx));
+  o.flags = 0;
+  o.device = "tpu";
+  assert_fails(DD_NO_DEVICE, "of kind 'tpu'", dd_open(&o, &ctx));
+  o.device = "cpu";
+  o.table = "/nowhere/a.ddt";
+  assert_fails(DD_BAD_TABLE, "/nowhere/a.ddt", dd_open(&o, &ctx));
+  o.table_data = "difftune";
+  assert_fails(DD_BAD_ARGUMENT, "both table", dd_open(&o, &ctx));
+  o.table = NULL;
+  o.table_size = 8;
+  assert_fails(DD_BAD_TABLE, "the table in memory", dd_open(&o, &ctx));
+  assert_fails(DD_BAD_ARGUMENT, "no place", dd_open(&o, NULL));
+  grown.known.struct_size = sizeof grown;
+  grown.known.device = "cpu";
+  assert_ok(dd_open(&grown.known, &ctx)); /* newer, and asks for nothing new */
+  dd_close(ctx);
+  grown.newer = 1;
+  assert_fails(DD_BAD_ARGUMENT, "does not have", dd_open(&grown.known, &ctx));
+  dd_close(NULL);
+}
+
+/* An older program's options end after `device`. */
+static void test_older_options(void **state)
+{
+  struct {
+    size_t struct_size;
+    const char *device;
+  } old = {sizeof old, "cpu"};
+  dd_context *ctx;
+
+  (void)state;
+  assert_ok(dd_open((const dd_open_options *)(const void *)&old, &ctx));
+  dd_close(ctx);
+}
+
+static void test_environment(void **state)
+{
+  dd_open_options o = DD_OPEN_OPTIONS_INIT;
+  dd_context *ctx;
+
+  (void)state;
+  o.device = "cpu";
+  setenv("DIFFDISPATCH_TABLE", "/nowhere/b.ddt", 1);
+  assert_fails(DD_BAD_TABLE, "/nowhere/b.ddt", dd_open(&o, &ctx));
+  setenv("DIFFDISPATCH_TABLE", "", 1);
+  assert_ok(dd_open(&o, &ctx));
+  dd_close(ctx);
+  unsetenv("DIFFDISPATCH_TABLE");
+}
+
+/* ---- Matches ---------------------------------------------------------------- */
+
+static void matches(struct fixture *f, const char *spelling, dd_match how,
+                    const char *line)
+{
+  char text[256];
+  dd_plan *p;
+
+  assert_ok(plan(f, spelling, &p));
+  dd_plan_describe(p, text, sizeof text);
+  if (dd_plan_match(p) != how || strcmp(text, line))
+    fail_msg("%s: %d, %s; not %d, %s", spelling, dd_plan_match(p), text, how,
+             line);
+  dd_plan_free(p);
+}
+
+static void test_matches(void **state)
+{
+  static const char fused[] = "affine.fast threads=64 vec=4 (near, 2.5 us)";
+  static const char parts[] =
+      "scale.fast threads=32 vec=1 + shift.fast threads=32 vec=1 ";
+  static const char plain[] = "affine.generic threads=32 (default)";
+  char line[128];
+  struct fixture f;
+
+  (void)state;
+  open_table(&f);
+  matches(&f, LARGE, DD_MATCH_EXACT,
+          "affine.fast threads=64 vec=4 (exact, 2.5 us)");
+  snprintf(line, sizeof line, "%s(exact, 2.5 us)", parts);
+  matches(&f, SMALL, DD_MATCH_EXACT, line);
+  matches(&f, "affine:fp32 rows=400 width=64", DD_MATCH_NEAR, fused);
+  snprintf(line, sizeof line, "%s(near, 2.5 us)", parts);
+  matches(&f, "affine:fp32 rows=0 width=64", DD_MATCH_NEAR, line);
+  matches(&f, "affine:fp32 rows=10 width=64", DD_MATCH_NEAR, line);
+  /* The nearest does not fit, the next one does. */
+  matches(&f, "affine:fp32 rows=512 width=64 align=4", DD_MATCH_NEAR, line);
+  /* None fits. */
+  matches(&f, "affine:fp32 rows=5000 width=64", DD_MATCH_DEFAULT, plain);
+  matches(&f, "affine:fp32 rows=8 width=65", DD_MATCH_DEFAULT, plain);
+  /* Only the parts were measured, one near and one exactly. */
+  snprintf(line, sizeof line, "%s(split, 5.0 us)", parts);
+  matches(&f, "affine:fp32 rows=8 width=64 mode=twice", DD_MATCH_SPLIT, line);
+  matches(&f, "affine:fp32 rows=9 width=64 mode=twice inplace=0",
+          DD_MATCH_DEFAULT, plain);
+  close_table(&f);
+}
+
+static void test_other_device(void **state)
+{
+  struct fixture f;
+  struct tiny t;
+  dd_plan *p;
+
+  (void)state;
+  make(&t);
+  t.writer.device_name = "another";
+  assert_ok(open_with(&f, &t, 0));
+  matches(&f, LARGE, DD_MATCH_DEVICE,
+          "affine.fast threads=64 vec=4 (other device, 2.5 us)");
+  close_table(&f);
+  assert_ok(open_with(&f, &t, DD_OPEN_EXACT_ONLY));
+  assert_fails(DD_UNTUNED, "not measured on this", plan(&f, LARGE, &p));
+  assert_null(p);
+  close_table(&f);
+  t.writer.device_name = "NVIDIA H200";
+  t.writer.device_kind = "cuda";
+  t.writer.arch = 90;
+  assert_ok(open_with(&f, &t, 0));
+  matches(&f, LARGE, DD_MATCH_DEFAULT, "affine.generic threads=32 (default)");
+  close_table(&f);
+  tiny_release(&t);
+}
+
+static void test_exact_only(void **state)
+{
+  dd_open_options o = DD_OPEN_OPTIONS_INIT;
+  struct fixture f;
+  struct tiny t;
+  dd_plan *p;
+
+  (void)state;
+  make(&t);
+  assert_ok(open_with(&f, &t, DD_OPEN_EXACT_ONLY));
+  matches(&f, LARGE, DD_MATCH_EXACT,
+          "affine.fast threads=64 vec=4 (exact, 2.5 us)");
+  assert_fails(DD_UNTUNED, "rows=9", plan(&f, "affine:fp32 rows=9 width=64",
+                                          &p));
+  assert_fails(DD_BAD_ARGUMENT, "rows", plan(&f, "affine:fp32 width=64", &p));
+  close_table(&f);
+  tiny_release(&t);
+  o.device = "cpu";
+  o.flags = DD_OPEN_EXACT_ONLY;
+  assert_ok(dd_open(&o, &f.ctx)); /* no table at all */
+  assert_fails(DD_UNTUNED, "not measured",
+               plan(&f, "qknorm_rope:bf16 tokens=1 q_heads=1 head_dim=64", &p));
+  dd_close(f.ctx);
+}
+
+static void test_no_variant(void **state)
+{
+  struct fixture f;
+  struct tiny t;
+  dd_plan *p;
+
+  (void)state;
+  make(&t);
+  t.variants[0].code_count = 0; /* the default has no code for this device */
+  assert_ok(open_with(&f, &t, 0));
+  assert_fails(DD_UNSUPPORTED, "on cpu",
+               plan(&f, "affine:fp32 rows=8 width=65", &p));
+  assert_fails(DD_BAD_ARGUMENT, "no op is named 'other'",
+               plan(&f, "other:fp32 rows=8", &p));
+  close_table(&f);
+  tiny_release(&t);
+}
+
+/* ---- Launches ------------------------------------------------------------------ */
+
+enum { ROWS = 8, WIDTH = 64, STRIDE = 80 };
+static _Alignas(64) float x[ROWS * STRIDE], out[ROWS * STRIDE];
+
+static void fill(void)
+{
+  for (int i = 0; i < ROWS * STRIDE; ++i) {
+    x[i] = (float)(i % 97) - 48;
+    out[i] = -1;
+  }
+}
+
+static void compare(const float *got, int stride, float factor, float amount)
+{
+  for (int r = 0; r < ROWS; ++r)
+    for (int c = 0; c < stride; ++c) {
+      int at = r * stride + c;
+      float in = (float)(at % 97) - 48;
+      float want = c < WIDTH ? in * factor + amount : got == x ? in : -1;
+      if (got[at] != want)
+        fail_msg("row %d, column %d: %g, not %g", r, c, got[at], want);
+    }
+}
+
+/* In place and not, strided and not; the same numbers whatever is chosen. */
+static void test_launches(void **state)
+{
+  static const char *const spellings[] = {
+      SMALL,                                      /* split */
+      "affine:fp32 rows=8 width=64 inplace=0",    /* default */
+      "affine:fp32 rows=8 width=64 x_stride=80",  /* near: split, strided */
+      "affine:fp32 rows=8 width=64 inplace=0 x_stride=80 out_stride=80"};
+  dd_attr attrs[] = {{"amount", 5}, {"factor", 3}};
+  dd_problem problem = DD_PROBLEM_INIT;
+  struct fixture f;
+  dd_plan *p;
+
+  (void)state;
+  open_table(&f);
+  problem.attrs = attrs;
+  problem.attr_count = 2;
+  for (size_t i = 0; i < COUNT_OF(spellings); ++i) {
+    void *buffers[] = {x, out};
+    problem.spelling = spellings[i];
+    assert_ok(dd_plan_make(f.ctx, &problem, &p));
+    assert_int_equal(dd_plan_buffer_count(p), 1 + i % 2);
+    assert_string_equal(dd_plan_buffer_name(p, 0), "x");
+    if (i % 2) assert_string_equal(dd_plan_buffer_name(p, 1), "out");
+    assert_null(dd_plan_buffer_name(p, 1 + i % 2));
+    assert_int_equal(dd_plan_workspace_size(p), 0);
+    fill();
+    assert_ok(dd_plan_launch(p, buffers, NULL, NULL));
+    compare(i % 2 ? out : x, i < 2 ? WIDTH : STRIDE, 3, 5);
+    dd_plan_free(p);
+  }
+  close_table(&f);
+}
+
+/* The split form of a problem that is not in place: its parts were measured. */
+static void test_split_out_of_place(void **state)
+{
+  void *buffers[] = {x, out};
+  struct fixture f;
+  struct tiny t;
+  dd_plan *p;
+
+  (void)state;
+  make(&t);
+  tiny_plan(&t, "scale:fp32 rows=8 width=64 mode=twice inplace=0", 1, 3, 0);
+  assert_ok(open_with(&f, &t, 0));
+  assert_ok(plan(&f, "affine:fp32 rows=8 width=64 mode=twice inplace=0", &p));
+  assert_int_equal(dd_plan_match(p), DD_MATCH_SPLIT);
+  fill();
+  assert_ok(dd_plan_launch(p, buffers, NULL, NULL));
+  compare(out, WIDTH, 4, 1); /* the defaults: factor 2, amount 1 */
+  for (int i = 0; i < ROWS * STRIDE; ++i)
+    assert_true(x[i] == (float)(i % 97) - 48);
+  dd_plan_free(p);
+  close_table(&f);
+  tiny_release(&t);
+}
+
+static void test_launch_refusals(void **state)
+{
+  void *buffers[] = {x, out};
+  struct fixture f;
+  dd_plan *p;
+
+  (void)state;
+  open_table(&f);
+  assert_ok(plan(&f, "affine:fp32 rows=8 width=64 inplace=0", &p));
+  buffers[1] = NULL;
+  assert_fails(DD_BAD_ARGUMENT, "'out', is NULL",
+               dd_plan_launch(p, buffers, NULL, NULL));
+  buffers[1] = out + 2;
+  assert_fails(DD_BAD_ARGUMENT, "not a multiple of 16",
+               dd_plan_launch(p, buffers, NULL, NULL));
+  assert_fails(DD_BAD_ARGUMENT, "no buffers",
+               dd_plan_launch(p, NULL, NULL, NULL));
+  assert_fails(DD_BAD_ARGUMENT, "no plan",
+               dd_plan_launch(NULL, buffers, NULL, NULL));
+  dd_plan_free(p);
+  assert_ok(plan(&f, "affine:fp32 rows=8 width=64 inplace=0 align=8", &p));
+  assert_ok(dd_plan_launch(p, buffers, NULL, NULL)); /* as promised */
+  dd_plan_free(p);
+  assert_ok(plan(&f, "affine:fp32 rows=0 width=64 inplace=0", &p));
+  buffers[0] = buffers[1] = NULL;
+  assert_ok(dd_plan_launch(p, buffers, NULL, NULL)); /* nothing to do */
+  assert_ok(dd_plan_launch(p, NULL, NULL, NULL));
+  dd_plan_free(p);
+  dd_plan_free(NULL);
+  close_table(&f);
+}
+
+static void test_plan_refusals(void **state)
+{
+  dd_attr attr = {"colour", 1};
+  dd_problem p = DD_PROBLEM_INIT;
+  struct fixture f;
+  dd_plan *plan_;
+
+  (void)state;
+  open_table(&f);
+  assert_fails(DD_BAD_ARGUMENT, "spelling is NULL",
+               dd_plan_make(f.ctx, &p, &plan_));
+  p.spelling = SMALL;
+  p.attrs = &attr;
+  p.attr_count = 1;
+  assert_fails(DD_BAD_ARGUMENT, "no attribute 'colour'; it has factor amount",
+               dd_plan_make(f.ctx, &p, &plan_));
+  assert_null(plan_);
+  attr = (dd_attr){"factor", NAN};
+  assert_fails(DD_BAD_ARGUMENT, "factor is nan",
+               dd_plan_make(f.ctx, &p, &plan_));
+  p.attrs = NULL;
+  assert_fails(DD_BAD_ARGUMENT, "attrs is NULL",
+               dd_plan_make(f.ctx, &p, &plan_));
+  p.struct_size = 4;
+  assert_fails(DD_BAD_ARGUMENT, "dd_problem.struct_size is 4",
+               dd_plan_make(f.ctx, &p, &plan_));
+  assert_fails(DD_BAD_ARGUMENT, "no dd_problem",
+               dd_plan_make(f.ctx, NULL, &plan_));
+  assert_fails(DD_BAD_ARGUMENT, "no context", dd_plan_make(NULL, &p, &plan_));
+  assert_fails(DD_BAD_ARGUMENT, "no place", dd_plan_make(f.ctx, &p, NULL));
+  close_table(&f);
+}
+
+/* ---- Words ---------------------------------------------------------------------- */
+
+static void explains(struct fixture *f, const char *spelling,
+                     const char *const *parts)
+{
+  dd_problem p = DD_PROBLEM_INIT;
+  char text[8192], cut[20];
+  size_t length, again;
+
+  p.spelling = spelling;
+  assert_ok(dd_explain(f->ctx, &p, text, sizeof text, &length));
+  assert_int_equal(length, strlen(text));
+  for (; *parts; ++parts)
+    if (!strstr(text, *parts)) fail_msg("no '%s' in\n%s", *parts, text);
+  assert_ok(dd_explain(f->ctx, &p, cut, sizeof cut, &again));
+  assert_int_equal(length, again);
+  assert_int_equal(strlen(cut), sizeof cut - 1);
+  assert_memory_equal(cut, text, sizeof cut - 1);
+  assert_ok(dd_explain(f->ctx, &p, NULL, 0, &again));
+  assert_int_equal(length, again);
+}
+
+static void test_explain(void **state)
+{
+  static const char *const exact[] = {
+      "chosen    affine.fast threads=64 vec=4 (exact, 2.5 us)\n",
+      "compiled for io=fp32 width=64 mode=once\n", "this device\n",
+      "the split form: slower, 4.0 us\n",
+      "affine:fp32 rows=8 width=64: scale.fast threads=32 vec=1 + shift.fast "
+      "threads=32 vec=1, 2.5 us: farther: 6.00 octaves away\n", NULL};
+  static const char *const next[] = {
+      "rule      near: measured as affine:fp32 rows=8 width=64, 6.",
+      "does not fit: align % (vec * 4) == 0\n", NULL};
+  static const char *const other[] = {
+      "rule      split\n", "mode differs (once, not twice)\n", NULL};
+  static const char *const nothing[] = {
+      "chosen    nothing: ", "rows=9", "only exact ones are wanted\n", NULL};
+  static const char *const foreign[] = {
+      "(default)", "not used, it is for another\n", "of another arch\n", NULL};
+  dd_problem wrong = DD_PROBLEM_INIT;
+  struct fixture f;
+  struct tiny t;
+
+  (void)state;
+  make(&t);
+  assert_ok(open_with(&f, &t, 0));
+  explains(&f, LARGE, exact);
+  explains(&f, "affine:fp32 rows=512 width=64 align=4", next);
+  explains(&f, "affine:fp32 rows=8 width=64 mode=twice", other);
+  wrong.spelling = "affine:fp32 rows=x";
+  assert_fails(DD_BAD_ARGUMENT, "rows",
+               dd_explain(f.ctx, &wrong, NULL, 0, NULL));
+  close_table(&f);
+  assert_ok(open_with(&f, &t, DD_OPEN_EXACT_ONLY));
+  explains(&f, "affine:fp32 rows=9 width=64", nothing);
+  close_table(&f);
+  t.writer.device_kind = "cuda";
+  t.writer.arch = 90;
+  assert_ok(open_with(&f, &t, 0));
+  explains(&f, LARGE, foreign);
+  close_table(&f);
+  tiny_release(&t);
+}
+
+static void test_describe(void **state)
+{
+  struct fixture f;
+  char text[10];
+  dd_plan *p;
+
+  (void)state;
+  open_table(&f);
+  assert_ok(plan(&f, LARGE, &p));
+  assert_int_equal(dd_plan_describe(p, text, sizeof text),
+                   strlen("affine.fast threads=64 vec=4 (exact, 2.5 us)"));
+  assert_string_equal(text, "affine.fa");
+  assert_int_equal(dd_plan_describe(p, NULL, 0), 44);
+  dd_plan_free(p);
+  close_table(&f);
+}
+
+/* ---- Memory ----------------------------------------------------------------------- */
+
+static void *by_user(void *user, void *block, size_t old_size, size_t new_size)
+{
+  return test_resize(user, block, old_size, new_size);
+}
+
+/* Opens, plans, launches, closes; the first failure. */
+static dd_status whole_life(const struct bytes *table, struct test_memory *m)
+{
+  dd_open_options o = DD_OPEN_OPTIONS_INIT;
+  void *buffers[] = {x, out};
+  dd_problem problem = DD_PROBLEM_INIT;
+  dd_context *ctx;
+  dd_plan *p;
+  dd_status status;
+
+  o.device = "cpu";
+  o.table_data = table->data;
+  o.table_size = table->size;
+  o.allocate = by_user;
+  o.user = m;
+  status = dd_open(&o, &ctx);
+  if (status) {
+    assert_null(ctx);
+    return status;
+  }
+  problem.spelling = SMALL;
+  status = dd_plan_make(ctx, &problem, &p);
+  if (!status) {
+    long before = m->calls;
+    status = dd_plan_launch(p, buffers, NULL, NULL);
+    assert_int_equal(m->calls, before);
+    dd_plan_free(p);
+  }
+  dd_close(ctx);
+  return status;
+}
+
+/* Every allocation fails once, the library's own and those of what it uses:
+ * the call fails with a sentence, and nothing is left behind. */
+static void test_out_of_memory(void **state)
+{
+  struct allocator kept = default_allocator;
+  struct test_memory m;
+  struct bytes table = BYTES_INIT;
+  struct tiny t;
+  long n = 1, failures = 0;
+
+  (void)state;
+  make(&t);
+  assert_ok(table_write(&t.writer, &table));
+  tiny_release(&t);
+  test_memory_init(&m);
+  for (;; ++n) {
+    dd_status status;
+    m.calls = 0;
+    m.fail_at = n;
+    default_allocator = m.allocator;
+    status = whole_life(&table, &m);
+    default_allocator = kept;
+    if (m.live) fail_msg("call %ld: %zu bytes are left", n, m.live);
+    if (m.calls < n) {
+      assert_int_equal(status, DD_OK);
+      break;
+    }
+    if (status && status != DD_NO_MEMORY && status != DD_COMPILE &&
+        !strstr(dd_last_error(), "memory"))
+      fail_msg("call %ld: %s: %s", n, dd_status_name(status), dd_last_error());
+    failures += status != DD_OK;
+  }
+  assert_true(failures > 10);
+  bytes_release(&table);
+}
+
+/* ---- dd_qknorm_rope ------------------------------------------------------------------ */
+
+enum { TOKENS = 5, HEADS = 3, DIM = 64, CALLERS = 8 };
+
+struct qk {
+  _Alignas(64) float q[TOKENS * HEADS * DIM], k[TOKENS * HEADS * DIM];
+  _Alignas(64) float q_weight[DIM], k_weight[DIM], cos[64 * DIM];
+  _Alignas(64) int64_t positions[TOKENS];
+  dd_qknorm_rope_args args;
+};
+
+static void qk_init(struct qk *d)
+{
+  memset(d, 0, sizeof *d);
+  for (int i = 0; i < TOKENS * HEADS * DIM; ++i) {
+    d->q[i] = (float)(i % 13) - 6;
+    d->k[i] = (float)(i % 11) - 5;
+  }
+  for (int i = 0; i < DIM; ++i) d->q_weight[i] = d->k_weight[i] = 1;
+  for (int i = 0; i < 64 * DIM; ++i)
+    d->cos[i] = i % DIM < DIM / 2 ? cosf((float)(i / DIM))
+                                  : sinf((float)(i / DIM));
+  for (int i = 0; i < TOKENS; ++i) d->positions[i] = TOKENS - i;
+  d->args = (dd_qknorm_rope_args){.struct_size = sizeof d->args,
+                                  .io = DD_F32,
+                                  .tokens = TOKENS,
+                                  .q_heads = HEADS,
+                                  .kv_heads = HEADS,
+                                  .head_dim = DIM,
+                                  .q = d->q,
+                                  .k = d->k,
+                                  .q_weight = d->q_weight,
+                                  .k_weight = d->k_weight,
+                                  .cos = d->cos,
+                                  .positions = d->positions};
+}
+
+/* One row of q as it must be: `position` turns every pair by that angle. */
+static void check_row(const float *got, const float *in, double eps,
+                      int64_t position)
+{
+  double sum = 0, scale;
+
+  for (int i = 0; i < DIM; ++i) sum += (double)in[i] * in[i];
+  scale = 1 / sqrt(sum / DIM + eps);
+  for (int i = 0; i < DIM; i += 2) {
+    double c = cosf((float)position), s = sinf((float)position);
+    double a = in[i] * scale, b = in[i + 1] * scale;
+    assert_true(fabs(got[i] - (a * c - b * s)) < 1e-5);
+    assert_true(fabs(got[i + 1] - (b * c + a * s)) < 1e-5);
+  }
+}
+
+static void check_all(const struct qk *d, const float *q, double eps,
+                      int64_t offset)
+{
+  struct qk *fresh = malloc(sizeof *fresh);
+
+  qk_init(fresh);
+  for (int row = 0; row < TOKENS * HEADS; ++row) {
+    int token = row / HEADS;
+    check_row(q + row * DIM, fresh->q + row * DIM, eps,
+              d->args.positions ? TOKENS - token : offset + token);
+  }
+  free(fresh);
+}
+
+static dd_context *open_cpu(void)
+{
+  dd_open_options o = DD_OPEN_OPTIONS_INIT;
+  dd_context *ctx;
+
+  o.device = "cpu";
+  assert_ok(dd_open(&o, &ctx));
+  return ctx;
+}
+
+/* eps and the offset belong to a call, not to the plan that is found. */
+static void test_typed(void **state)
+{
+  dd_context *ctx = open_cpu();
+  struct qk *d = malloc(sizeof *d);
+  float *q_out = aligned_alloc(64, sizeof d->q);
+  float *k_out = aligned_alloc(64, sizeof d->k);
+
+  (void)state;
+  qk_init(d);
+  assert_ok(dd_qknorm_rope(ctx, &d->args, NULL));
+  check_all(d, d->q, 1e-6, 0);
+  for (int offset = 0; offset < 3; ++offset) {
+    qk_init(d);
+    d->args.positions = NULL;
+    d->args.position_offset = offset;
+    d->args.eps = 0.5 * offset;
+    assert_ok(dd_qknorm_rope(ctx, &d->args, NULL));
+    check_all(d, d->q, offset ? 0.5 * offset : 1e-6, offset);
+  }
+  qk_init(d);
+  d->args.q_out = q_out;
+  d->args.k_out = k_out;
+  assert_ok(dd_qknorm_rope(ctx, &d->args, NULL));
+  check_all(d, q_out, 1e-6, 0);
+  qk_init(d);
+  d->args.q_out = d->q; /* in place, said aloud */
+  d->args.k_out = d->k;
+  assert_ok(dd_qknorm_rope(ctx, &d->args, NULL));
+  check_all(d, d->q, 1e-6, 0);
+  free(q_out);
+  free(k_out);
+  free(d);
+  dd_close(ctx);
+}
+
+/* Pointers at every alignment that a float may have. */
+static void test_typed_alignment(void **state)
+{
+  dd_context *ctx = open_cpu();
+  struct qk *d = malloc(sizeof *d);
+  float *room = aligned_alloc(64, sizeof d->q + 64);
+
+  (void)state;
+  for (int shift = 0; shift < 5; ++shift) {
+    qk_init(d);
+    memcpy(room + shift, d->q, sizeof d->q);
+    d->args.q = room + shift;
+    assert_ok(dd_qknorm_rope(ctx, &d->args, NULL));
+    check_all(d, room + shift, 1e-6, 0);
+  }
+  free(room);
+  free(d);
+  dd_close(ctx);
+}
+
+static void test_typed_refusals(void **state)
+{
+  dd_context *ctx = open_cpu();
+  struct qk *d = malloc(sizeof *d);
+
+  (void)state;
+#define REFUSED(part, change)                                                  \
+  do {                                                                         \
+    qk_init(d);                                                                \
+    change;                                                                    \
+    assert_fails(DD_BAD_ARGUMENT, part, dd_qknorm_rope(ctx, &d->args, NULL));  \
+  } while (0)
+  REFUSED("io is 9", d->args.io = 9);
+  REFUSED("table_dtype 7", d->args.table_dtype = 7);
+  REFUSED("neox is 2", d->args.neox = 2);
+  REFUSED("position_type is 3", d->args.position_type = 3);
+  REFUSED("beyond 2^53", d->args.position_offset = INT64_MIN);
+  REFUSED("eps is inf", d->args.eps = INFINITY);
+  REFUSED("q_out and k_out", d->args.q_out = d->q + DIM);
+  REFUSED("head_dim", d->args.head_dim = 63);
+  REFUSED("rope_dim", d->args.rope_dim = 66);
+  REFUSED("'k', is NULL", d->args.k = NULL);
+  REFUSED("struct_size is 8", d->args.struct_size = 8);
+  assert_fails(DD_BAD_ARGUMENT, "no dd_qknorm_rope_args",
+               dd_qknorm_rope(ctx, NULL, NULL));
+  assert_fails(DD_BAD_ARGUMENT, "no context",
+               dd_qknorm_rope(NULL, &d->args, NULL));
+  qk_init(d);
+  d->args.tokens = 0;
+  d->args.q = d->args.k = NULL;
+  d->args.positions = NULL;
+  assert_ok(dd_qknorm_rope(ctx, &d->args, NULL));
+  free(d);
+  dd_close(ctx);
+}
+
+struct caller {
+  pthread_t thread;
+  pthread_barrier_t *start;
+  dd_context *ctx;
+  struct qk data;
+  int failed;
+};
+
+/* Forty shapes, so that the table of plans grows under the readers. */
+static void *call(void *user)
+{
+  struct caller *c = user;
+
+  pthread_barrier_wait(c->start);
+  for (int i = 0; i < 40 && !c->failed; ++i) {
+    c->data.args.tokens = 1 + i % TOKENS;
+    c->data.args.kv_heads = 1 + i / TOKENS % HEADS;
+    c->data.args.q_heads = 1 + i / TOKENS / HEADS % HEADS;
+    c->failed = dd_qknorm_rope(c->ctx, &c->data.args, NULL) != DD_OK;
+  }
+  return NULL;
+}
+
+/* All threads meet all shapes first at the same time, and all get the same. */
+static void test_typed_race(void **state)
+{
+  struct caller *c = calloc(CALLERS, sizeof *c);
+  dd_context *ctx = open_cpu();
+  pthread_barrier_t start;
+
+  (void)state;
+  pthread_barrier_init(&start, NULL, CALLERS);
+  for (int i = 0; i < CALLERS; ++i) {
+    qk_init(&c[i].data);
+    c[i].start = &start;
+    c[i].ctx = ctx;
+    assert_int_equal(pthread_create(&c[i].thread, NULL, call, &c[i]), 0);
+  }
+  for (int i = 0; i < CALLERS; ++i) {
+    pthread_join(c[i].thread, NULL);
+    assert_false(c[i].failed);
+    assert_memory_equal(c[i].data.q, c[0].data.q, sizeof c->data.q);
+    assert_memory_equal(c[i].data.k, c[0].data.k, sizeof c->data.k);
+  }
+  pthread_barrier_destroy(&start);
+  dd_close(ctx);
+  free(c);
+}
+
+/* ---- The header by itself --------------------------------------------------------- */
+
+static void test_header(void **state)
+{
+  static const char *const compilers[] = {"cc -std=c11 -x c",
+                                          "c++ -std=c++17 -x c++"};
+  char command[1024];
+
+  (void)state;
+  for (size_t i = 0; i < COUNT_OF(compilers); ++i) {
+    snprintf(command, sizeof command,
+             "%s -Wall -Wextra -Wpedantic -Wconversion -Werror -fsyntax-only "
+             "'%s/runtime/include/diffdispatch.h'", compilers[i], TEST_ROOT);
+    if (system(command)) fail_msg("%s", command);
+  }
+}
+
+int main(void)
+{
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_statuses),
+      cmocka_unit_test(test_open_refusals),
+      cmocka_unit_test(test_older_options),
+      cmocka_unit_test(test_environment),
+      cmocka_unit_test(test_matches),
+      cmocka_unit_test(test_other_device),
+      cmocka_unit_test(test_exact_only),
+      cmocka_unit_test(test_no_variant),
+      cmocka_unit_test(test_launches),
+      cmocka_unit_test(test_split_out_of_place),
+      cmocka_unit_test(test_launch_refusals),
+      cmocka_unit_test(test_plan_refusals),
+      cmocka_unit_test(test_explain),
+      cmocka_unit_test(test_describe),
+      cmocka_unit_test(test_out_of_memory),
+      cmocka_unit_test(test_typed),
+      cmocka_unit_test(test_typed_alignment),
+      cmocka_unit_test(test_typed_refusals),
+      cmocka_unit_test(test_typed_race),
+      cmocka_unit_test(test_header),
+  };
+
+  unsetenv("DIFFDISPATCH_TABLE");
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -222,7 +222,7 @@ static void errors_are_plain_sentences(void **state)
         PATH);
 }
 
-/* ---- The walls themselves ------------------------------------------------ */
+/* ---- The walls themselves ---------------------------------------------- */
 
 /* Runs in a child; the bits say what went wrong. */
 typedef int inside(const char *folder);
@@ -366,7 +366,7 @@ static void limits_hold_and_never_rise(void **state)
   assert_int_equal(code, 0);
 }
 
-/* ---- Fault injection --------------------------------------------------------- */
+/* ---- Fault injection --------------------------------------------------- */
 
 /* Every allocation of the parent and of the child fails in turn, and all after
  * it.  The child has thousands: from 64 on, every tenth or so. */

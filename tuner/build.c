@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "cubin.h"
 #include "emit.h"
 
 /* Room for one more in a growing array. */
@@ -268,4 +269,40 @@ dd_status build_load(struct build *b, uint32_t part, struct client *c)
   bytes_release(&request);
   bytes_release(&reply);
   return status;
+}
+
+/* ---- One part alone -------------------------------------------------------------- */
+
+static bool same_machine_code(const struct part *p, const struct bytes *a,
+                              const struct bytes *b)
+{
+  char entry[VARIANT_ENTRY];
+  const void *code[2];
+  size_t size[2];
+
+  variant_entry(&p->variant, entry);
+  if (cubin_entry_code(a->data, a->size, entry, &code[0], &size[0]) ||
+      cubin_entry_code(b->data, b->size, entry, &code[1], &size[1]))
+    return false;
+  return size[0] == size[1] && memcmp(code[0], code[1], size[0]) == 0;
+}
+
+dd_status build_alone(struct build *b, uint32_t part, const struct bytes **code)
+{
+  struct part *p = b->parts[part];
+  uint32_t proven = p->unit;
+
+  *code = &b->units[proven].code;
+  if (b->units[proven].count == 1) return DD_OK;
+  p->state = PART_WAITING;
+  TRY(submit_unit(b, &part, 1));
+  while (p->state == PART_WAITING && farm_pending(b->farm))
+    TRY(build_pump(b, true));
+  if (p->state != PART_COMPILED)
+    return fail(DD_COMPILE, "%s: %s", p->label,
+                p->reason ? p->reason : "it was not compiled");
+  *code = &b->units[p->unit].code;
+  if (same_machine_code(p, &b->units[proven].code, *code)) return DD_OK;
+  return fail(DD_COMPILE, "%s: compiled alone its machine code is not what was "
+              "proven; use --batch 1", p->label);
 }

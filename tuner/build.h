@@ -63,6 +63,10 @@ dd_status build_add(struct build *b, struct variant *v, uint32_t *part);
 dd_status build_submit(struct build *b);
 /* Takes in finished units; with `wait` at least one, if any is pending. */
 dd_status build_pump(struct build *b, bool wait);
+/* The code of one part alone, for the database and for hosts: compiled anew
+ * where its unit has others, and its machine code held against what was proven.
+ * DD_COMPILE where they differ. */
+dd_status build_alone(struct build *b, uint32_t part, const struct bytes **code);
 /* Puts the part's unit on the worker's device, if it is not there. */
 dd_status build_load(struct build *b, uint32_t part, struct client *c);
 

@@ -147,6 +147,20 @@ static void folder_of(const char *path, char *out, size_t size)
     snprintf(out, size, "%.*s", slash == path ? 1 : (int)(slash - path), path);
 }
 
+/* By doing it: access() says yes to root where the file system says no. */
+static bool can_write(const char *folder)
+{
+  char path[4128];
+  int fd;
+
+  snprintf(path, sizeof path, "%s/difftune-XXXXXX", folder);
+  fd = mkstemp(path);
+  if (fd < 0) return false;
+  close(fd);
+  unlink(path);
+  return true;
+}
+
 static void look_at_db(struct doctor *d)
 {
   char folder[4096];
@@ -154,7 +168,7 @@ static void look_at_db(struct doctor *d)
 
   if (access(d->db_path, F_OK)) {
     folder_of(d->db_path, folder, sizeof folder);
-    if (access(folder, W_OK))
+    if (!can_write(folder))
       finding(d, GRADE_WARN, "database", "'%s' cannot be made: %s", d->db_path,
               strerror(errno));
     else
@@ -184,7 +198,7 @@ static void look_at_folder(struct doctor *d, const char *subject,
     folder_of(at, above, sizeof above);
     memcpy(at, above, sizeof at);
   }
-  if (access(at, W_OK))
+  if (!can_write(at))
     finding(d, GRADE_WARN, subject, "'%s' cannot be written: %s", at,
             strerror(errno));
   else

@@ -98,7 +98,7 @@ static int distance(const char *a, const char *b)
 const char *nearest_word(const char *word, const char *const *words)
 {
   const char *best = NULL;
-  int least = (int)strlen(word) / 3 + 2;
+  int least = (int)strlen(word) / 4 + 2;
 
   for (; *words; ++words) {
     int d = distance(word, *words);

@@ -32,9 +32,7 @@ void race_release(struct race *r)
 {
   for (int i = 0; r->entries && i < r->count; ++i) {
     struct race_entry *e = &r->entries[i];
-    size_t size = sizeof(double) * (size_t)e->capacity;
-    mem_resize(NULL, e->ratio, size, 0);
-    mem_resize(NULL, e->us, size, 0);
+    mem_resize(NULL, e->us, 2 * sizeof *e->us * (size_t)e->capacity, 0);
   }
   mem_resize(NULL, r->entries, sizeof *r->entries * (size_t)r->count, 0);
   r->entries = NULL;
@@ -82,22 +80,20 @@ int race_round(struct race *r, int *order)
   return n;
 }
 
+/* One block for both kinds of samples, so that both grow or neither. */
 static dd_status grow(struct race_entry *e)
 {
   int more = e->capacity ? e->capacity * 2 : 8;
-  size_t old_size = sizeof(double) * (size_t)e->capacity;
-  size_t size = sizeof(double) * (size_t)more;
-  double *ratio = mem_resize(NULL, e->ratio, old_size, size), *us;
+  double *us = mem_resize(NULL, NULL, 0, 2 * sizeof *us * (size_t)more);
 
-  if (!ratio) return fail(DD_NO_MEMORY, "out of memory");
-  e->ratio = ratio;
-  us = mem_resize(NULL, e->us, old_size, size);
-  if (!us) { /* keep both at the old size */
-    ratio = mem_resize(NULL, e->ratio, size, old_size);
-    if (ratio) e->ratio = ratio;
-    return fail(DD_NO_MEMORY, "out of memory");
+  if (!us) return fail(DD_NO_MEMORY, "out of memory");
+  if (e->count) {
+    memcpy(us, e->us, sizeof *us * (size_t)e->count);
+    memcpy(us + more, e->ratio, sizeof *us * (size_t)e->count);
   }
+  mem_resize(NULL, e->us, 2 * sizeof *us * (size_t)e->capacity, 0);
   e->us = us;
+  e->ratio = us + more;
   e->capacity = more;
   return DD_OK;
 }

@@ -29,7 +29,7 @@ enum race_phase { RACE_SCREEN, RACE_NARROW, RACE_FINAL, RACE_OVER };
 
 struct race_entry {
   bool kept, alive;
-  double *ratio, *us; /* samples, in rounds' order */
+  double *us, *ratio; /* samples, in rounds' order; ratio to the reference */
   int count, capacity;
   int final_from; /* the first sample of the final phase; -1: not reached */
 };

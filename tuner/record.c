@@ -40,8 +40,6 @@ dd_status record_end(struct recorder *r, const char *how)
   return status;
 }
 
-/* A unit's code is stored with each of its variants only once: what a host
- * loads is one variant, so it is compiled alone when the table is emitted. */
 static dd_status record_part(struct recorder *r, uint32_t index)
 {
   struct part *p = r->build->parts[index];
@@ -129,6 +127,29 @@ static dd_status record_entry(struct recorder *r, const struct outcome *o,
   return e->raced ? record_measurement(r, o, e, problem) : DD_OK;
 }
 
+/* What a host will load: the winner's code.  On the CPU device that is the
+ * text, which the variant's row has. */
+static dd_status record_winner(struct recorder *r, struct outcome *o)
+{
+  struct entry *e = o->best_fused < 0 ? NULL : &o->entries[o->best_fused];
+  struct part *p = e ? r->build->parts[e->part[0]] : NULL;
+  const struct bytes *code;
+  struct db_code row;
+  dd_status status;
+
+  if (!e || p->code_row || strcmp(r->build->target, "cpu") == 0) return DD_OK;
+  status = build_alone(r->build, e->part[0], &code);
+  if (status == DD_COMPILE) { /* its measurements stand; no table can have it */
+    say("%s", dd_last_error());
+    return DD_OK;
+  }
+  TRY(status);
+  row = (struct db_code){p->row, r->toolchain, r->build->target, code->data,
+                         code->size, p->registers, p->local_bytes,
+                         p->shared_bytes};
+  return db_code(r->db, &row, &p->code_row);
+}
+
 dd_status record_outcome(struct recorder *r, struct outcome *o)
 {
   int64_t problem;
@@ -139,6 +160,7 @@ dd_status record_outcome(struct recorder *r, struct outcome *o)
   status = db_problem(r->db, &o->problem, &problem);
   for (uint32_t i = 0; i < count && !status; ++i)
     status = record_entry(r, o, &o->entries[i], problem);
+  if (!status) status = record_winner(r, o);
   if (!status) return db_batch_commit(r->db);
   db_batch_cancel(r->db);
   return status;

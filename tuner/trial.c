@@ -365,10 +365,12 @@ static void describe_stray(const char *name, const struct trial_tensor *x,
   while (at < x->size && after[at] == x->image[at]) at++;
   if (at < x->offset)
     snprintf(out->reason, sizeof out->reason,
-             "it wrote %zu bytes before '%s'", x->offset - at, name);
+             "it wrote before '%s': the byte %zu before its start", name,
+             x->offset - at);
   else if (at >= x->offset + (size_t)x->shape.span)
-    snprintf(out->reason, sizeof out->reason, "it wrote %zu bytes past '%s'",
-             at - x->offset - (size_t)x->shape.span + 1, name);
+    snprintf(out->reason, sizeof out->reason,
+             "it wrote past '%s': byte %zu after its end", name,
+             at - x->offset - (size_t)x->shape.span);
   else
     snprintf(out->reason, sizeof out->reason,
              "it changed byte %zu of '%s', which is not an output",

@@ -130,7 +130,7 @@ DT_EXPORT(overrun_static, Fault)
 
 extern "C" __global__ void misaligned(const __grid_constant__ Fault a)
 {
-  a.out[threadIdx.x] = __ldg((const float4 *)(a.in + 1) + threadIdx.x).x;
+  a.out[threadIdx.x] = __ldg((const float4 *)(a.in + 1)).x;
 }
 DT_EXPORT(misaligned, Fault)
 

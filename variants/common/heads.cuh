@@ -16,7 +16,8 @@ struct HeadsWarp {
   int inflight = 1; // rows loaded before the first is used; divides heads
   bool persistent = false; // a group goes on to further tokens
   int ahead = 0;      // fetched before a token is computed: 1 the next token's
-                      // position, 2 its rows and its cos and sin as well
+                      // position; 2 its rows, cos and sin as well; 3 and 4 the
+                      // rows of the next 1 and 2 tokens into shared memory
   int warps = 4;      // per block
   bool grid2d = false;     // x tokens and y chunks of heads, or x for both
   bool keep_table = true;  // cos and sin in registers for all heads of a
@@ -59,6 +60,7 @@ template <HeadsFacts F, HeadsWarp P> struct HeadsShape {
   static constexpr int angles = neox ? count : count / 2; // pairs of a unit
   static constexpr bool turns = rotary > 0;
   static constexpr bool weighs = F.norm && F.weight != Dtype::none;
+  static constexpr int stages = P.ahead > 2 ? P.ahead - 2 : 0;
 
   static_assert(P.lanes == 8 || P.lanes == 16 || P.lanes == 32 ||
                     P.lanes == 64,
@@ -66,8 +68,8 @@ template <HeadsFacts F, HeadsWarp P> struct HeadsShape {
   static_assert(P.lanes <= 32 || P.warps % 2 == 0,
                 "two warps per head need an even number of warps");
   static_assert(P.heads % P.inflight == 0, "inflight must divide heads");
-  static_assert(P.ahead < 2 || P.inflight == P.heads,
-                "rows are fetched ahead for all heads of a token or for none");
+  static_assert(P.ahead != 2 || P.inflight == P.heads,
+                "registers hold all heads of the token ahead");
   static_assert(count >= 1 && P.vec <= 16, "a vector holds 1 to 16 bytes");
   static_assert(F.head_dim % count == 0, "whole vectors only: head_dim");
   static_assert(!F.rope || F.rope_dim % (count * twins) == 0,
@@ -256,20 +258,8 @@ __device__ __forceinline__ void load_weight(HeadWeight<F, P> &w,
                             (lane + Shape::place(lane, i, j)) * piece);
 }
 
-// Keeps the compiler from unpacking 16-bit values once for all their uses,
-// which would double their registers: weights for all tokens, a row for its sum
-// and its result.
-template <HeadsFacts F, HeadsWarp P>
-__device__ __forceinline__ void keep_packed(HeadWeight<F, P> &w)
-{
-  using Shape = HeadsShape<F, P>;
-#pragma unroll
-  for (int i = 0; i < Shape::slots; ++i)
-#pragma unroll
-    for (int j = 0; j < Shape::twins; ++j)
-      for (u32 &word : w.at[i][j].word) opaque(word);
-}
-
+// Keeps the compiler from unpacking a row's 16-bit values once for its sum and
+// its result, which would double its registers.
 template <HeadsFacts F, HeadsWarp P>
 __device__ __forceinline__ void keep_packed(HeadRow<F, P> &row)
 {
@@ -405,6 +395,57 @@ __device__ __forceinline__ void load_batch(HeadBatch<F, P> &b,
                    head + i < heads);
 }
 
+// Rows of tokens ahead, in shared memory.  A thread reads only what it copied
+// itself, so there is no barrier: it waits for its own copies.
+template <HeadsFacts F, HeadsWarp P> struct HeadStage {
+  using Shape = HeadsShape<F, P>;
+  static constexpr int threads = P.warps * warp_size;
+  static constexpr int ring = Shape::stages + 1; // the token in hand is one more
+  typename Word<P.vec>::type
+      at[ring][P.heads][Shape::slots][Shape::twins][threads];
+};
+
+// Every call makes one group of copies, also where there is nothing to copy:
+// the waits count groups.
+template <HeadsFacts F, HeadsWarp P>
+__device__ __forceinline__ void
+fetch_rows(HeadStage<F, P> &stage, int place, const HeadsSite<F> &s,
+           const char *in, int heads, int lane)
+{
+  using Shape = HeadsShape<F, P>;
+#pragma unroll
+  for (int h = 0; h < P.heads; ++h)
+#pragma unroll
+    for (int i = 0; i < Shape::slots; ++i)
+#pragma unroll
+      for (int j = 0; j < Shape::twins; ++j)
+        if (h < heads && Shape::holds(lane, i, j))
+          copy_ahead<P.vec>(&stage.at[place][h][i][j][threadIdx.x],
+                            in + h * (u64)s.in_head +
+                                Shape::place(lane, i, j) * P.vec);
+  close_copies();
+}
+
+template <HeadsFacts F, HeadsWarp P>
+__device__ __forceinline__ void take_batch(HeadBatch<F, P> &b,
+                                           const HeadStage<F, P> &stage,
+                                           int place, int head, int heads,
+                                           int lane)
+{
+  using Shape = HeadsShape<F, P>;
+#pragma unroll
+  for (int h = 0; h < P.inflight; ++h)
+#pragma unroll
+    for (int i = 0; i < Shape::slots; ++i)
+#pragma unroll
+      for (int j = 0; j < Shape::twins; ++j) {
+        b.row[h].at[i][j] = Pack<P.vec>{};
+        if (head + h < heads && Shape::holds(lane, i, j))
+          b.row[h].at[i][j] = load<P.vec, Load::plain>(
+              &stage.at[place][head + h][i][j][threadIdx.x]);
+      }
+}
+
 // Everything between the loads and the stores of a batch.
 template <HeadsFacts F, HeadsWarp P, class Args>
 __device__ __forceinline__ void
@@ -441,75 +482,177 @@ finish_batch(HeadBatch<F, P> &b, const Args &a, const HeadsSite<F> &s,
   }
 }
 
+// A token of the group: the heads of the chunk, batch after batch.
+template <HeadsFacts F, HeadsWarp P, class Args, class LoadBatch>
+__device__ __forceinline__ void
+finish_token(HeadBatch<F, P> &batch, const Args &a, const HeadsSite<F> &s,
+             int heads, HeadWeight<F, P> &weight, HeadAngles<F, P> &angles,
+             i64 position, int lane, int &turn, LoadBatch load_next)
+{
+  finish_batch<F, P>(batch, a, s, 0, heads, weight, angles, position, lane,
+                     turn);
+#pragma unroll 1
+  for (int head = P.inflight; head < P.heads; head += P.inflight) {
+    load_next(head);
+    finish_batch<F, P>(batch, a, s, head, heads, weight, angles, position,
+                       lane, turn);
+  }
+}
+
+// What the loop over tokens needs besides its state.
+template <HeadsFacts F, HeadsWarp P, class Args> struct HeadsLook {
+  using Shape = HeadsShape<F, P>;
+  const Args &a;
+  int lane, tokens;
+
+  __device__ __forceinline__ int heads(const HeadsSite<F> &s, int steps) const
+  {
+    return s.token + steps * s.step < tokens ? s.heads : 0;
+  }
+  __device__ __forceinline__ i64 position(const HeadsSite<F> &s,
+                                          int steps) const
+  {
+    if constexpr (!Shape::turns) return 0;
+    return position_of<F>(a, s.token + steps * s.step, heads(s, steps) > 0);
+  }
+  __device__ __forceinline__ void table(HeadAngles<F, P> &to, i64 at,
+                                        int heads) const
+  {
+    if constexpr (Shape::turns && P.keep_table)
+      load_angles<F, P>(to, a, at, lane, heads > 0);
+  }
+};
+
+template <HeadsFacts F>
+__device__ __forceinline__ void go_on(HeadsSite<F> &s)
+{
+  s.token += s.step;
+  s.first += s.step;
+  s.in += s.in_step;
+  if constexpr (!F.inplace) s.out += s.out_step;
+}
+
+// One token after another; of the next, its position at most is known.
+template <HeadsFacts F, HeadsWarp P, class Args>
+__device__ __forceinline__ void
+walk(const HeadsLook<F, P, Args> &look, HeadsSite<F> &s,
+     HeadWeight<F, P> &weight, i64 position)
+{
+  HeadBatch<F, P> batch;
+  HeadAngles<F, P> angles;
+  i64 next = 0;
+  int turn = 0;
+
+  do {
+    const int heads = look.heads(s, 0);
+    const auto load_rows = [&](int head) {
+      load_batch<F, P>(batch, s, s.in, head, heads, look.lane);
+    };
+
+    if constexpr (P.ahead == 0) position = look.position(s, 0);
+    load_rows(0);
+    look.table(angles, position, heads);
+    if constexpr (P.ahead == 1) next = look.position(s, 1);
+    finish_token<F, P>(batch, look.a, s, heads, weight, angles, position,
+                       look.lane, turn, load_rows);
+    position = next;
+    go_on(s);
+  } while (P.persistent && s.first < look.tokens);
+}
+
+// The rows and the angles of the next token are on their way while this one is
+// computed, in registers.
+template <HeadsFacts F, HeadsWarp P, class Args>
+__device__ __forceinline__ void
+walk_ahead(const HeadsLook<F, P, Args> &look, HeadsSite<F> &s,
+           HeadWeight<F, P> &weight, i64 position)
+{
+  HeadBatch<F, P> batch, next_batch;
+  HeadAngles<F, P> angles, next_angles;
+  i64 next;
+  int turn = 0;
+
+  load_batch<F, P>(batch, s, s.in, 0, look.heads(s, 0), look.lane);
+  look.table(angles, position, look.heads(s, 0));
+  next = look.position(s, 1);
+  do {
+    const int heads = look.heads(s, 0), more = look.heads(s, 1);
+
+    load_batch<F, P>(next_batch, s, s.in + s.in_step, 0, more, look.lane);
+    look.table(next_angles, next, more);
+    const i64 after = look.position(s, 2);
+    finish_token<F, P>(batch, look.a, s, heads, weight, angles, position,
+                       look.lane, turn, [](int) {});
+    batch = next_batch;
+    angles = next_angles;
+    position = next;
+    next = after;
+    go_on(s);
+  } while (P.persistent && s.first < look.tokens);
+}
+
+// The same with the rows of several tokens, in shared memory.
+template <HeadsFacts F, HeadsWarp P, class Args>
+__device__ __forceinline__ void
+walk_stages(const HeadsLook<F, P, Args> &look, HeadsSite<F> &s,
+            HeadWeight<F, P> &weight, i64 position)
+{
+  constexpr int stages = HeadsShape<F, P>::stages;
+  __shared__ HeadStage<F, P> stage;
+  HeadBatch<F, P> batch;
+  HeadAngles<F, P> angles, next_angles;
+  i64 next;
+  int turn = 0, place = 0;
+
+#pragma unroll
+  for (int i = 0; i < stages; ++i)
+    fetch_rows<F, P>(stage, i, s, s.in + i * s.in_step, look.heads(s, i),
+                     look.lane);
+  look.table(angles, position, look.heads(s, 0));
+  next = look.position(s, 1);
+  do {
+    const int heads = look.heads(s, 0);
+    const int last = place == 0 ? stages : place - 1;
+    const auto take_rows = [&](int head) {
+      take_batch<F, P>(batch, stage, place, head, heads, look.lane);
+    };
+
+    fetch_rows<F, P>(stage, last, s, s.in + stages * s.in_step,
+                     look.heads(s, stages), look.lane);
+    look.table(next_angles, next, look.heads(s, 1));
+    const i64 after = look.position(s, 2);
+    wait_copies<stages>();
+    take_rows(0);
+    finish_token<F, P>(batch, look.a, s, heads, weight, angles, position,
+                       look.lane, turn, take_rows);
+    angles = next_angles;
+    position = next;
+    next = after;
+    place = place == stages ? 0 : place + 1;
+    go_on(s);
+  } while (P.persistent && s.first < look.tokens);
+}
+
 template <HeadsFacts F, HeadsWarp P, class Args>
 __device__ __forceinline__ void heads_warp(const Args &a)
 {
   using Shape = HeadsShape<F, P>;
-  const int lane = threadIdx.x % P.lanes, tokens = (int)a.tokens;
+  const int lane = threadIdx.x % P.lanes;
+  const HeadsLook<F, P, Args> look{a, lane, (int)a.tokens};
   HeadsSite<F> s = find_site<F, P>(a, lane);
   HeadWeight<F, P> weight;
-  HeadBatch<F, P> batch, next_batch;
-  HeadAngles<F, P> angles, next_angles;
-  i64 position = 0, next = 0, after = 0; // of the tokens to come
-  int turn = 0;
+  i64 position = 0;
 
-  const auto heads_at = [&](int token) {
-    return token < tokens ? s.heads : 0;
-  };
-  const auto place = [&](int token) {
-    if constexpr (Shape::turns)
-      return position_of<F>(a, token, heads_at(token) > 0);
-    else
-      return (i64)0;
-  };
-  const auto load_table = [&](HeadAngles<F, P> &to, i64 at, int heads) {
-    if constexpr (Shape::turns && P.keep_table)
-      load_angles<F, P>(to, a, at, lane, heads > 0);
-  };
-
-  if (s.first >= tokens) return; // with all of its warp, or of its block
-  if constexpr (P.ahead > 0) position = place(s.token);
-  if constexpr (P.ahead == 2) {
-    load_batch<F, P>(batch, s, s.in, 0, heads_at(s.token), lane);
-    load_table(angles, position, heads_at(s.token));
-    next = place(s.token + s.step);
-  }
+  if (s.first >= look.tokens) return; // with all of its warp, or of its block
+  if constexpr (P.ahead > 0) position = look.position(s, 0);
   if constexpr (Shape::weighs && P.keep_weight)
     load_weight<F, P>(weight, s.weight, lane);
-
-  do {
-    const int heads = heads_at(s.token);
-    if constexpr (Shape::weighs && P.persistent) keep_packed<F, P>(weight);
-
-    if constexpr (P.ahead == 2) {
-      const int more = heads_at(s.token + s.step);
-      load_batch<F, P>(next_batch, s, s.in + s.in_step, 0, more, lane);
-      load_table(next_angles, next, more);
-      after = place(s.token + 2 * s.step);
-    } else {
-      if constexpr (P.ahead == 0) position = place(s.token);
-      load_batch<F, P>(batch, s, s.in, 0, heads, lane);
-      load_table(angles, position, heads);
-      if constexpr (P.ahead == 1) next = place(s.token + s.step);
-    }
-
-    finish_batch<F, P>(batch, a, s, 0, heads, weight, angles, position, lane,
-                       turn);
-#pragma unroll 1
-    for (int head = P.inflight; head < P.heads; head += P.inflight) {
-      load_batch<F, P>(batch, s, s.in, head, heads, lane);
-      finish_batch<F, P>(batch, a, s, head, heads, weight, angles, position,
-                         lane, turn);
-    }
-
-    if constexpr (P.ahead > 0) position = next;
-    if constexpr (P.ahead == 2)
-      next = after, batch = next_batch, angles = next_angles;
-    s.token += s.step;
-    s.first += s.step;
-    s.in += s.in_step;
-    if constexpr (!F.inplace) s.out += s.out_step;
-  } while (P.persistent && s.first < tokens);
+  if constexpr (P.ahead < 2)
+    walk<F, P>(look, s, weight, position);
+  else if constexpr (P.ahead == 2)
+    walk_ahead<F, P>(look, s, weight, position);
+  else
+    walk_stages<F, P>(look, s, weight, position);
 }
 
 } // namespace dt

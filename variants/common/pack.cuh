@@ -128,6 +128,41 @@ __device__ __forceinline__ void load_span(Span<T, Count> &span, const void *p)
              span.word + at / 4);
 }
 
+// Copies of one vector from global to shared memory that go on in the
+// background, in groups: wait_copies<N> waits for all groups but the last N of
+// this thread.  Other threads do not see the copies without a barrier.
+#ifdef DT_CPU
+template <int Bytes>
+__device__ __forceinline__ void copy_ahead(void *shared, const void *global)
+{
+  using T = typename Word<Bytes>::type;
+  *(T *)shared = *(const T *)global;
+}
+__device__ __forceinline__ void close_copies() {}
+template <int Groups> __device__ __forceinline__ void wait_copies() {}
+#else
+template <int Bytes>
+__device__ __forceinline__ void copy_ahead(void *shared, const void *global)
+{
+  u64 to;
+  asm("cvta.to.shared.u64 %0, %1;" : "=l"(to) : "l"(shared));
+  if constexpr (Bytes == 16) // past L1
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;"
+                 :: "r"((u32)to), "l"(global) : "memory");
+  else
+    asm volatile("cp.async.ca.shared.global [%0], [%1], %2;"
+                 :: "r"((u32)to), "l"(global), "n"(Bytes) : "memory");
+}
+__device__ __forceinline__ void close_copies()
+{
+  asm volatile("cp.async.commit_group;" ::: "memory");
+}
+template <int Groups> __device__ __forceinline__ void wait_copies()
+{
+  asm volatile("cp.async.wait_group %0;" :: "n"(Groups) : "memory");
+}
+#endif
+
 // Makes the compiler forget what it knows of a register.
 __device__ __forceinline__ void opaque(u32 &word)
 {

@@ -20,20 +20,21 @@ return scheme {
   facts  = { "io", "head_dim", "weight", "rounding", "inplace" },
   tune = {
     { "vec", 16, 8, 4 },
-    { "lanes", 8, 16, 32, 64 },
+    { "lanes", 16, 8, 32, 64 },
     { "heads", 1, 2, 4, 8 },
-    { "inflight", 1, 2, 4, 8 },
+    { "inflight", 1, 2, 4 },
     { "persistent", false, true },
-    { "ahead", 0, 2 },
+    { "ahead", 0, 2, 3 },
     { "warps", 8, 4 },
     { "grid2d", false, true },
-    { "keep_weight", true, false },
     { "hint", 0, 1, 2 },
   },
   where = {
-    -- One step aside from the usual choice at a time, or the points multiply;
+    -- At most one step aside from the usual choices, or the points multiply;
     -- first, because it refuses most.
-    "(vec != 16) + (warps != 8) + grid2d + !keep_weight + (hint != 0) <= 1",
+    "(vec != 16) + (" .. slots .. " > 1 && lanes != 32) + (warps != 8) + grid2d + (hint != 0) "
+      .. "<= 1",
+    "ahead < 2 || (warps == 8 && !grid2d && heads > 1)",
 
     "rounding == rounding.once",
 
@@ -43,20 +44,20 @@ return scheme {
     "heads % inflight == 0",
     "lanes <= 32 || warps % 2 == 0",
     "ahead == 0 || persistent",
-    "ahead < 2 || inflight == heads",
+    "ahead != 2 || inflight == heads",
+    "ahead < 3 || (ahead - 1) * heads * " .. words .. " * 4 * warps * 32 <= 48000",
     -- What fits 32-bit arithmetic and a grid.
     "tokens <= 1073741824",
     pitch .. " * bytes_of(io) <= 2147483647",
     "grid2d ? " .. chunks .. " <= 65535 : tokens * " .. chunks .. " <= 2147418112",
 
-    -- What can win: most lanes busy, rows and what is fetched ahead in at most
-    -- 32 registers, the widest vector that leaves a lane one unit.
+    -- What can win: most lanes busy; rows and what is fetched ahead in at most
+    -- 32 registers; the widest vector that leaves a lane one.
     "2 * " .. units .. " > lanes",
     "inflight * " .. words .. " * (ahead == 2 ? 2 : 1) <= 32",
     "vec == 16 || " .. slots .. " == 1 || align % (2 * vec) != 0 || head_dim % (2 * "
       .. count .. ") != 0",
-    "inflight == heads || inflight * 2 == heads",
-    "keep_weight || heads > 1 || persistent",
+    "inflight == heads || inflight * 2 == heads && heads > 2",
   },
   grid = {
     "grid2d ? (persistent ? min(" .. rows .. ", " .. column .. ") : " .. rows

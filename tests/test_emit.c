@@ -1,0 +1,374 @@
+/*
+ * test_emit.c - from rows of a database to a table that the library reads.
+ *
+ * The rows are made up; the specs and the program are the real ones.
+ */
+#include "test.h"
+
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "db.h"
+#include "device.h"
+#include "emit.h"
+#include "specs.h"
+#include "output.h"
+#include "table.h"
+
+static struct specs specs;
+static char folder[64], db_path[128];
+
+/* One race at a time: the same device, policy and sweep for all its rows. */
+struct race {
+  struct db *db;
+  int64_t device, toolchain, sweep;
+  const char *policy, *target;
+};
+
+static struct race race_begin(struct db *db, const struct device_info *info,
+                              const char *policy)
+{
+  struct db_sweep sweep = {"test", "0", "host", 0, 1, "specs"};
+  struct race r = {db, 0, 0, 0, policy, info->arch ? "sm_90" : "cpu"};
+
+  assert_ok(db_device(db, info, &r.device));
+  assert_ok(db_toolchain(db, "a compiler", &r.toolchain));
+  sweep.device = r.device;
+  assert_ok(db_sweep_begin(db, &sweep, &r.sweep));
+  return r;
+}
+
+static int64_t store_variant(const struct race *r, const char *op,
+                             const struct problem *p, bool stale)
+{
+  const struct op *o = op_find(&specs.ops, op);
+  struct bytes text = BYTES_INIT;
+  struct variant v;
+  struct db_code code = {0, r->toolchain, r->target, "code", 4, 9, 0, 0};
+  int64_t row, code_row;
+
+  variant_of(&o->schemes[0], p, NULL, &v);
+  assert_ok(emit_variant(&specs.tree, &v, &text));
+  bytes_clear(&text);
+  assert_ok(emit_unit(&specs.tree, &v, 1, &text));
+  if (stale) v.hash = hash_of("another text", 12);
+  assert_ok(db_variant(r->db, &v, text.data, &row));
+  code.variant = row;
+  assert_ok(db_code(r->db, &code, &code_row));
+  bytes_release(&text);
+  return row;
+}
+
+static void store_time(const struct race *r, const struct problem *p,
+                       bool split, uint32_t steps, const int64_t *variants,
+                       double us)
+{
+  struct db_proof proof = {.sweep = r->sweep, .device = r->device,
+                           .toolchain = r->toolchain, .error = 0.5,
+                           .bit_equal = 1, .elements = 1, .cases = 1,
+                           .method = "reference"};
+  struct db_measurement m = {.sweep = r->sweep, .device = r->device,
+                             .policy = r->policy, .median_us = us, .q1_us = us,
+                             .q3_us = us, .low_us = us, .high_us = us,
+                             .samples = &us, .sample_count = 1,
+                             .stopped = "final", .copy_us = us / 2};
+  int64_t problem, candidate, id;
+
+  assert_ok(db_problem(r->db, p, &problem));
+  assert_ok(db_candidate(r->db, split, steps, variants,
+                         split ? "split" : "fused", &candidate));
+  proof.problem = m.problem = problem;
+  proof.candidate = m.candidate = candidate;
+  assert_ok(db_proof(r->db, &proof, &m.proof));
+  assert_ok(db_measurement(r->db, &m, &id));
+}
+
+/* The fused default in `fused` us and the split form in `split` us. */
+static void store_problem(const struct race *r, const char *spelling,
+                          double fused, double split, bool stale)
+{
+  struct problem p, step;
+  int bind[OP_MAX_TENSORS];
+  int64_t variant[OP_MAX_STEPS];
+
+  assert_ok(problem_parse(&specs.ops, spelling, &p));
+  variant[0] = store_variant(r, p.op->name, &p, stale);
+  store_time(r, &p, false, 1, variant, fused);
+  for (uint32_t i = 0; i < p.op->step_count; ++i) {
+    assert_ok(problem_step(&specs.ops, &p, i, &step, bind));
+    variant[i] = store_variant(r, step.op->name, &step, false);
+  }
+  if (p.op->step_count)
+    store_time(r, &p, true, p.op->step_count, variant, split);
+}
+
+/* Runs difftune there; its exit code, and both its streams in `said`. */
+static int run(struct bytes *said, const char *arguments)
+{
+  char command[1024], part[1024];
+  FILE *pipe;
+  size_t n;
+
+  snprintf(command, sizeof command,
+           "cd '%s' && unset DIFFTUNE_VARIANTS DIFFTUNE_DB; '%s' %s 2>&1",
+           folder, DIFFTUNE_PROGRAM, arguments);
+  bytes_clear(said);
+  pipe = popen(command, "r");
+  assert_non_null(pipe);
+  while ((n = fread(part, 1, sizeof part, pipe))) bytes_add(said, part, n);
+  return WEXITSTATUS(pclose(pipe));
+}
+
+static void check_run(int code, const char *part, const char *arguments)
+{
+  struct bytes said = BYTES_INIT;
+  int got = run(&said, arguments);
+
+  if (got != code || !strstr(bytes_string(&said), part))
+    fail_msg("%s: exit code %d, not %d: %s", arguments, got, code,
+             bytes_string(&said));
+  bytes_release(&said);
+}
+
+static struct table open_table(const char *name)
+{
+  char path[128];
+  struct table t;
+
+  snprintf(path, sizeof path, "%s/%s", folder, name);
+  assert_ok(table_open(&t, path, NULL));
+  return t;
+}
+
+static const struct table_plan *find_plan(const struct table *t,
+                                          const char *spelling)
+{
+  for (uint32_t i = 0; i < t->plan_count; ++i)
+    if (!strcmp(t->plans[i].spelling, spelling)) return &t->plans[i];
+  fail_msg("no plan for %s", spelling);
+  return NULL;
+}
+
+/* ---- The database ---------------------------------------------------- */
+
+#define SPLIT_WINS "qknorm_rope:bf16 tokens=8 q_heads=2 head_dim=64"
+#define FUSED_WINS "qknorm_rope:fp16 tokens=8 q_heads=2 head_dim=64"
+#define ONE_STEP "rope:bf16 tokens=8 q_heads=2 head_dim=64"
+#define STALE "rope:fp16 tokens=8 q_heads=2 head_dim=64"
+
+static struct device_info a_gpu(const char *name, const char *driver)
+{
+  struct device_info info = {.kind = "cuda", .arch = 90, .sms = 132};
+
+  snprintf(info.name, sizeof info.name, "%s", name);
+  snprintf(info.driver, sizeof info.driver, "%s", driver);
+  snprintf(info.uuid, sizeof info.uuid, "GPU-%s", name);
+  return info;
+}
+
+static int setup(void **state)
+{
+  struct device_info cpu, old = a_gpu("GPU X", "1"), new = a_gpu("GPU X", "2");
+  struct device_info longer = a_gpu("GPU X NVL", "1");
+  struct db *db;
+  struct race r;
+  size_t count;
+
+  (void)state;
+  test_folder(folder, sizeof folder);
+  snprintf(db_path, sizeof db_path, "%s/difftune.db", folder);
+  assert_ok(specs_load(&specs, NULL));
+  assert_ok(db_open(db_path, DB_WRITE, &db));
+  assert_ok(cpu_device.list(&cpu, 1, &count));
+  r = race_begin(db, &cpu, "cold graph");
+  store_problem(&r, SPLIT_WINS, 20, 10, false);
+  store_problem(&r, FUSED_WINS, 10, 20, false);
+  store_problem(&r, ONE_STEP, 5, 0, false);
+  store_problem(&r, STALE, 5, 0, true);
+  r = race_begin(db, &old, "cold graph");
+  store_problem(&r, FUSED_WINS, 10, 20, false);
+  r = race_begin(db, &new, "cold graph");
+  store_problem(&r, FUSED_WINS, 30, 25, false);
+  r = race_begin(db, &longer, "cold graph");
+  store_problem(&r, ONE_STEP, 7, 0, false);
+  r = race_begin(db, &longer, "warm graph");
+  store_problem(&r, ONE_STEP, 3, 0, false);
+  db_close(db);
+  return 0;
+}
+
+static int teardown(void **state)
+{
+  (void)state;
+  specs_release(&specs);
+  test_folder_remove(folder);
+  return 0;
+}
+
+/* ---- Tests ----------------------------------------------------------- */
+
+static void the_best_becomes_the_plan(void **state)
+{
+  const struct table_plan *p;
+  struct table t;
+
+  (void)state;
+  check_run(0, "a.ddt: 3 plans, 4 variants",
+            "emit --device cpu -o a.ddt");
+  t = open_table("a.ddt");
+  assert_int_equal(t.plan_count, 3);
+  assert_string_equal(t.device_name, "cpu");
+  assert_string_equal(t.device_kind, "cpu");
+  assert_string_equal(t.policy, "cold graph");
+  assert_int_equal(t.arch, 0);
+  p = find_plan(&t, SPLIT_WINS);
+  assert_true(p->split);
+  assert_int_equal(p->step_count, 2);
+  assert_string_equal(t.variants[p->steps[0]].variant.op->name, "qk_norm");
+  assert_string_equal(t.variants[p->steps[1]].variant.op->name, "rope");
+  assert_true(p->us == 10 && p->split_us == 10 && p->copy_us == 5);
+  p = find_plan(&t, FUSED_WINS);
+  assert_false(p->split);
+  assert_int_equal(p->step_count, 1);
+  assert_true(p->us == 10 && p->split_us == 20);
+  table_close(&t);
+}
+
+/* What the CPU device compiles is the folded text of that very variant. */
+static void cpu_code_is_the_text(void **state)
+{
+  const struct table_code *code;
+  struct bytes text = BYTES_INIT;
+  struct variant v;
+  struct table t;
+
+  (void)state;
+  check_run(0, "plans", "emit --device cpu -o text.ddt");
+  t = open_table("text.ddt");
+  for (uint32_t i = 0; i < t.variant_count; ++i) {
+    code = table_code_find(&t.variants[i], "cpu");
+    assert_non_null(code);
+    v = t.variants[i].variant;
+    bytes_clear(&text);
+    assert_ok(emit_unit(&specs.tree, &v, 1, &text));
+    assert_int_equal(code->size, text.size);
+    assert_memory_equal(code->bytes, text.data, text.size);
+  }
+  bytes_release(&text);
+  table_close(&t);
+}
+
+static void gpu_code_is_the_cubin(void **state)
+{
+  struct table t;
+
+  (void)state;
+  check_run(0, "for GPU X NVL (sm_90), warm graph",
+            "emit --device nvl --policy 'warm graph' -o gpu.ddt");
+  t = open_table("gpu.ddt");
+  assert_int_equal(t.arch, 90);
+  assert_int_equal(t.sms, 132);
+  assert_int_equal(t.plan_count, 1);
+  assert_true(t.plans[0].us == 3);
+  assert_null(table_code_find(&t.variants[0], "cpu"));
+  assert_int_equal(table_code_find(&t.variants[0], "sm_90")->size, 4);
+  table_close(&t);
+}
+
+/* The whole name of a device wins over a longer one; its younger row counts,
+ * also where the older is faster. */
+static void the_younger_of_two_drivers_counts(void **state)
+{
+  struct table t;
+
+  (void)state;
+  check_run(0, "1 plans, 2 variants", "emit --device 'GPU X' -o young.ddt");
+  t = open_table("young.ddt");
+  assert_true(t.plans[0].split && t.plans[0].us == 25);
+  table_close(&t);
+}
+
+static void a_choice_is_never_guessed(void **state)
+{
+  (void)state;
+  check_run(EX_USAGE, "more than one device", "emit -o x.ddt");
+  check_run(EX_USAGE, "--policy", "emit --device nvl -o x.ddt");
+  check_run(EX_USAGE, "'hot'", "emit --device nvl --policy hot -o x.ddt");
+  check_run(EX_DATAERR, "no measurement on H100",
+            "emit --device H100 -o x.ddt");
+  check_run(EX_IOERR, "nowhere", "emit --device cpu -o nowhere/x.ddt");
+}
+
+static void rows_of_other_specs_are_left_out(void **state)
+{
+  (void)state;
+  check_run(0, "left out, measured with other specs: " STALE,
+            "emit --device cpu -o stale.ddt");
+}
+
+static void check_same(const char *a, const char *b)
+{
+  char path[2][128];
+  struct bytes bytes[2] = {BYTES_INIT, BYTES_INIT};
+
+  snprintf(path[0], sizeof path[0], "%s/%s", folder, a);
+  snprintf(path[1], sizeof path[1], "%s/%s", folder, b);
+  for (int i = 0; i < 2; ++i) assert_ok(file_read(path[i], 1 << 26, &bytes[i]));
+  assert_int_equal(bytes[0].size, bytes[1].size);
+  assert_memory_equal(bytes[0].data, bytes[1].data, bytes[0].size);
+  for (int i = 0; i < 2; ++i) bytes_release(&bytes[i]);
+}
+
+static const char c_host[] =
+    "#include <stdio.h>\n"
+    "extern const unsigned char difftune_table[];\n"
+    "extern const size_t difftune_table_size;\n"
+    "int main(void) { return fwrite(difftune_table, 1, difftune_table_size,\n"
+    "                               stdout) != difftune_table_size; }\n";
+
+static void the_c_file_holds_the_same_bytes(void **state)
+{
+  char command[512], path[128];
+
+  (void)state;
+  check_run(0, "plans", "emit --device cpu -o one.ddt");
+  check_run(0, "plans", "emit --device cpu -o two.ddt");
+  check_same("one.ddt", "two.ddt");
+  check_run(0, "plans", "emit --device cpu -o table.c");
+  snprintf(path, sizeof path, "%s/host.c", folder);
+  assert_ok(file_write(path, c_host, sizeof c_host - 1));
+  snprintf(command, sizeof command,
+           "cd '%s' && cc -std=c11 -pedantic -Wall -Wextra -Werror host.c "
+           "table.c -o host && ./host > three.ddt", folder);
+  assert_int_equal(system(command), 0);
+  check_same("one.ddt", "three.ddt");
+}
+
+static void show_prints_what_is_there(void **state)
+{
+  (void)state;
+  check_run(0, "rope:bf16", "show --device nvl --policy 'warm graph'");
+  check_run(0, "100.0 % slower", "show --why '" SPLIT_WINS "'");
+  check_run(0, "\"split_us\": 20", "show --json --device cpu '" FUSED_WINS "'");
+  check_run(0, "has no such row", "show --failures");
+  check_run(0, "qknorm_rope         2       2         4       0",
+            "show --coverage --device cpu");
+  check_run(EX_USAGE, "nothing", "show nothing:bf16");
+}
+
+int main(void)
+{
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(the_best_becomes_the_plan),
+      cmocka_unit_test(cpu_code_is_the_text),
+      cmocka_unit_test(gpu_code_is_the_cubin),
+      cmocka_unit_test(the_younger_of_two_drivers_counts),
+      cmocka_unit_test(a_choice_is_never_guessed),
+      cmocka_unit_test(rows_of_other_specs_are_left_out),
+      cmocka_unit_test(the_c_file_holds_the_same_bytes),
+      cmocka_unit_test(show_prints_what_is_there),
+  };
+
+  return cmocka_run_group_tests(tests, setup, teardown);
+}
