@@ -395,6 +395,18 @@ static dd_status check_pragma(struct db *db, const char *pragma)
   return status;
 }
 
+/* Half a candidate would be run as another one. */
+static dd_status check_steps(struct db *db)
+{
+  int64_t torn;
+
+  TRY(db_number(db, "SELECT coalesce(min(id), 0) FROM candidate AS c "
+                    "WHERE step_count <> (SELECT count(*) FROM candidate_step "
+                    "AS s WHERE s.candidate = c.id)", &torn));
+  if (!torn) return DD_OK;
+  return damaged_row(db, TABLE_CANDIDATE, torn, "has not all of its steps");
+}
+
 /* integrity_check also compares each index with its table: a lost index entry
  * would hide a row from a query without changing any row. */
 static dd_status check_all(struct db *db, bool payloads)
@@ -404,6 +416,7 @@ static dd_status check_all(struct db *db, bool payloads)
   for (int t = 0; t < TABLE_COUNT && !status; ++t)
     status = check_table(db, (enum db_table)t, payloads);
   if (!status) status = check_pragma(db, "PRAGMA foreign_key_check");
+  if (!status) status = check_steps(db);
   return status;
 }
 

@@ -57,7 +57,7 @@ static const char *compiler_command(void)
 #endif
 }
 
-/* ---- A command ------------------------------------------------------------ */
+/* ---- A command -------------------------------------------------------- */
 
 struct command { /* words of its own, NULL at the end */
   struct arena arena;
@@ -71,13 +71,14 @@ static void command_add(struct command *c, const char *text)
 {
   char *copy = arena_text(&c->arena, text, strlen(text)), *rest, *word;
 
-  c->failed |= !copy;
-  if (!copy) return;
-  for (word = strtok_r(copy, " ", &rest); word; word = strtok_r(NULL, " ", &rest)) {
-    if (c->count == MAX_WORDS) c->failed = true;
-    if (c->failed) return;
+  if (!copy) c->failed = true;
+  if (c->failed) return;
+  word = strtok_r(copy, " ", &rest);
+  while (word && c->count < MAX_WORDS) {
     c->word[c->count++] = word;
+    word = strtok_r(NULL, " ", &rest);
   }
+  if (word) c->failed = true;
 }
 
 /* Adds one word as it is, with its spaces. */
@@ -137,7 +138,7 @@ static dd_status command_run(struct command *c, const char *said)
   return wait_for(pid, c->word[0]);
 }
 
-/* ---- A folder of its own ---------------------------------------------------- */
+/* ---- A folder of its own ---------------------------------------------- */
 
 struct folder {
   char path[200], source[220], object[220], said[220];
@@ -168,7 +169,7 @@ static void folder_remove(const struct folder *f)
   rmdir(f->path);
 }
 
-/* ---- Identity --------------------------------------------------------------- */
+/* ---- Identity --------------------------------------------------------- */
 
 static const struct embedded_file *shim(void)
 {
@@ -220,7 +221,7 @@ dd_status cpu_compiler_identity(const char *target, struct bytes *out)
   return status;
 }
 
-/* ---- Compilation -------------------------------------------------------------- */
+/* ---- Compilation ------------------------------------------------------ */
 
 static dd_status write_source(const struct folder *f, const char *text)
 {

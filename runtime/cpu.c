@@ -33,7 +33,7 @@ enum {
 
 static pthread_mutex_t launch_lock = PTHREAD_MUTEX_INITIALIZER;
 
-/* ---- The device --------------------------------------------------------- */
+/* ---- The device ------------------------------------------------------- */
 
 static void fill_info(struct device_info *info)
 {
@@ -81,7 +81,7 @@ static void cpu_close(struct device *d)
   if (d) mem_resize(NULL, d, sizeof *d, 0);
 }
 
-/* ---- Modules ------------------------------------------------------------- */
+/* ---- Modules ---------------------------------------------------------- */
 
 /* The file stays open as long as the module: dlopen() knows a library by its
  * path, and the next module must not get the same /proc/.../fd/N. */
@@ -183,7 +183,7 @@ static dd_status cpu_occupancy(struct device *d, const struct kernel *k,
   return DD_OK;
 }
 
-/* ---- Launches ------------------------------------------------------------ */
+/* ---- Launches --------------------------------------------------------- */
 
 /* DIFFTUNE_CPU_ORDER=asc, desc or a number: for whoever hunts a race. */
 static dd_status read_order(struct cpu_launch *run)
@@ -201,8 +201,10 @@ static dd_status read_order(struct cpu_launch *run)
   run->order = CPU_ORDER_RANDOM;
   run->seed = strtoull(text, &end, 10);
   if (*end)
-    return fail(DD_DEVICE, "DIFFTUNE_CPU_ORDER is '%s', not asc, desc or a "
-                           "number", text);
+    return fail(DD_DEVICE,
+                "DIFFTUNE_CPU_ORDER is '%s', not asc, desc or a "
+                "number",
+                text);
   return DD_OK;
 }
 
@@ -214,8 +216,9 @@ static dd_status check_launch(const struct launch *l)
     return fail(DD_DEVICE, "a block of %u threads is not within 1 to %d",
                 l->block, CPU_MAX_BLOCK);
   if (l->grid[1] > CPU_MAX_GRID_YZ || l->grid[2] > CPU_MAX_GRID_YZ)
-    return fail(DD_DEVICE, "a grid of %u x %u x %u blocks has more than %d in "
-                           "y or z",
+    return fail(DD_DEVICE,
+                "a grid of %u x %u x %u blocks has more than %d in "
+                "y or z",
                 l->grid[0], l->grid[1], l->grid[2], CPU_MAX_GRID_YZ);
   if (l->shared_bytes > CPU_MAX_SHARED)
     return fail(DD_DEVICE, "%u bytes of shared memory are more than %d",
@@ -249,10 +252,10 @@ static void *aligned(size_t size)
 static dd_status cpu_launch(struct device *d, const struct launch *l,
                             void *stream)
 {
-  struct cpu_launch run = {
-      .kernel = l->kernel.handle, .block = l->block,
-      .grid = {l->grid[0], l->grid[1], l->grid[2]},
-      .dynamic_shared_size = l->shared_bytes};
+  struct cpu_launch run = {.kernel = l->kernel.handle,
+                           .block = l->block,
+                           .grid = {l->grid[0], l->grid[1], l->grid[2]},
+                           .dynamic_shared_size = l->shared_bytes};
   void *args, *shared;
   dd_status status;
 
@@ -281,7 +284,7 @@ static dd_status cpu_wait(struct device *d)
   return DD_OK;
 }
 
-/* ---- Memory --------------------------------------------------------------- */
+/* ---- Memory ----------------------------------------------------------- */
 
 static dd_status cpu_allocate(struct device *d, size_t size, void **out)
 {
@@ -313,7 +316,7 @@ static dd_status cpu_fill(struct device *d, void *to, uint8_t byte, size_t n)
   return DD_OK;
 }
 
-/* ---- Recordings ------------------------------------------------------------ */
+/* ---- Recordings ------------------------------------------------------- */
 
 struct recording {
   struct arena arena;

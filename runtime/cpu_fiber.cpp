@@ -25,7 +25,7 @@
 
 #include <boost/context/detail/fcontext.hpp>
 
-/* ---- Sanitizers -------------------------------------------------------- */
+/* ---- Sanitizers ------------------------------------------------------- */
 
 #ifndef __has_feature
 #define __has_feature(x) 0
@@ -49,7 +49,8 @@
  * have marked gaps in them, or the stack's next user trips over the marks. */
 #define UNMARKED __attribute__((no_sanitize("address")))
 
-namespace {
+namespace
+{
 
 namespace context = boost::context::detail;
 
@@ -66,8 +67,8 @@ UNMARKED void leave(struct strand *from, bool for_good, const struct strand *to)
 {
   (void)from, (void)for_good, (void)to;
 #ifdef WITH_ASAN
-  __sanitizer_start_switch_fiber(for_good ? NULL : &from->fake_stack,
-                                 to->stack, to->stack_size);
+  __sanitizer_start_switch_fiber(for_good ? NULL : &from->fake_stack, to->stack,
+                                 to->stack_size);
 #endif
 #ifdef WITH_TSAN
   __tsan_switch_to_fiber(to->twin, __tsan_switch_to_fiber_no_sync);
@@ -99,9 +100,9 @@ void order_after(void *token)
 #endif
 }
 
-/* ---- Fibers and what they wait for -------------------------------------- */
+/* ---- Fibers and what they wait for ------------------------------------ */
 
-enum state { NOT_THERE, READY, AT_WARP, AT_BLOCK, GONE };
+enum state { NOT_THERE, READY, AT_WARP, AT_BLOCK, MISALIGNED, GONE };
 
 struct place { /* a call in a kernel's text */
   const char *op, *file;
@@ -115,7 +116,8 @@ struct fiber {
   unsigned mask; /* the call's, for AT_WARP */
   int want;
   unsigned long long value, result;
-  bool abandoned; /* in the middle of a kernel, by a launch that failed */
+  const void *address; /* for MISALIGNED, of `value` bytes */
+  bool abandoned;      /* in the middle of a kernel, by a launch that failed */
 };
 
 enum { STACK_SIZE = 256 * 1024 };
@@ -128,18 +130,24 @@ const struct cpu_launch *launch;
 struct fiber *running;
 struct strand scheduler;
 unsigned live, waiting; /* of this block; waiting at the block barrier */
-unsigned parked[CPU_MAX_BLOCK / CPU_WARP]; /* per warp, the lanes AT_WARP */
+unsigned parked[CPU_MAX_BLOCK / CPU_WARP];   /* per warp, the lanes AT_WARP */
 char start_token, finish_token, block_token; /* what TSan orders by */
 char warp_token[CPU_MAX_BLOCK];
 
-unsigned lane_of(const struct fiber *f) { return (f - fibers) % CPU_WARP; }
-unsigned warp_of(const struct fiber *f) { return (f - fibers) / CPU_WARP; }
+unsigned lane_of(const struct fiber *f)
+{
+  return (f - fibers) % CPU_WARP;
+}
+unsigned warp_of(const struct fiber *f)
+{
+  return (f - fibers) / CPU_WARP;
+}
 struct fiber *warp_lanes(const struct fiber *f)
 {
   return fibers + warp_of(f) * CPU_WARP;
 }
 
-/* ---- Switching ----------------------------------------------------------- */
+/* ---- Switching -------------------------------------------------------- */
 
 void enter(context::transfer_t from);
 
@@ -147,9 +155,9 @@ void enter(context::transfer_t from);
 bool stack_make(struct fiber *f)
 {
   const size_t page = (size_t)sysconf(_SC_PAGESIZE), size = STACK_SIZE + page;
-  void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK,
-                      -1, 0);
+  void *memory =
+      mmap(NULL, size, PROT_READ | PROT_WRITE,
+           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
 
   if (memory == MAP_FAILED) return false;
   if (mprotect(memory, page, PROT_NONE)) {
@@ -235,11 +243,11 @@ UNMARKED void enter(context::transfer_t from)
   park(f);
 }
 
-/* ---- The block barrier ---------------------------------------------------- */
+/* ---- The block barrier ------------------------------------------------ */
 
 bool same_place(const struct place *a, const struct place *b)
 {
-  return a->line == b->line && !strcmp(a->op, b->op) &&
+  return a->line == b->line && (a->op == b->op || !strcmp(a->op, b->op)) &&
          (a->file == b->file || !strcmp(a->file, b->file));
 }
 
@@ -279,7 +287,7 @@ void block_meet(const char *op, const char *file, int line)
   order_after(&block_token);
 }
 
-/* ---- Calls of a warp ------------------------------------------------------ */
+/* ---- Calls of a warp -------------------------------------------------- */
 
 bool same_call(const struct fiber *a, const struct fiber *b)
 {
@@ -351,7 +359,20 @@ unsigned long long warp_meet(const char *op, unsigned mask,
   return f->result;
 }
 
-/* ---- Turns ---------------------------------------------------------------- */
+/* The fiber stays here for good, so its block cannot go on. */
+void misaligned(const char *op, const void *address, unsigned long size,
+                const char *file, int line)
+{
+  struct fiber *f = running;
+
+  f->at = {op, file, line};
+  f->address = address;
+  f->value = size;
+  f->state = MISALIGNED;
+  park(f);
+}
+
+/* ---- Turns ------------------------------------------------------------ */
 
 struct turns { /* an order of warps, and of the lanes within each */
   unsigned count;
@@ -411,7 +432,7 @@ bool run_warp(const struct turns *t, struct fiber *lanes)
   return moved;
 }
 
-/* ---- Why a block cannot go on ---------------------------------------------- */
+/* ---- Why a block cannot go on ----------------------------------------- */
 
 struct text {
   char *at;
@@ -471,16 +492,18 @@ void explain_warp(struct text *t, const struct fiber *f)
     say(t, " with mask 0x%08x", other->mask);
 }
 
-void explain(struct text *t)
+void explain_misaligned(struct text *t, const struct fiber *f)
+{
+  say(t, "lane %u of warp %u ", lane_of(f), warp_of(f));
+  say_place(t, f);
+  say(t, " with the address %p, which is no multiple of %llu", f->address,
+      f->value);
+}
+
+void explain_barrier(struct text *t)
 {
   const struct fiber *one, *other;
 
-  say(t, "block %u,%u,%u: ", api.block.x, api.block.y, api.block.z);
-  for (one = fibers; one < fibers + launch->block; one++)
-    if (one->state == AT_WARP) {
-      explain_warp(t, one);
-      return;
-    }
   if (!barrier_differs(&one, &other)) return;
   say(t, "thread %u ", (unsigned)(one - fibers));
   say_place(t, one);
@@ -488,15 +511,33 @@ void explain(struct text *t)
   say_place(t, other);
 }
 
-/* ---- Blocks ---------------------------------------------------------------- */
+const struct fiber *first_in(enum state state)
+{
+  for (const struct fiber *f = fibers; f < fibers + launch->block; f++)
+    if (f->state == state) return f;
+  return NULL;
+}
+
+void explain(struct text *t)
+{
+  const struct fiber *f;
+
+  say(t, "block %u,%u,%u: ", api.block.x, api.block.y, api.block.z);
+  if ((f = first_in(MISALIGNED)))
+    explain_misaligned(t, f);
+  else if ((f = first_in(AT_WARP)))
+    explain_warp(t, f);
+  else
+    explain_barrier(t);
+}
+
+/* ---- Blocks ----------------------------------------------------------- */
 
 /* 0xff in every byte is a NaN in every float type.  Sanitizers keep gaps
  * between variables, so this must be a loop that they do not look into. */
 UNMARKED void poison(char *begin, char *end)
 {
-  volatile char *at = begin;
-
-  while (at < end) *at++ = (char)0xff;
+  for (volatile char *at = begin; at < end; at++) *at = (char)0xff;
 }
 
 void block_start()
@@ -579,6 +620,7 @@ const struct dt_cpu_api *cpu_fiber_api(void)
 {
   api.block_meet = block_meet;
   api.warp_meet = warp_meet;
+  api.misaligned = misaligned;
   return &api;
 }
 

@@ -36,6 +36,10 @@ struct dt_cpu_api {
   unsigned long long (*warp_meet)(const char *op, unsigned mask,
                                   unsigned long long value, int want,
                                   const char *file, int line);
+  /* Ends the launch: a vector access at an address that is not a multiple of
+   * its size, which is CUDA's error 716. */
+  void (*misaligned)(const char *op, const void *address, unsigned long size,
+                     const char *file, int line);
 };
 
 /* One entry of a unit; exported as NAME_cpu. */
@@ -49,7 +53,7 @@ struct dt_cpu_kernel {
 
 #define DT_CPU 1
 
-/* ---- The unit and its entries ------------------------------------------ */
+/* ---- The unit and its entries ----------------------------------------- */
 
 /* __shared__ variables are the only zero-initialised ones of a unit, so they
  * are its .bss; the linker says where that is.  (A section of their own would
@@ -79,7 +83,13 @@ dt_cpu_bind(const dt_cpu_api *api)
   }                                                                            \
   namespace {
 
-/* ---- Words ------------------------------------------------------------- */
+/* ---- Words ------------------------------------------------------------ */
+
+#define DT_CPU_FN(RESULT, NAME, ARGS, VALUE)                                   \
+  static inline RESULT NAME ARGS                                               \
+  {                                                                            \
+    return VALUE;                                                              \
+  }
 
 #define __global__
 #define __device__
@@ -139,15 +149,34 @@ DT_CPU_VECTORS(unsigned long long, ulonglong, 16, 16)
 DT_CPU_VECTORS(double, double, 16, 16)
 #undef DT_CPU_VECTORS
 
-/* ---- Loads and stores with a cache hint: here only loads and stores ------ */
+/* ---- Loads and stores with a cache hint: here only loads and stores --- */
 
-template <class T> struct dt_cpu_same { typedef T type; };
+/* Where a call is: the last arguments of whatever may have to be named. */
+#define DT_CPU_HERE                                                            \
+  const char *file = __builtin_FILE(), int line = __builtin_LINE()
+
+template <class T>
+static inline void dt_cpu_check(const char *op, const T *address,
+                                const char *file, int line)
+{
+  if ((size_t)address % alignof(T))
+    dt_cpu->misaligned(op, address, alignof(T), file, line);
+}
+template <class T> struct dt_cpu_same {
+  typedef T type;
+};
 #define DT_CPU_LOAD(NAME)                                                      \
-  template <class T> static inline T NAME(const T *from) { return *from; }
+  template <class T> static inline T NAME(const T *from, DT_CPU_HERE)          \
+  {                                                                            \
+    dt_cpu_check(#NAME, from, file, line);                                     \
+    return *from;                                                              \
+  }
 #define DT_CPU_STORE(NAME)                                                     \
   template <class T>                                                           \
-  static inline void NAME(T *to, typename dt_cpu_same<T>::type value)          \
+  static inline void NAME(T *to, typename dt_cpu_same<T>::type value,          \
+                          DT_CPU_HERE)                                         \
   {                                                                            \
+    dt_cpu_check(#NAME, to, file, line);                                       \
     *to = value;                                                               \
   }
 DT_CPU_LOAD(__ldg)
@@ -163,7 +192,7 @@ DT_CPU_STORE(__stwt)
 #undef DT_CPU_LOAD
 #undef DT_CPU_STORE
 
-/* ---- Bits --------------------------------------------------------------- */
+/* ---- Bits ------------------------------------------------------------- */
 
 extern "C" {
 void *memcpy(void *, const void *, size_t);
@@ -174,35 +203,42 @@ template <class To, class From> static inline To dt_cpu_bits(From from)
   static_assert(sizeof(To) == sizeof(From), "a cast of bits keeps the size");
   return __builtin_bit_cast(To, from);
 }
-static inline unsigned __float_as_uint(float v) { return dt_cpu_bits<unsigned>(v); }
-static inline int __float_as_int(float v) { return dt_cpu_bits<int>(v); }
-static inline float __uint_as_float(unsigned v) { return dt_cpu_bits<float>(v); }
-static inline float __int_as_float(int v) { return dt_cpu_bits<float>(v); }
-static inline long long __double_as_longlong(double v) { return dt_cpu_bits<long long>(v); }
-static inline double __longlong_as_double(long long v) { return dt_cpu_bits<double>(v); }
+DT_CPU_FN(unsigned, __float_as_uint, (float v), dt_cpu_bits<unsigned>(v))
+DT_CPU_FN(int, __float_as_int, (float v), dt_cpu_bits<int>(v))
+DT_CPU_FN(float, __uint_as_float, (unsigned v), dt_cpu_bits<float>(v))
+DT_CPU_FN(float, __int_as_float, (int v), dt_cpu_bits<float>(v))
+DT_CPU_FN(long long, __double_as_longlong, (double v),
+          dt_cpu_bits<long long>(v))
+DT_CPU_FN(double, __longlong_as_double, (long long v), dt_cpu_bits<double>(v))
 
-static inline int __popc(unsigned v) { return __builtin_popcount(v); }
-static inline int __popcll(unsigned long long v) { return __builtin_popcountll(v); }
-static inline int __ffs(int v) { return __builtin_ffs(v); }
-static inline int __ffsll(long long v) { return __builtin_ffsll(v); }
-static inline int __clz(int v) { return v ? __builtin_clz((unsigned)v) : 32; }
-static inline int __clzll(long long v) { return v ? __builtin_clzll((unsigned long long)v) : 64; }
+DT_CPU_FN(int, __popc, (unsigned v), __builtin_popcount(v))
+DT_CPU_FN(int, __popcll, (unsigned long long v), __builtin_popcountll(v))
+DT_CPU_FN(int, __ffs, (int v), __builtin_ffs(v))
+DT_CPU_FN(int, __ffsll, (long long v), __builtin_ffsll(v))
+DT_CPU_FN(int, __clz, (int v), v ? __builtin_clz((unsigned)v) : 32)
+DT_CPU_FN(int, __clzll, (long long v),
+          v ? __builtin_clzll((unsigned long long)v) : 64)
 static inline unsigned __umulhi(unsigned a, unsigned b)
 {
   return (unsigned)((unsigned long long)a * b >> 32);
 }
-static inline int __mulhi(int a, int b) { return (int)((long long)a * b >> 32); }
-static inline unsigned long long __umul64hi(unsigned long long a, unsigned long long b)
+DT_CPU_FN(int, __mulhi, (int a, int b), (int)((long long)a * b >> 32))
+static inline unsigned long long __umul64hi(unsigned long long a,
+                                            unsigned long long b)
 {
   return (unsigned long long)((unsigned __int128)a * b >> 64);
 }
-static inline unsigned __funnelshift_r(unsigned low, unsigned high, unsigned shift)
+static inline unsigned long long dt_cpu_join(unsigned low, unsigned high)
 {
-  return (unsigned)(((unsigned long long)high << 32 | low) >> (shift & 31));
+  return (unsigned long long)high << 32 | low;
 }
-static inline unsigned __funnelshift_l(unsigned low, unsigned high, unsigned shift)
+static inline unsigned __funnelshift_r(unsigned low, unsigned high, unsigned by)
 {
-  return (unsigned)(((unsigned long long)high << 32 | low) << (shift & 31) >> 32);
+  return (unsigned)(dt_cpu_join(low, high) >> (by & 31));
+}
+static inline unsigned __funnelshift_l(unsigned low, unsigned high, unsigned by)
+{
+  return (unsigned)(dt_cpu_join(low, high) << (by & 31) >> 32);
 }
 static inline unsigned __brev(unsigned v)
 {
@@ -213,7 +249,7 @@ static inline unsigned __brev(unsigned v)
 /* Selector digits with their high bit set (copies of a sign) included. */
 static inline unsigned __byte_perm(unsigned a, unsigned b, unsigned selector)
 {
-  const unsigned long long both = (unsigned long long)b << 32 | a;
+  const unsigned long long both = dt_cpu_join(a, b);
   unsigned r = 0;
   for (int i = 0; i < 4; i++) {
     const unsigned digit = selector >> 4 * i & 15;
@@ -223,7 +259,7 @@ static inline unsigned __byte_perm(unsigned a, unsigned b, unsigned selector)
   return r;
 }
 
-/* ---- 16-bit floats: to nearest even; a NaN becomes 0x7fff, as cvt.rn does - */
+/* ---- 16-bit floats: to nearest even; a NaN becomes 0x7fff as by cvt */
 
 static inline unsigned short dt_cpu_f32_to_f16(float value)
 {
@@ -232,17 +268,21 @@ static inline unsigned short dt_cpu_f32_to_f16(float value)
 
   if (size > 0x7f800000) return 0x7fff;
   if (size >= 0x477ff000) return (unsigned short)(sign | 0x7c00); /* 65520 */
-  if (size < 0x38800000) /* subnormal: the last place of 0.5f is 2^-24 */
-    return (unsigned short)(sign | (__float_as_uint(__uint_as_float(size) + 0.5f) - 0x3f000000));
-  return (unsigned short)(sign | (size + 0xfff + (size >> 13 & 1) - 0x38000000) >> 13);
+  if (size < 0x38800000) { /* subnormal: the last place of 0.5f is 2^-24 */
+    const float sum = __uint_as_float(size) + 0.5f;
+    return (unsigned short)(sign | (__float_as_uint(sum) - 0x3f000000));
+  }
+  const unsigned odd = size >> 13 & 1;
+  return (unsigned short)(sign | (size + 0xfff + odd - 0x38000000) >> 13);
 }
 static inline float dt_cpu_f16_to_f32(unsigned short value)
 {
   const unsigned sign = (value & 0x8000u) << 16, size = value & 0x7fffu;
+  unsigned wide = (size << 13) + 0x38000000;
 
-  if (size >= 0x7c00) return __uint_as_float(sign | 0x7f800000 | (size & 0x3ff) << 13);
-  if (size < 0x400) return __uint_as_float(sign | __float_as_uint((float)size * 0x1p-24f));
-  return __uint_as_float(sign | ((size << 13) + 0x38000000));
+  if (size >= 0x7c00) wide = 0x7f800000 | (size & 0x3ff) << 13;
+  if (size < 0x400) wide = __float_as_uint((float)size * 0x1p-24f);
+  return __uint_as_float(sign | wide);
 }
 static inline unsigned short dt_cpu_f32_to_bf16(float value)
 {
@@ -256,13 +296,14 @@ static inline float dt_cpu_bf16_to_f32(unsigned short value)
   return __uint_as_float((unsigned)value << 16);
 }
 
-/* ---- Mathematics: libm's, whose errors are no larger than CUDA's --------- */
+/* ---- Mathematics: libm's, whose errors are no larger than CUDA's ------ */
 
 #define DT_CPU_MATH_1(X)                                                       \
   X(sqrt) X(fabs) X(floor) X(ceil) X(trunc) X(rint) X(round) X(nearbyint)      \
   X(exp) X(exp2) X(expm1) X(log) X(log2) X(log10) X(log1p) X(sin) X(cos)       \
   X(tan) X(asin) X(acos) X(atan) X(sinh) X(cosh) X(tanh) X(erf) X(erfc) X(cbrt)
-#define DT_CPU_MATH_2(X) X(fmax) X(fmin) X(fmod) X(pow) X(atan2) X(copysign) X(hypot)
+#define DT_CPU_MATH_2(X)                                                       \
+  X(fmax) X(fmin) X(fmod) X(pow) X(atan2) X(copysign) X(hypot)
 #define DT_CPU_DECLARE(F) float F##f(float) noexcept; double F(double) noexcept;
 extern "C" {
 DT_CPU_MATH_1(DT_CPU_DECLARE)
@@ -282,45 +323,48 @@ int abs(int) noexcept;
 #undef DT_CPU_MATH_1
 #undef DT_CPU_MATH_2
 
-static inline float rsqrtf(float v) { return 1.0f / __builtin_sqrtf(v); }
-static inline double rsqrt(double v) { return 1.0 / __builtin_sqrt(v); }
-static inline float exp10f(float v) { return powf(10.0f, v); }
-static inline float __frsqrt_rn(float v) { return (float)(1.0 / __builtin_sqrt((double)v)); }
-static inline float __fsqrt_rn(float v) { return __builtin_sqrtf(v); }
-static inline float __frcp_rn(float v) { return 1.0f / v; }
-static inline float __fadd_rn(float a, float b) { return a + b; }
-static inline float __fsub_rn(float a, float b) { return a - b; }
-static inline float __fmul_rn(float a, float b) { return a * b; }
-static inline float __fdiv_rn(float a, float b) { return a / b; }
-static inline float __fmaf_rn(float a, float b, float c) { return fmaf(a, b, c); }
-static inline double __dadd_rn(double a, double b) { return a + b; }
-static inline double __dmul_rn(double a, double b) { return a * b; }
-static inline double __fma_rn(double a, double b, double c) { return fma(a, b, c); }
-static inline float __fdividef(float a, float b) { return a / b; }
-static inline float __expf(float v) { return expf(v); }
-static inline float __exp10f(float v) { return exp10f(v); }
-static inline float __logf(float v) { return logf(v); }
-static inline float __log2f(float v) { return log2f(v); }
-static inline float __log10f(float v) { return log10f(v); }
-static inline float __powf(float a, float b) { return powf(a, b); }
-static inline float __sinf(float v) { return sinf(v); }
-static inline float __cosf(float v) { return cosf(v); }
-static inline float __tanf(float v) { return tanf(v); }
+DT_CPU_FN(float, rsqrtf, (float v), 1.0f / __builtin_sqrtf(v))
+DT_CPU_FN(double, rsqrt, (double v), 1.0 / __builtin_sqrt(v))
+DT_CPU_FN(float, exp10f, (float v), powf(10.0f, v))
+DT_CPU_FN(float, __frsqrt_rn, (float v),
+          (float)(1.0 / __builtin_sqrt((double)v)))
+DT_CPU_FN(float, __fsqrt_rn, (float v), __builtin_sqrtf(v))
+DT_CPU_FN(float, __frcp_rn, (float v), 1.0f / v)
+DT_CPU_FN(float, __fadd_rn, (float a, float b), a + b)
+DT_CPU_FN(float, __fsub_rn, (float a, float b), a - b)
+DT_CPU_FN(float, __fmul_rn, (float a, float b), a * b)
+DT_CPU_FN(float, __fdiv_rn, (float a, float b), a / b)
+DT_CPU_FN(float, __fmaf_rn, (float a, float b, float c), fmaf(a, b, c))
+DT_CPU_FN(double, __dadd_rn, (double a, double b), a + b)
+DT_CPU_FN(double, __dmul_rn, (double a, double b), a * b)
+DT_CPU_FN(double, __fma_rn, (double a, double b, double c), fma(a, b, c))
+DT_CPU_FN(float, __fdividef, (float a, float b), a / b)
+DT_CPU_FN(float, __expf, (float v), expf(v))
+DT_CPU_FN(float, __exp10f, (float v), exp10f(v))
+DT_CPU_FN(float, __logf, (float v), logf(v))
+DT_CPU_FN(float, __log2f, (float v), log2f(v))
+DT_CPU_FN(float, __log10f, (float v), log10f(v))
+DT_CPU_FN(float, __powf, (float a, float b), powf(a, b))
+DT_CPU_FN(float, __sinf, (float v), sinf(v))
+DT_CPU_FN(float, __cosf, (float v), cosf(v))
+DT_CPU_FN(float, __tanf, (float v), tanf(v))
 static inline void __sincosf(float v, float *s, float *c) { sincosf(v, s, c); }
-static inline float __saturatef(float v) { return v > 0.0f ? (v < 1.0f ? v : 1.0f) : 0.0f; }
-static inline bool isnan(float v) { return __builtin_isnan(v); }
-static inline bool isnan(double v) { return __builtin_isnan(v); }
-static inline bool isinf(float v) { return __builtin_isinf(v); }
-static inline bool isinf(double v) { return __builtin_isinf(v); }
-static inline bool isfinite(float v) { return __builtin_isfinite(v); }
-static inline bool isfinite(double v) { return __builtin_isfinite(v); }
-static inline float abs(float v) { return __builtin_fabsf(v); }
-static inline double abs(double v) { return __builtin_fabs(v); }
-static inline long abs(long v) { return v < 0 ? -v : v; }
-static inline long long abs(long long v) { return v < 0 ? -v : v; }
+DT_CPU_FN(float, __saturatef, (float v),
+          v > 0.0f ? (v < 1.0f ? v : 1.0f) : 0.0f)
+DT_CPU_FN(bool, isnan, (float v), __builtin_isnan(v))
+DT_CPU_FN(bool, isnan, (double v), __builtin_isnan(v))
+DT_CPU_FN(bool, isinf, (float v), __builtin_isinf(v))
+DT_CPU_FN(bool, isinf, (double v), __builtin_isinf(v))
+DT_CPU_FN(bool, isfinite, (float v), __builtin_isfinite(v))
+DT_CPU_FN(bool, isfinite, (double v), __builtin_isfinite(v))
+DT_CPU_FN(float, abs, (float v), __builtin_fabsf(v))
+DT_CPU_FN(double, abs, (double v), __builtin_fabs(v))
+DT_CPU_FN(long, abs, (long v), v < 0 ? -v : v)
+DT_CPU_FN(long long, abs, (long long v), v < 0 ? -v : v)
 
 /* Conversions saturate and take NaN to 0, as cvt does. */
-template <class T> static inline T dt_cpu_integer(double v, double low, double high)
+template <class T>
+static inline T dt_cpu_integer(double v, double low, double high)
 {
   if (__builtin_isnan(v)) return 0;
   return v <= low ? (T)low : v >= high ? (T)high : (T)v;
@@ -333,17 +377,17 @@ static inline unsigned dt_cpu_uint(double v)
 {
   return dt_cpu_integer<unsigned>(v, 0.0, 4294967295.0);
 }
-static inline int __float2int_rn(float v) { return dt_cpu_int(rintf(v)); }
-static inline int __float2int_rz(float v) { return dt_cpu_int(truncf(v)); }
-static inline int __float2int_rd(float v) { return dt_cpu_int(floorf(v)); }
-static inline int __float2int_ru(float v) { return dt_cpu_int(ceilf(v)); }
-static inline unsigned __float2uint_rn(float v) { return dt_cpu_uint(rintf(v)); }
-static inline unsigned __float2uint_rz(float v) { return dt_cpu_uint(truncf(v)); }
-static inline float __int2float_rn(int v) { return (float)v; }
-static inline float __uint2float_rn(unsigned v) { return (float)v; }
-static inline float __ll2float_rn(long long v) { return (float)v; }
-static inline double __ll2double_rn(long long v) { return (double)v; }
-static inline float __double2float_rn(double v) { return (float)v; }
+DT_CPU_FN(int, __float2int_rn, (float v), dt_cpu_int(rintf(v)))
+DT_CPU_FN(int, __float2int_rz, (float v), dt_cpu_int(truncf(v)))
+DT_CPU_FN(int, __float2int_rd, (float v), dt_cpu_int(floorf(v)))
+DT_CPU_FN(int, __float2int_ru, (float v), dt_cpu_int(ceilf(v)))
+DT_CPU_FN(unsigned, __float2uint_rn, (float v), dt_cpu_uint(rintf(v)))
+DT_CPU_FN(unsigned, __float2uint_rz, (float v), dt_cpu_uint(truncf(v)))
+DT_CPU_FN(float, __int2float_rn, (int v), (float)v)
+DT_CPU_FN(float, __uint2float_rn, (unsigned v), (float)v)
+DT_CPU_FN(float, __ll2float_rn, (long long v), (float)v)
+DT_CPU_FN(double, __ll2double_rn, (long long v), (double)v)
+DT_CPU_FN(float, __double2float_rn, (double v), (float)v)
 
 /* min and max for the pairs CUDA has; an unsigned operand makes it unsigned. */
 #define DT_CPU_MIN_MAX(R, A, B)                                                \
@@ -357,16 +401,16 @@ DT_CPU_MIN_MAX_INTEGER(long, unsigned long)
 DT_CPU_MIN_MAX_INTEGER(long long, unsigned long long)
 #undef DT_CPU_MIN_MAX_INTEGER
 #undef DT_CPU_MIN_MAX
-static inline float min(float a, float b) { return __builtin_fminf(a, b); }
-static inline float max(float a, float b) { return __builtin_fmaxf(a, b); }
-static inline double min(double a, double b) { return __builtin_fmin(a, b); }
-static inline double max(double a, double b) { return __builtin_fmax(a, b); }
-static inline double min(float a, double b) { return __builtin_fmin(a, b); }
-static inline double max(float a, double b) { return __builtin_fmax(a, b); }
-static inline double min(double a, float b) { return __builtin_fmin(a, b); }
-static inline double max(double a, float b) { return __builtin_fmax(a, b); }
+DT_CPU_FN(float, min, (float a, float b), __builtin_fminf(a, b))
+DT_CPU_FN(float, max, (float a, float b), __builtin_fmaxf(a, b))
+DT_CPU_FN(double, min, (double a, double b), __builtin_fmin(a, b))
+DT_CPU_FN(double, max, (double a, double b), __builtin_fmax(a, b))
+DT_CPU_FN(double, min, (float a, double b), __builtin_fmin(a, b))
+DT_CPU_FN(double, max, (float a, double b), __builtin_fmax(a, b))
+DT_CPU_FN(double, min, (double a, float b), __builtin_fmin(a, b))
+DT_CPU_FN(double, max, (double a, float b), __builtin_fmax(a, b))
 
-/* ---- Atomics: relaxed, as on the device --------------------------------- */
+/* ---- Atomics: relaxed, as on the device ------------------------------- */
 
 template <class T, class F> static inline T dt_cpu_atomic(T *at, F change)
 {
@@ -407,10 +451,7 @@ DT_CPU_ATOMIC_INTEGER(unsigned long long)
 static inline void __threadfence() { __atomic_signal_fence(__ATOMIC_SEQ_CST); }
 static inline void __threadfence_block() { __threadfence(); }
 
-/* ---- Meetings of a block and of a warp ----------------------------------- */
-
-#define DT_CPU_HERE                                                            \
-  const char *file = __builtin_FILE(), int line = __builtin_LINE()
+/* ---- Meetings of a block and of a warp -------------------------------- */
 
 static inline void __syncthreads(DT_CPU_HERE)
 {
@@ -437,7 +478,7 @@ static inline int __all_sync(unsigned mask, int predicate, DT_CPU_HERE)
 }
 
 /* CUDA promises only that the caller is in it, so it is all there is. */
-static inline unsigned __activemask() { return 1u << (threadIdx.x & 31); }
+DT_CPU_FN(unsigned, __activemask, (), 1u << (threadIdx.x & 31))
 
 /* Which lane a shuffle reads, as the PTX manual computes it: a lane past the
  * last of its segment (before the first, for up) reads itself. */
@@ -449,13 +490,11 @@ struct dt_cpu_segment {
   {
   }
   int index(int from) const { return first | (from & (last - first)); }
-  int up(unsigned by) const { return pick(lane - (int)(by & 31), true); }
-  int down(unsigned by) const { return pick(lane + (int)(by & 31), false); }
-  int bit(int by) const { return pick(lane ^ (by & 31), false); }
-  int pick(int from, bool up) const
-  {
-    return (up ? from >= first : from <= last) ? from : lane;
-  }
+  int up(unsigned by) const { return not_before(lane - (int)(by & 31)); }
+  int down(unsigned by) const { return not_after(lane + (int)(by & 31)); }
+  int bit(int by) const { return not_after(lane ^ (by & 31)); }
+  int not_before(int from) const { return from >= first ? from : lane; }
+  int not_after(int from) const { return from <= last ? from : lane; }
 };
 
 template <class T>
@@ -494,7 +533,7 @@ DT_CPU_SHUFFLES(double)
 #undef DT_CPU_SHUFFLE
 #undef DT_CPU_HERE
 
-/* ---- The kernels' text follows, and a closing brace ---------------------- */
+/* ---- The kernels' text follows, and a closing brace ------------------- */
 namespace {
 
 #endif

@@ -14,6 +14,7 @@ tests/cli/*.txt hold the cases, each file in an empty folder of its own:
 "…" in an expected line stands for any text within the line.  What the program
 lists of itself is tested from its list: every command, every option.
 """
+import json
 import os
 import re
 import subprocess
@@ -89,11 +90,20 @@ def compare(case, name, expected, text):
            + "\n    ".join(lines))
 
 
+def check_json(case, text):
+    try:
+        json.loads(text)
+    except ValueError as error:
+        report(case.where, f"$ {case.command}\n  not JSON: {error}")
+
+
 def run_case(case, folder):
     done = run(case.command, folder)
     if done.returncode != case.exit:
         report(case.where, f"$ {case.command}\n  exit code {done.returncode}, "
                f"not {case.exit}: {done.stderr}")
+    if "--json" in case.command and "|" not in case.command and done.stdout:
+        check_json(case, done.stdout)
     compare(case, "stdout", case.out, done.stdout)
     compare(case, "stderr", case.err, done.stderr)
 

@@ -117,7 +117,9 @@ static struct launch launch_of(struct module *m, const char *entry,
                                uint32_t grid, uint32_t threads,
                                const void *args, size_t args_size)
 {
-  struct launch l = {.grid = {grid, 1, 1}, .block = threads, .args = args,
+  struct launch l = {.grid = {grid, 1, 1},
+                     .block = threads,
+                     .args = args,
                      .args_size = args_size};
 
   assert_ok(cpu_device.kernel(device, m, entry, &l.kernel));
@@ -141,7 +143,7 @@ static void set_order(const char *order)
   assert_int_equal(setenv("DIFFTUNE_CPU_ORDER", order, 1), 0);
 }
 
-/* ---- Calls of a warp against a scalar model ------------------------------ */
+/* ---- Calls of a warp against a scalar model --------------------------- */
 
 struct shuffle {
   const unsigned *mask;
@@ -278,7 +280,7 @@ static void half_a_warp_meets_before_all_of_it(void **state)
   }
 }
 
-/* ---- Blocks ---------------------------------------------------------------- */
+/* ---- Blocks ----------------------------------------------------------- */
 
 struct rows {
   const float *in;
@@ -398,7 +400,7 @@ static void atomics_count(void **state)
   assert_true(f == 151);
 }
 
-/* ---- Numbers ----------------------------------------------------------------- */
+/* ---- Numbers ---------------------------------------------------------- */
 
 struct convert {
   const float *wide;
@@ -417,7 +419,10 @@ static float draw_float(void)
 
   if (r >> 32 & 1) bits &= 0xfffff000; /* a tie of fp16, or near one */
   if (r >> 33 & 1) bits &= 0xffff8000; /* of bf16 */
-  if (r >> 34 & 1) bits = (bits & 0x81ffffff) + 0x33000000 + (r >> 35 & 0x1e) * 0x00800000;
+  if (r >> 34 & 1) {                   /* 2^-25 ... 2^33 */
+    const uint32_t exponent = 102 + (r >> 35 & 0x1e) + (bits >> 23 & 3);
+    bits = (bits & 0x807fffff) | exponent << 23;
+  }
   if ((r >> 40 & 255) == 0) bits |= 0x7f800000;
   memcpy(&value, &bits, sizeof value);
   return value;
@@ -433,16 +438,16 @@ static void check_narrow(int64_t dtype, float value, uint16_t got)
   }
   dtype_store(dtype, &want, (double)value);
   if (got != want)
-    fail_msg("%a as %s is 0x%04x, not 0x%04x", (double)value,
-             dtype_name(dtype), want, got);
+    fail_msg("%a as %s is 0x%04x, not 0x%04x", (double)value, dtype_name(dtype),
+             want, got);
 }
 
 static void check_wide(int64_t dtype, uint16_t value, float got)
 {
   const double want = dtype_load(dtype, &value);
 
-  if (isnan(want) ? !isnan(got) : (double)got != want ||
-                                      !signbit(got) != !signbit(want))
+  if (isnan(want) ? !isnan(got)
+                  : (double)got != want || !signbit(got) != !signbit(want))
     fail_msg("%s 0x%04x is %a, not %a", dtype_name(dtype), value, want,
              (double)got);
 }
@@ -550,7 +555,7 @@ static void words_mean_what_cuda_says(void **state)
   drop(o);
 }
 
-/* ---- Faults that every build reports ------------------------------------------ */
+/* ---- Faults that every build reports ---------------------------------- */
 
 struct fault {
   const float *in;
@@ -558,7 +563,7 @@ struct fault {
   int n;
 };
 
-static float ins[1024], outs[1024];
+static _Alignas(16) float ins[1024], outs[1024];
 static const struct fault fault = {ins, outs, 0};
 
 static void must_fail(const char *entry, uint32_t threads, const char *sentence)
@@ -593,6 +598,19 @@ static void faults_are_named_with_their_lines(void **state)
             "lane 0 of warp 1 is in __ballot_sync at variants/x.cuh:100 with "
             "mask 0xffffffff while lane 16 does not exist in a block of 48 "
             "threads");
+}
+
+static void a_misaligned_vector_is_named(void **state)
+{
+  (void)state;
+  must_fail("misaligned_load", 96,
+            "block 0,0,0: lane 0 of warp 0 is in __ldg at variants/x.cuh:110 "
+            "with the address 0x");
+  must_fail("misaligned_load", 96, "4, which is no multiple of 16");
+  must_fail("misaligned_store", 96,
+            "lane 5 of warp 0 is in __stcs at "
+            "variants/x.cuh:120 with the address 0x");
+  must_fail("misaligned_store", 96, "4, which is no multiple of 8");
 }
 
 /* After a failure the device is as good as new. */
@@ -650,15 +668,18 @@ static void a_missing_barrier_shows_under_some_order(void **state)
   assert_true(wrong_orders("no_syncwarp", 32, word_is_right) >= 2);
 }
 
-/* ---- Faults that kill ------------------------------------------------------------ */
+/* ---- Faults that kill ------------------------------------------------- */
 
 /* One launch of WARP threads, on buffers of exactly as many floats. */
 static dd_status launch_fault(const char *entry, int n, uint32_t shared_bytes)
 {
   const size_t size = WARP * sizeof(float);
   struct fault args = {NULL, NULL, n};
-  struct launch l = {.grid = {1, 1, 1}, .block = WARP, .args = &args,
-                     .args_size = sizeof args, .shared_bytes = shared_bytes};
+  struct launch l = {.grid = {1, 1, 1},
+                     .block = WARP,
+                     .args = &args,
+                     .args_size = sizeof args,
+                     .shared_bytes = shared_bytes};
   void *in, *out;
   dd_status status;
 
@@ -785,7 +806,7 @@ static void a_deep_stack_hits_its_guard_page(void **state)
   bytes_release(&said);
 }
 
-/* ---- Launches ---------------------------------------------------------------------- */
+/* ---- Launches --------------------------------------------------------- */
 
 static void what_a_launch_may_not_be(void **state)
 {
@@ -887,8 +908,8 @@ static void *sum_often(void *wrong)
 
 static void launches_of_two_threads_take_turns(void **state)
 {
-  struct launch l = launch_of(block, "sum_static", 1, 256, &fault,
-                              sizeof(struct rows));
+  struct launch l =
+      launch_of(block, "sum_static", 1, 256, &fault, sizeof(struct rows));
   pthread_t thread[2];
   void *wrong;
 
@@ -901,7 +922,7 @@ static void launches_of_two_threads_take_turns(void **state)
   }
 }
 
-/* ---- Devices and modules ------------------------------------------------------------- */
+/* ---- Devices and modules ---------------------------------------------- */
 
 static void there_is_one_device(void **state)
 {
@@ -982,7 +1003,7 @@ static void foreign_code_is_refused(void **state)
   assert_null(m);
 }
 
-/* ---- The compiler --------------------------------------------------------------------- */
+/* ---- The compiler ----------------------------------------------------- */
 
 static void an_error_names_the_kernels_line(void **state)
 {
@@ -1066,6 +1087,7 @@ int main(int count, char **word)
       cmocka_unit_test(every_pattern_survives),
       cmocka_unit_test(words_mean_what_cuda_says),
       cmocka_unit_test(faults_are_named_with_their_lines),
+      cmocka_unit_test(a_misaligned_vector_is_named),
       cmocka_unit_test(a_failure_costs_one_launch),
       cmocka_unit_test(a_missing_barrier_shows_under_some_order),
       cmocka_unit_test(a_harmless_kernel_does_not_die),

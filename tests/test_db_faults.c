@@ -384,6 +384,43 @@ static void test_own_memory_runs_out(void **state)
   assert_true(n > 30);
 }
 
+/* A write of several rows that fails inside a batch leaves none of them, and
+ * the batch goes on. */
+static void test_write_fails_inside_batch(void **state)
+{
+  struct allocator before = default_allocator;
+  struct world w;
+  struct db *db;
+  struct ids ids = {0};
+  int64_t steps[3], id;
+  long n;
+
+  (void)state;
+  world_init(&w);
+  assert_ok(db_open(w.path, DB_WRITE, &db));
+  assert_ok(try_ids(db, &w, 0, &ids));
+  for (int i = 0; i < 3; ++i) steps[i] = ids.variant;
+  for (n = 1;; ++n) {
+    struct test_memory memory;
+    dd_status status;
+    assert_ok(db_batch_begin(db));
+    test_memory_init(&memory);
+    memory.fail_at = n;
+    bytes_release(&db->scratch);
+    default_allocator = memory.allocator;
+    status = db_candidate(db, true, 3, steps, "split", &id);
+    bytes_release(&db->scratch);
+    default_allocator = before;
+    assert_int_equal(status, memory.calls < n ? DD_OK : DD_NO_MEMORY);
+    assert_ok(db_batch_commit(db));
+    assert_ok(db_verify(db));
+    if (!status) break;
+  }
+  assert_true(n > 5);
+  db_close(db);
+  world_release(&w);
+}
+
 static sqlite3_mem_methods real_memory;
 static long sqlite_calls, sqlite_fail_at;
 
@@ -560,6 +597,7 @@ int main(void)
     cmocka_unit_test(test_kill_in_batches),
     cmocka_unit_test(test_kill_at_birth),
     cmocka_unit_test(test_own_memory_runs_out),
+    cmocka_unit_test(test_write_fails_inside_batch),
     cmocka_unit_test(test_sqlite_memory_runs_out),
     cmocka_unit_test(test_disk_fails),
     cmocka_unit_test(test_file_size_limit),

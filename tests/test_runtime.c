@@ -13,7 +13,7 @@ _Static_assert(offsetof(dd_open_options, user) == 56, "fields never move");
 _Static_assert(offsetof(dd_qknorm_rope_args, eps) == 216,
                "fields never move");
 
-/* ---- A table with all that the rules speak of --------------------------- */
+/* ---- A table with all that the rules speak of ---------------------------- */
 
 #define SMALL "affine:fp32 rows=8 width=64"
 #define LARGE "affine:fp32 rows=512 width=64"
@@ -165,7 +165,7 @@ static void test_environment(void **state)
   unsetenv("DIFFDISPATCH_TABLE");
 }
 
-/* ---- Matches ---------------------------------------------------------------- */
+/* ---- Matches ------------------------------------------------------------- */
 
 static void matches(struct fixture *f, const char *spelling, dd_match how,
                     const char *line)
@@ -282,7 +282,7 @@ static void test_no_variant(void **state)
   tiny_release(&t);
 }
 
-/* ---- Launches ------------------------------------------------------------------ */
+/* ---- Launches ------------------------------------------------------------ */
 
 enum { ROWS = 8, WIDTH = 64, STRIDE = 80 };
 static _Alignas(64) float x[ROWS * STRIDE], out[ROWS * STRIDE];
@@ -430,7 +430,7 @@ static void test_plan_refusals(void **state)
   close_table(&f);
 }
 
-/* ---- Words ---------------------------------------------------------------------- */
+/* ---- Words --------------------------------------------------------------- */
 
 static void explains(struct fixture *f, const char *spelling,
                      const char *const *parts)
@@ -511,7 +511,7 @@ static void test_describe(void **state)
   close_table(&f);
 }
 
-/* ---- Memory ----------------------------------------------------------------------- */
+/* ---- Memory -------------------------------------------------------------- */
 
 static void *by_user(void *user, void *block, size_t old_size, size_t new_size)
 {
@@ -586,7 +586,7 @@ static void test_out_of_memory(void **state)
   bytes_release(&table);
 }
 
-/* ---- dd_qknorm_rope ------------------------------------------------------------------ */
+/* ---- dd_qknorm_rope ------------------------------------------------------ */
 
 enum { TOKENS = 5, HEADS = 3, DIM = 64, CALLERS = 8 };
 
@@ -804,7 +804,7 @@ static void test_typed_race(void **state)
   free(c);
 }
 
-/* ---- The header by itself --------------------------------------------------------- */
+/* ---- The header by itself ------------------------------------------------ */
 
 static void test_header(void **state)
 {

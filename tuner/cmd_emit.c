@@ -1,5 +1,5 @@
 /*
- * cmd_emit.c - the dispatch table of a device, from the best rows of a database.
+ * cmd_emit.c - a device's dispatch table, from the best rows of a database.
  *
  * The same rows give the same bytes: no date, no path, no order of discovery.
  * A variant's identity is the hash of its text; a row whose variant the specs
@@ -16,6 +16,15 @@
 #include "specs.h"
 #include "table.h"
 
+/* The row that a plan is made from. */
+struct chosen {
+  const char *problem, *label;
+  int64_t measurement, steps[OP_MAX_STEPS];
+  uint32_t step_count;
+  bool split;
+  double us, split_us, copy_us;
+};
+
 struct emit {
   const char *variants, *db_path, *device, *policy, *out;
   bool json;
@@ -24,15 +33,16 @@ struct emit {
   struct specs specs;
   struct db *db;
   struct arena arena;
-  /* the table to be, and the rows that its variants came from */
+  /* the table to be, and the rows that it comes from */
   char device_name[128], device_kind[16], policy_name[64];
   int arch, sms;
   struct table_variant *variant;
   int64_t *variant_row;
   uint32_t variant_count, variant_room;
+  struct chosen *chosen;
+  uint32_t chosen_count, chosen_room;
   struct table_plan *plan;
-  int64_t *plan_row;
-  uint32_t plan_count, plan_room;
+  uint32_t plan_count;
   int64_t stale;
 };
 
@@ -49,7 +59,7 @@ static void *grow(struct arena *a, const void *old, uint32_t *room, size_t size)
 
 /* ---- A stored variant as a struct ------------------------------------ */
 
-/* The value of a fact as variant_print_facts() writes it: a word or a number. */
+/* A fact's value as variant_print_facts() writes it: a word or a number. */
 static bool fact_value(const struct symbol *s, const char *text, int64_t *value)
 {
   char *end;
@@ -175,13 +185,21 @@ static dd_status find_variant(struct emit *e, int64_t id, uint32_t *at)
 /* ---- Rows to plans --------------------------------------------------- */
 
 /* What there is to choose from, before anything is chosen. */
-static dd_status visit_names(void *user, const struct db_row *row)
+static dd_status visit_device(void *user, const struct db_row *row)
 {
   struct emit *e = user;
 
   if (!texts_have(&e->devices, row->device))
     texts_add(&e->devices, keep_text(row->device));
-  if (!texts_have(&e->policies, row->policy))
+  return DD_OK;
+}
+
+static dd_status visit_policy(void *user, const struct db_row *row)
+{
+  struct emit *e = user;
+
+  if (!strcmp(row->device, e->device_name) &&
+      !texts_have(&e->policies, row->policy))
     texts_add(&e->policies, keep_text(row->policy));
   return DD_OK;
 }
@@ -207,105 +225,119 @@ static dd_status choose_name(const struct texts *names, const char *wanted,
   return DD_BAD_ARGUMENT;
 }
 
-static dd_status choose_device_and_policy(struct emit *e)
+/* --device is a part of the name; the whole name wins over longer ones. */
+static dd_status choose_device(struct emit *e)
 {
-  struct db_filter f = {0};
-  const char *device, *policy;
+  struct db_filter f = {.device = e->device, .best_only = true};
+  const char *name;
 
-  f.device = e->device;
-  f.best_only = true;
-  TRY(db_each(e->db, &f, visit_names, e));
+  TRY(db_each(e->db, &f, visit_device, e));
   if (!e->devices.count)
     return fail(DD_UNTUNED, "'%s' has no measurement%s%s", e->db_path,
                 e->device ? " on " : "", e->device ? e->device : "");
-  /* --device is a part of the name; the whole name wins over longer ones. */
-  device = e->device && texts_have(&e->devices, e->device) ? e->device : NULL;
-  TRY(choose_name(&e->devices, device, "device", "device", &device));
-  TRY(choose_name(&e->policies, e->policy, "policy", "policy", &policy));
-  snprintf(e->device_name, sizeof e->device_name, "%s", device);
-  snprintf(e->policy_name, sizeof e->policy_name, "%s", policy);
+  name = e->device && texts_have(&e->devices, e->device) ? e->device : NULL;
+  TRY(choose_name(&e->devices, name, "device", "device", &name));
+  snprintf(e->device_name, sizeof e->device_name, "%s", name);
   return DD_OK;
 }
 
-/* The plan for this spelling, or a new one.  A device that was measured under
- * two drivers has two rows for a problem; the younger one counts. */
-static dd_status find_plan(struct emit *e, const struct db_row *row,
-                           uint32_t *at)
+static dd_status choose_policy(struct emit *e)
 {
-  for (*at = 0; *at < e->plan_count; ++*at)
-    if (!strcmp(e->plan[*at].spelling, row->problem)) return DD_OK;
-  if (e->plan_count == e->plan_room) {
-    uint32_t room = e->plan_room;
-    e->plan_row = grow(&e->arena, e->plan_row, &room, sizeof(int64_t));
-    e->plan = grow(&e->arena, e->plan, &e->plan_room, sizeof *e->plan);
-    if (!e->plan_row || !e->plan) return fail(DD_NO_MEMORY, "out of memory");
+  struct db_filter f = {.device = e->device_name, .best_only = true};
+  const char *name;
+
+  TRY(db_each(e->db, &f, visit_policy, e));
+  TRY(choose_name(&e->policies, e->policy, "policy", "policy", &name));
+  snprintf(e->policy_name, sizeof e->policy_name, "%s", name);
+  return DD_OK;
+}
+
+/* The place of a problem's row, found or new. */
+static dd_status find_chosen(struct emit *e, const char *problem,
+                             struct chosen **out)
+{
+  struct chosen *c;
+
+  for (uint32_t i = 0; i < e->chosen_count; ++i) {
+    *out = &e->chosen[i];
+    if (!strcmp((*out)->problem, problem)) return DD_OK;
   }
-  e->plan_row[*at] = 0;
-  e->plan[*at].spelling =
-      arena_text(&e->arena, row->problem, strlen(row->problem));
-  if (!e->plan[*at].spelling) return fail(DD_NO_MEMORY, "out of memory");
-  e->plan_count++;
-  return DD_OK;
+  if (e->chosen_count == e->chosen_room)
+    e->chosen = grow(&e->arena, e->chosen, &e->chosen_room, sizeof *c);
+  if (!e->chosen) return fail(DD_NO_MEMORY, "out of memory");
+  c = *out = &e->chosen[e->chosen_count++];
+  memset(c, 0, sizeof *c);
+  c->problem = arena_text(&e->arena, problem, strlen(problem));
+  return c->problem ? DD_OK : fail(DD_NO_MEMORY, "out of memory");
 }
 
-static dd_status add_plan(struct emit *e, const struct db_row *row,
-                          const struct problem *problem, const uint32_t *steps)
-{
-  struct table_plan *p;
-  uint32_t at;
-
-  TRY(find_plan(e, row, &at));
-  if (e->plan_row[at] > row->measurement) return DD_OK;
-  e->plan_row[at] = row->measurement;
-  p = &e->plan[at];
-  p->problem = *problem;
-  p->split = row->split;
-  p->step_count = row->step_count;
-  memcpy(p->steps, steps, row->step_count * sizeof *steps);
-  p->us = row->median_us;
-  p->split_us = row->split_us;
-  p->copy_us = row->copy_us;
-  return DD_OK;
-}
-
-static dd_status left_out(struct emit *e, const struct db_row *row)
-{
-  e->stale++;
-  say("left out, measured with other specs: %s  %s", row->problem, row->label);
-  return DD_OK;
-}
-
+/* A device that was measured under two drivers has two best rows for a
+ * problem; the younger one counts. */
 static dd_status visit_best(void *user, const struct db_row *row)
 {
   struct emit *e = user;
-  uint32_t steps[OP_MAX_STEPS];
-  struct problem p;
+  struct chosen *c;
 
   if (strcmp(row->device, e->device_name) ||
       strcmp(row->policy, e->policy_name))
     return DD_OK;
-  if (!e->device_kind[0]) {
-    snprintf(e->device_kind, sizeof e->device_kind, "%s", row->device_kind);
-    e->arch = row->arch;
-    e->sms = row->sms;
-    target_print(e->arch, e->target);
+  snprintf(e->device_kind, sizeof e->device_kind, "%s", row->device_kind);
+  e->arch = row->arch;
+  e->sms = row->sms;
+  target_print(e->arch, e->target);
+  TRY(find_chosen(e, row->problem, &c));
+  if (c->measurement > row->measurement) return DD_OK;
+  c->label = arena_text(&e->arena, row->label, strlen(row->label));
+  if (!c->label) return fail(DD_NO_MEMORY, "out of memory");
+  c->measurement = row->measurement;
+  c->step_count = row->step_count;
+  memcpy(c->steps, row->steps, sizeof c->steps);
+  c->split = row->split;
+  c->us = row->median_us;
+  c->split_us = row->split_us;
+  c->copy_us = row->copy_us;
+  return DD_OK;
+}
+
+static dd_status left_out(struct emit *e, const struct chosen *c)
+{
+  e->stale++;
+  say("left out, measured with other specs: %s  %s", c->problem, c->label);
+  return DD_OK;
+}
+
+static dd_status add_plan(struct emit *e, const struct chosen *c)
+{
+  struct table_plan *p = &e->plan[e->plan_count];
+
+  if (problem_parse(&e->specs.ops, c->problem, &p->problem))
+    return left_out(e, c);
+  for (uint32_t i = 0; i < c->step_count; ++i) {
+    TRY(find_variant(e, c->steps[i], &p->steps[i]));
+    if (p->steps[i] == UINT32_MAX) return left_out(e, c);
   }
-  if (problem_parse(&e->specs.ops, row->problem, &p)) return left_out(e, row);
-  for (uint32_t i = 0; i < row->step_count; ++i) {
-    TRY(find_variant(e, row->steps[i], &steps[i]));
-    if (steps[i] == UINT32_MAX) return left_out(e, row);
-  }
-  return add_plan(e, row, &p, steps);
+  p->spelling = c->problem;
+  p->split = c->split;
+  p->step_count = c->step_count;
+  p->us = c->us;
+  p->split_us = c->split_us;
+  p->copy_us = c->copy_us;
+  e->plan_count++;
+  return DD_OK;
 }
 
 static dd_status collect(struct emit *e)
 {
-  struct db_filter f = {0};
+  struct db_filter f = {.best_only = true};
 
-  TRY(choose_device_and_policy(e));
+  TRY(choose_device(e));
+  TRY(choose_policy(e));
   f.device = e->device_name;
-  f.best_only = true;
   TRY(db_each(e->db, &f, visit_best, e));
+  e->plan = ARENA_ARRAY(&e->arena, struct table_plan, e->chosen_count + 1);
+  if (!e->plan) return fail(DD_NO_MEMORY, "out of memory");
+  for (uint32_t i = 0; i < e->chosen_count; ++i)
+    TRY(add_plan(e, &e->chosen[i]));
   if (e->plan_count) return DD_OK;
   return fail(DD_UNTUNED, "'%s' has no row that these specs can use",
               e->db_path);

@@ -176,14 +176,13 @@ static dd_status add_problems(struct sweep *s, const struct asked *q)
 static dd_status run(struct sweep *s, const struct asked *q)
 {
   struct recorder recorder = {0};
-  dd_status status = DD_OK, ended;
+  dd_status status = add_problems(s, q), ended;
 
-  if (q->db) {
+  if (q->db && !status) {
     status = record_begin(&recorder, q->db, s->build, &s->client->info,
                           q->command, s->options.seed, s->options.policy);
     s->recorder = &recorder;
   }
-  if (!status) status = add_problems(s, q);
   if (!status) status = sweep_run(s);
   ended = record_end(&recorder, status ? dd_last_error()
                                 : interrupted() ? "interrupted" : "complete");

@@ -78,7 +78,8 @@ void json_init(struct json *j, FILE *to);
 void json_object(struct json *j, const char *key);
 void json_array(struct json *j, const char *key);
 void json_end(struct json *j, char close); /* '}' or ']' */
-void json_text(struct json *j, const char *key, const char *value); /* or null */
+/* `value` NULL: null. */
+void json_text(struct json *j, const char *key, const char *value);
 void json_int(struct json *j, const char *key, int64_t value);
 void json_real(struct json *j, const char *key, double value);
 void json_bool(struct json *j, const char *key, bool value);

@@ -221,7 +221,7 @@ static dd_status read_file(const struct reading *r, const char *path)
   return status;
 }
 
-/* Ops without trials have none, which tests/test_tree.c does not accept. */
+/* An op without the file has no trials, which tests/test_specs.c refuses. */
 static dd_status read_trials(const struct reading *r)
 {
   for (uint32_t i = 0; i < r->specs->ops.count; ++i) {

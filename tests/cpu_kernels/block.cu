@@ -29,7 +29,7 @@ struct Rows {
   int columns;
 };
 
-__device__ void sum_row(const Rows& a, float *part)
+__device__ void sum_row(const Rows &a, float *part)
 {
   float v = 0;
   for (int c = threadIdx.x; c < a.columns; c += blockDim.x)
@@ -38,7 +38,7 @@ __device__ void sum_row(const Rows& a, float *part)
 }
 
 extern "C" __global__ void __launch_bounds__(1024)
-sum_static(const __grid_constant__ Rows a)
+    sum_static(const __grid_constant__ Rows a)
 {
   __shared__ float part[32];
   sum_row(a, part);
@@ -46,7 +46,7 @@ sum_static(const __grid_constant__ Rows a)
 DT_EXPORT(sum_static, Rows)
 
 extern "C" __global__ void __launch_bounds__(1024, 2)
-sum_dynamic(const __grid_constant__ Rows a)
+    sum_dynamic(const __grid_constant__ Rows a)
 {
   DT_DYN_SMEM(float, part);
   sum_row(a, part);
@@ -64,17 +64,21 @@ extern "C" __global__ void early(const __grid_constant__ Rows a)
 }
 DT_EXPORT(early, Rows)
 
-struct Words { unsigned *out; };
+struct Words {
+  unsigned *out;
+};
 
 extern "C" __global__ void place(const __grid_constant__ Words a)
 {
-  const unsigned block = (blockIdx.z * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x;
+  const unsigned block =
+      (blockIdx.z * gridDim.y + blockIdx.y) * gridDim.x + blockIdx.x;
   a.out[block * blockDim.x + threadIdx.x] = block * 1000 + threadIdx.x;
 }
 DT_EXPORT(place, Words)
 
 // Reads shared memory before anything is written, and writes it afterwards.
-template <int N> __device__ void uninitialised(const Words& a, unsigned *dynamic)
+template <int N>
+__device__ void uninitialised(const Words &a, unsigned *dynamic)
 {
   __shared__ unsigned fixed[N];
   const int i = blockIdx.x * blockDim.x + threadIdx.x;

@@ -74,7 +74,8 @@ extern "C" __global__ void divergent_barrier(const __grid_constant__ Fault a)
 }
 DT_EXPORT(divergent_barrier, Fault)
 
-extern "C" __global__ void barrier_against_shuffle(const __grid_constant__ Fault a)
+extern "C" __global__ void
+barrier_against_shuffle(const __grid_constant__ Fault a)
 {
   if (threadIdx.x < 32)
 #line 70 "variants/x.cuh"
@@ -128,9 +129,23 @@ extern "C" __global__ void overrun_static(const __grid_constant__ Fault a)
 }
 DT_EXPORT(overrun_static, Fault)
 
+extern "C" __global__ void misaligned_load(const __grid_constant__ Fault a)
+{
+#line 110 "variants/x.cuh"
+  a.out[threadIdx.x] = __ldg((const float4 *)(a.in + 1)).x;
+}
+DT_EXPORT(misaligned_load, Fault)
+
+extern "C" __global__ void misaligned_store(const __grid_constant__ Fault a)
+{
+#line 120 "variants/x.cuh"
+  if (threadIdx.x == 5) __stcs((uint2 *)(a.out + 1), make_uint2(1, 2));
+}
+DT_EXPORT(misaligned_store, Fault)
+
 extern "C" __global__ void misaligned(const __grid_constant__ Fault a)
 {
-  a.out[threadIdx.x] = __ldg((const float4 *)(a.in + 1)).x;
+  a.out[threadIdx.x] = ((const float4 *)(a.in + 1))->x;
 }
 DT_EXPORT(misaligned, Fault)
 

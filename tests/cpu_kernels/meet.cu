@@ -9,7 +9,8 @@ struct Shuffle {
   int op, width;
 };
 
-template <class T> __device__ T shuffle(const Shuffle& a, unsigned mask, T v, int by)
+template <class T>
+__device__ T shuffle(const Shuffle &a, unsigned mask, T v, int by)
 {
   if (a.op == 0) return __shfl_sync(mask, v, by, a.width);
   if (a.op == 1) return __shfl_up_sync(mask, v, by, a.width);
@@ -17,16 +18,29 @@ template <class T> __device__ T shuffle(const Shuffle& a, unsigned mask, T v, in
   return __shfl_xor_sync(mask, v, by, a.width);
 }
 
-template <class T> __device__ void shuffle_all(const Shuffle& a)
+template <class T> __device__ void shuffle_all(const Shuffle &a)
 {
   const int lane = threadIdx.x;
-  ((T*)a.out)[lane] = shuffle(a, a.mask[lane], ((const T*)a.in)[lane], a.by[lane]);
+  ((T *)a.out)[lane] =
+      shuffle(a, a.mask[lane], ((const T *)a.in)[lane], a.by[lane]);
 }
 
-extern "C" __global__ void shuffle_f32(const __grid_constant__ Shuffle a) { shuffle_all<float>(a); }
-extern "C" __global__ void shuffle_i32(const __grid_constant__ Shuffle a) { shuffle_all<int>(a); }
-extern "C" __global__ void shuffle_u64(const __grid_constant__ Shuffle a) { shuffle_all<unsigned long long>(a); }
-extern "C" __global__ void shuffle_f64(const __grid_constant__ Shuffle a) { shuffle_all<double>(a); }
+extern "C" __global__ void shuffle_f32(const __grid_constant__ Shuffle a)
+{
+  shuffle_all<float>(a);
+}
+extern "C" __global__ void shuffle_i32(const __grid_constant__ Shuffle a)
+{
+  shuffle_all<int>(a);
+}
+extern "C" __global__ void shuffle_u64(const __grid_constant__ Shuffle a)
+{
+  shuffle_all<unsigned long long>(a);
+}
+extern "C" __global__ void shuffle_f64(const __grid_constant__ Shuffle a)
+{
+  shuffle_all<double>(a);
+}
 DT_EXPORT(shuffle_f32, Shuffle)
 DT_EXPORT(shuffle_i32, Shuffle)
 DT_EXPORT(shuffle_u64, Shuffle)
@@ -50,7 +64,9 @@ extern "C" __global__ void vote(const __grid_constant__ Vote a)
 DT_EXPORT(vote, Vote)
 
 // Half the warp meets three times on its own before all of it meets.
-struct Diverge { int *out; };
+struct Diverge {
+  int *out;
+};
 
 extern "C" __global__ void diverge(const __grid_constant__ Diverge a)
 {

@@ -19,7 +19,9 @@ extern "C" __global__ void convert(const __grid_constant__ Convert a)
 }
 DT_EXPORT(convert, Convert)
 
-struct Bits { unsigned *out; };
+struct Bits {
+  unsigned *out;
+};
 
 // Compiles only if all of CUDA's words that kernels use are there; the values
 // are what the CUDA manual says.
@@ -38,13 +40,16 @@ extern "C" __global__ void bits(const __grid_constant__ Bits a)
   o[3] = __byte_perm(0x03020100, 0x87060584, 0x7c35);
   o[4] = __funnelshift_r(0x11111111, 0x2222222f, 4);
   o[5] = __float_as_uint(rsqrtf(4.0f) + __frsqrt_rn(4.0f) + __fmaf_rn(2, 3, 4));
-  o[6] = min(3, 4) + max(3u, 4u) + (unsigned)fmaxf(1.0f, 2.0f) + (unsigned)min(7.0f, 8.0f);
+  o[6] = min(3, 4) + max(3u, 4u) + (unsigned)fmaxf(1.0f, 2.0f) +
+         (unsigned)min(7.0f, 8.0f);
   o[7] = __float_as_uint(__expf(0.0f) + exp2f(3.0f) + tanhf(0.0f) + s + c);
   o[8] = __float2int_rn(2.5f) + __float2int_rn(3.5f);
   o[9] = __float2uint_rz(__uint_as_float(0x7fc00000)) + __float2int_rz(1e30f);
   o[10] = __brev(1u);
   o[11] = __umulhi(0x80000000u, 6u);
-  o[12] = sizeof(float4) + alignof(float4) + sizeof(ushort4) + alignof(ushort4) + sizeof(float3) + alignof(float3);
-  o[13] = __float_as_uint(__fdividef(1.0f, 4.0f) + __fmul_rn(2.0f, 3.0f) + __fadd_rn(1.0f, 1.0f));
+  o[12] = sizeof(float4) + alignof(float4) + sizeof(ushort4) +
+          alignof(ushort4) + sizeof(float3) + alignof(float3);
+  o[13] = __float_as_uint(__fdividef(1.0f, 4.0f) + __fmul_rn(2.0f, 3.0f) +
+                          __fadd_rn(1.0f, 1.0f));
 }
 DT_EXPORT(bits, Bits)

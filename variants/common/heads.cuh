@@ -188,15 +188,19 @@ __device__ __forceinline__ HeadsSite<F> find_site(const Args &a, int lane)
     take_chunk<F, P>(s, a, blockIdx.y, q_chunks, lane);
   } else {
     const u32 chunks = q_chunks + ((u32)a.kv_heads + P.heads - 1) / P.heads;
-    const u32 step = gridDim.x * groups / chunks;
-    const u32 token = (blockIdx.x * groups + group) / chunks;
-    const u32 first = (blockIdx.x * groups + lead) / chunks;
+    const u32 at = blockIdx.x * groups + group;
+    const u32 token = at / chunks;
+    u32 step = 0, first = 0;
+    if constexpr (P.persistent) {
+      step = gridDim.x * groups / chunks;
+      first = (blockIdx.x * groups + lead) / chunks;
+      if (first >= step) first = (u32)a.tokens;
+    }
     s.token = token;
-    s.first = first < step ? (int)first : (int)a.tokens;
+    s.first = first;
     s.step = step;
-    take_chunk<F, P>(s, a, blockIdx.x * groups + group - token * chunks,
-                     q_chunks, lane);
-    if (token >= step) s.heads = 0;
+    take_chunk<F, P>(s, a, at - token * chunks, q_chunks, lane);
+    if (P.persistent && token >= step) s.heads = 0;
   }
   return s;
 }
@@ -512,8 +516,10 @@ template <HeadsFacts F, HeadsWarp P, class Args> struct HeadsLook {
   __device__ __forceinline__ i64 position(const HeadsSite<F> &s,
                                           int steps) const
   {
-    if constexpr (!Shape::turns) return 0;
-    return position_of<F>(a, s.token + steps * s.step, heads(s, steps) > 0);
+    if constexpr (Shape::turns)
+      return position_of<F>(a, s.token + steps * s.step, heads(s, steps) > 0);
+    else
+      return 0;
   }
   __device__ __forceinline__ void table(HeadAngles<F, P> &to, i64 at,
                                         int heads) const

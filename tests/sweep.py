@@ -1,0 +1,180 @@
+#!/usr/bin/env python3
+"""A whole sweep on the CPU device, and what is made of it.
+
+usage: sweep.py DIFFTUNE SOURCE_DIR [SAMPLE]
+
+Sweeps the twelve problems of tests/sweep_problems.txt (every dtype, both
+layouts, partial rotary, D = 80, unaligned rows, T = 1 and 37, GQA, strided q)
+with all variants, or with SAMPLE variants each that cover every value of every
+tunable (sanitizer builds).  Every variant must be proven; then the database is
+shown, emitted twice, explained, and interrupted sweeps and refusals are tried.
+"""
+import hashlib, json, os, pathlib, re, signal, sqlite3, subprocess, sys, tempfile
+
+program, source = sys.argv[1], pathlib.Path(sys.argv[2])
+sample = int(sys.argv[3]) if len(sys.argv) > 3 else 0
+passed = failed = 0
+
+
+def check(what, holds, detail=""):
+    global passed, failed
+    passed, failed = passed + bool(holds), failed + (not holds)
+    print("ok  " if holds else "FAIL", what, "" if holds else detail, flush=True)
+
+
+def difftune(*words, **more):
+    return subprocess.run([program, *map(str, words)], text=True,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, **more)
+
+
+def tunables_of(label):
+    return dict(re.findall(r"(\w+)=(\d+)", label))
+
+
+def sweep(db):
+    words = ["sweep", "--cpu", "--op", "qknorm_rope", "--json", "--quiet",
+             "--batch", 8, "--shapes", source / "tests/sweep_problems.txt", "--db", db]
+    if sample:
+        words += ["--sample", sample]
+    run = difftune(*words)
+    check("the sweep ends with 0", run.returncode == 0, run.stderr[-2000:])
+    outcomes = json.loads(run.stdout)
+    for o in outcomes:
+        wrong = [c for c in o["candidates"] if not c["proven"]]
+        check(f"every variant of {o['problem']} is proven ({len(o['candidates'])})",
+              not wrong, wrong[:2])
+        check("it has a winner", o["winner"])
+    return outcomes
+
+
+def check_space(outcomes):
+    whole = [o for o in outcomes if o["problem"].startswith("qknorm_rope")]
+    check("there are twelve problems", len(whole) == 12, len(whole))
+    check("each raced its split plan",
+          all(any(c["label"].startswith("split:") for c in o["candidates"]) for o in whole))
+    first = whole[0]
+    check("enough variants", len(first["candidates"]) >= (min(sample, 40) if sample else 150),
+          len(first["candidates"]))
+    listed = difftune("generate", "qknorm_rope", "--problem", first["problem"], "--list").stdout
+    values, seen = set(), set()
+    for line in listed.splitlines():
+        if "qknorm_rope.warp" in line:
+            values |= set(tunables_of(line.split("|")[0]).items())
+    for o in whole:
+        for c in o["candidates"]:
+            if c["label"].startswith("qknorm_rope.warp"):
+                seen |= set(tunables_of(c["label"]).items())
+    check("every value of every tunable was tried", values and values <= seen, values - seen)
+
+
+def check_database(db, outcomes):
+    con = sqlite3.connect(db)
+    count = lambda table: con.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
+    candidates = sum(len(o["candidates"]) for o in outcomes)
+    check("a proof for each candidate", count("proof") == candidates, count("proof"))
+    check("a measurement for each", count("measurement") == candidates)
+    check("no failure", count("failure") == 0)
+    check("a best row per problem", count("best") == len(outcomes), count("best"))
+    check("the sweep says it is complete",
+          con.execute("SELECT outcome FROM sweep").fetchone()[0] == "complete")
+    con.close()
+
+
+def check_table(db, folder, spelling):
+    first, second = folder / "a.ddt", folder / "b.ddt"
+    for path in (first, second):
+        run = difftune("emit", "--db", db, "-o", path)
+        check("emit ends with 0", run.returncode == 0, run.stderr)
+    digest = lambda p: hashlib.sha256(p.read_bytes()).hexdigest()
+    check("two emissions are the same bytes", digest(first) == digest(second))
+    run = difftune("explain", spelling, "--cpu", "--table", first)
+    check("explain says exact", run.returncode == 0 and "exact" in run.stdout,
+          run.stdout + run.stderr)
+    run = difftune("show", "--db", db)
+    check("show lists the problem", run.returncode == 0 and spelling in run.stdout)
+
+
+def check_refusals(db, folder):
+    bytes_before = pathlib.Path(db).read_bytes()
+    for spelling, word in [
+            ("nothing:bf16 tokens=1", "nothing"),
+            ("qknorm_rope:bf16 tokens=1 q_heads=1", "head_dim"),
+            ("qknorm_rope:bf16 tokens=1 q_heads=1 head_dim=0", "head_dim"),
+            ("qknorm_rope:bf16 tokens=1 q_heads=1 head_dim=7", "head_dim"),
+            ("qknorm_rope:bf16 tokens=1 q_heads=1 head_dim=64 rope_dim=66", "rope_dim"),
+            ("qknorm_rope:bf16 tokens=1 q_heads=1 head_dim=64 rope_dim=3", "rope_dim")]:
+        run = difftune("sweep", "--cpu", "--shapes", spelling, "--db", db)
+        check(f"'{spelling}' is refused", run.returncode == 64 and word in run.stderr,
+              (run.returncode, run.stderr))
+    run = difftune("sweep", "--gpu", "H100", "--op", "qknorm_rope", "--db", db)
+    check("a GPU that is not here: 69 and what is visible",
+          run.returncode == 69 and "visible" in run.stderr, (run.returncode, run.stderr))
+    for name, text, word in [
+            ("syntax", "return scheme { kernel = = 3 }", "bad.lua:1"),
+            ("loop", "while true do end", "bad.lua"),
+            ("memory", "local s = string.rep('x', 1e9) return s", "bad.lua"),
+            ("require", "local m = require 'os' return m", "require")]:
+        variants = folder / ("variants-" + name)
+        subprocess.run(["cp", "-r", source / "variants", variants], check=True)
+        (variants / "qknorm_rope" / "bad.lua").write_text(text)
+        run = difftune("sweep", "--cpu", "--variants", variants, "--db", db,
+                       "--op", "qknorm_rope")
+        check(f"a spec with {name} is refused", run.returncode == 65 and word in run.stderr,
+              (run.returncode, run.stderr))
+    check("the database was not touched", pathlib.Path(db).read_bytes() == bytes_before)
+
+
+def check_bad_databases(folder):
+    foreign, newer, locked = folder / "foreign.db", folder / "newer.db", folder / "locked.db"
+    sqlite3.connect(foreign).executescript("CREATE TABLE t(a); INSERT INTO t VALUES (1);")
+    small = ["sweep", "--cpu", "--quiet", "--sample", 2, "--shapes",
+             "rope:bf16 tokens=2 q_heads=1 head_dim=64"]
+    check("a small sweep", difftune(*small, "--db", newer).returncode == 0)
+    subprocess.run(["cp", newer, locked], check=True)
+    con = sqlite3.connect(newer)
+    con.execute("PRAGMA user_version = 7")
+    con.commit()
+    con.close()
+    cases = [(foreign, "not ours"), (newer, "newer")]
+    (folder / "text.db").write_text("this is no database\n" * 100)
+    cases.append((folder / "text.db", "not SQLite"))
+    if os.geteuid() != 0:
+        locked.chmod(0o444)
+        cases.append((locked, "read-only"))
+    for path, why in cases:
+        before = path.read_bytes()
+        run = difftune(*small, "--db", path)
+        check(f"a database that is {why} is refused", run.returncode == 65 and path.name in run.stderr,
+              (run.returncode, run.stderr))
+        check("and left as it was", path.read_bytes() == before)
+
+
+def check_interrupt(folder):
+    db = folder / "interrupted.db"
+    run = subprocess.Popen([program, "sweep", "--cpu", "--op", "qknorm_rope", "--db", db,
+                            "--json", "--shapes", source / "tests/sweep_problems.txt"],
+                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    run.stderr.readline()  # it has begun
+    run.send_signal(signal.SIGINT)
+    run.communicate()
+    check("SIGINT ends a sweep with 130", run.returncode == 130, run.returncode)
+    con = sqlite3.connect(db)
+    check("and its end is written down",
+          con.execute("SELECT outcome FROM sweep").fetchone()[0] == "interrupted")
+    check("in a database that is whole",
+          con.execute("PRAGMA integrity_check").fetchone()[0] == "ok")
+
+
+with tempfile.TemporaryDirectory(prefix="difftune-sweep-") as name:
+    folder = pathlib.Path(name)
+    db = folder / "tuning.db"
+    outcomes = sweep(db)
+    check_space(outcomes)
+    check_database(db, outcomes)
+    check_table(db, folder, [o["problem"] for o in outcomes
+                             if o["problem"].startswith("qknorm_rope")][0])
+    check_refusals(db, folder)
+    check_bad_databases(folder)
+    check_interrupt(folder)
+print(f"{passed} passed, {failed} failed")
+sys.exit(failed != 0)
