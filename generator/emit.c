@@ -396,25 +396,43 @@ static dd_status put_entry(const struct variant *v, const char *entry,
   return DD_OK;
 }
 
-static dd_status put_unit(const struct tree *tree, const struct variant *v,
-                          size_t count, const char *entry, struct bytes *out)
+dd_status emit_source(const struct tree *tree, const struct variant *v,
+                      struct bytes *out)
 {
-  char name[VARIANT_ENTRY];
-  size_t i;
-
   put_stamp(v, out);
   TRY(fold_scheme(tree, v, out));
   put_size_check(v->op, out);
-  for (i = 0; i < count; i++) {
+  return bytes_status(out);
+}
+
+static dd_status put_named_entry(const struct variant *v, const char *entry,
+                                 struct bytes *out)
+{
+  bytes_text(out, "\n");
+  put_name(v, out);
+  TRY(put_entry(v, entry, out));
+  return bytes_status(out);
+}
+
+dd_status emit_entry(const struct variant *v, struct bytes *out)
+{
+  char name[VARIANT_ENTRY];
+
+  variant_entry(v, name);
+  return put_named_entry(v, name, out);
+}
+
+static dd_status put_unit(const struct tree *tree, const struct variant *v,
+                          size_t count, const char *entry, struct bytes *out)
+{
+  TRY(emit_source(tree, v, out));
+  for (size_t i = 0; i < count; i++) {
     if (v[i].scheme != v->scheme)
       return fail(DD_BUG, "a unit holds variants of %s and of %s",
                   v->scheme->name, v[i].scheme->name);
-    variant_entry(&v[i], name);
-    bytes_text(out, "\n");
-    put_name(&v[i], out);
-    TRY(put_entry(&v[i], entry ? entry : name, out));
+    TRY(entry ? put_named_entry(&v[i], entry, out) : emit_entry(&v[i], out));
   }
-  return bytes_status(out);
+  return DD_OK;
 }
 
 dd_status emit_unit(const struct tree *tree, const struct variant *v,

@@ -23,4 +23,11 @@ dd_status emit_variant(const struct tree *tree, struct variant *v,
 dd_status emit_unit(const struct tree *tree, const struct variant *v,
                     size_t count, struct bytes *out);
 
+/* The two halves of a unit: what all variants of v's scheme share (the folded
+ * files), and the lines of one variant, its hash set.  Source, then entry, is
+ * the unit of that variant alone. */
+dd_status emit_source(const struct tree *tree, const struct variant *v,
+                      struct bytes *out);
+dd_status emit_entry(const struct variant *v, struct bytes *out);
+
 #endif

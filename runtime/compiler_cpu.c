@@ -236,7 +236,8 @@ static dd_status write_source(const struct folder *f, const char *text)
   bytes_text(&source, "\n#line 1 \"kernel.cu\"\n");
   bytes_text(&source, text);
   bytes_text(&source, "\n}\n");
-  written = fwrite(source.data, 1, source.size, file) == source.size;
+  written = !source.failed &&
+            fwrite(source.data, 1, source.size, file) == source.size;
   written &= fclose(file) == 0;
   if (!written && !source.failed)
     fail(DD_IO, "cannot write '%s': %s", f->source, strerror(errno));

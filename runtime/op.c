@@ -172,7 +172,7 @@ static void read_symbol(struct load *l, uint32_t i, const char **texts)
   s->max = wire_i64(&l->wire, "max");
   texts[i] = text(l, "a default");
   s->cpp_type = text(l, "a C++ type");
-  s->tensor = (int)wire_u32(&l->wire, "a stride's tensor") - 1;
+  s->tensor = (int)(wire_u32(&l->wire, "a stride's tensor") - 1u);
   s->dim = (int)wire_u32(&l->wire, "a stride's dim");
   read_choices(l, s);
   if (s->kind > SYMBOL_LET) refuse(l, "symbol '%s' has kind %d", s->name, (int)s->kind);

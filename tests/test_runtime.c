@@ -213,6 +213,24 @@ static void test_matches(void **state)
   close_table(&f);
 }
 
+/* A nearer plan that does not fit, and comes later, leaves no trace. */
+static void test_near_then_misfit(void **state)
+{
+  struct fixture f;
+  struct tiny t;
+
+  (void)state;
+  make(&t);
+  tiny_plan(&t, "affine:fp32 rows=32 width=64", 2, 2, 4);
+  tiny_plan(&t, "affine:fp32 rows=64 width=64", 1, 1, 0);
+  assert_ok(open_with(&f, &t, 0));
+  matches(&f, "affine:fp32 rows=60 width=64 align=4", DD_MATCH_NEAR,
+          "scale.fast threads=32 vec=1 + shift.fast threads=32 vec=1 "
+          "(near, 2.5 us)");
+  close_table(&f);
+  tiny_release(&t);
+}
+
 static void test_other_device(void **state)
 {
   struct fixture f;
@@ -673,6 +691,9 @@ static void test_typed(void **state)
 
   (void)state;
   qk_init(d);
+  d->args.tokens = 1;
+  assert_ok(dd_qknorm_rope(ctx, &d->args, NULL)); /* another shape first */
+  qk_init(d);
   assert_ok(dd_qknorm_rope(ctx, &d->args, NULL));
   check_all(d, d->q, 1e-6, 0);
   for (int offset = 0; offset < 3; ++offset) {
@@ -829,6 +850,7 @@ int main(void)
       cmocka_unit_test(test_older_options),
       cmocka_unit_test(test_environment),
       cmocka_unit_test(test_matches),
+      cmocka_unit_test(test_near_then_misfit),
       cmocka_unit_test(test_other_device),
       cmocka_unit_test(test_exact_only),
       cmocka_unit_test(test_no_variant),

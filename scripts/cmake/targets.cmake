@@ -15,8 +15,9 @@ function(difftune_target name)
   target_compile_definitions(${name} PRIVATE _GNU_SOURCE)
   target_compile_options(${name} PRIVATE
     -Wall -Wextra -Wshadow -Wpointer-arith -Wwrite-strings -fno-strict-aliasing
-    -Wno-format-truncation  # snprintf into fixed texts cuts on purpose
-    $<$<C_COMPILER_ID:GNU>:-Wno-maybe-uninitialized> # gcc cannot see that a status that is not DD_OK returns
+    # snprintf into fixed texts cuts on purpose, and gcc cannot see that a status
+    # that is not DD_OK returns
+    $<$<C_COMPILER_ID:GNU>:-Wno-format-truncation -Wno-maybe-uninitialized>
     $<$<COMPILE_LANGUAGE:C>:-Wstrict-prototypes -Wmissing-prototypes>
     $<$<BOOL:${DIFFTUNE_WERROR}>:-Werror>)
   if(DIFFTUNE_SANITIZE)

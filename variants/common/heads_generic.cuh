@@ -92,7 +92,8 @@ template <Dtype Io, int Count>
 __device__ __forceinline__ void read(float (&x)[Count], const char *row, int at)
 {
   if constexpr (Count == 4) {
-    const auto pack = load<4 * bytes_of(Io), Load::plain>(row + at * bytes_of(Io));
+    const auto pack =
+        load<4 * bytes_of(Io), Load::plain>(row + at * bytes_of(Io));
 #pragma unroll
     for (int i = 0; i < 4; ++i) x[i] = get<Io>(pack.word, i);
   } else {

@@ -1,5 +1,5 @@
 // RMSNorm of each head row of q and k: a group of lanes per head row.  The
-// tunables are explained in common/heads.cuh.
+// tunables are explained in common/heads_shape.cuh.
 #pragma once
 #include "variants/common/heads.cuh"
 #include "variants/qk_norm/facts.cuh"

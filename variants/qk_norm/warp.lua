@@ -1,5 +1,5 @@
 -- A group of lanes per head row; the tunables are explained in
--- common/heads.cuh.
+-- common/heads_shape.cuh.
 local count  = "(vec / bytes_of(io))"                      -- of a vector
 local units  = "(head_dim / " .. count .. ")"              -- vectors of a row
 local slots  = "ceil_div(" .. units .. ", lanes)"          -- of a lane

@@ -1,5 +1,5 @@
 // Rotary embedding of the heads of q and k: a group of lanes per head row.
-// The tunables are explained in common/heads.cuh.
+// The tunables are explained in common/heads_shape.cuh.
 #pragma once
 #include "variants/common/heads.cuh"
 #include "variants/rope/facts.cuh"

@@ -1,5 +1,5 @@
 -- A group of lanes per head row; the tunables are explained in
--- common/heads.cuh.
+-- common/heads_shape.cuh.
 local count  = "(vec / bytes_of(io))"                      -- of a vector
 local twins  = "(layout == layout.neox ? 2 : 1)"           -- vectors of a unit
 local units  = "ceil_div(head_dim / " .. count .. ", " .. twins .. ")"
