@@ -155,8 +155,35 @@ static const char *tunables_of(const struct bytes *printed)
   return space ? space + 1 : "";
 }
 
-dd_status db_variant(struct db *db, const struct variant *v, const char *text,
-                     int64_t *id)
+/* A variant that is there already has its source: only a new one needs it. */
+static dd_status find_or_insert_variant(struct db *db, struct row *row,
+                                        const char *source, int64_t *id)
+{
+  struct row shared = {.payload = value_text(source)};
+  int64_t source_id;
+
+  TRY(row_find(db, TABLE_VARIANT, row, id));
+  if (*id) return DD_OK;
+  TRY(row_find(db, TABLE_SOURCE, &shared, &source_id));
+  if (!source_id) TRY(row_insert(db, TABLE_SOURCE, &shared, &source_id));
+  row->value[1] = value_int(source_id);
+  return row_insert(db, TABLE_VARIANT, row, id);
+}
+
+static dd_status store_variant(struct db *db, struct row *row,
+                               const char *source, int64_t *id)
+{
+  dd_status status;
+
+  TRY(db_write_begin(db));
+  status = find_or_insert_variant(db, row, source, id);
+  status = db_write_end(db, status);
+  if (status) *id = 0;
+  return status;
+}
+
+dd_status db_variant(struct db *db, const struct variant *v, const char *source,
+                     const char *entry, int64_t *id)
 {
   struct bytes printed = BYTES_INIT, facts = BYTES_INIT;
   char hex[HASH_HEX];
@@ -171,13 +198,12 @@ dd_status db_variant(struct db *db, const struct variant *v, const char *text,
   if (!status) status = bytes_status(&facts);
   if (!status) {
     row = (struct row){
-      .value = {value_text(hex), value_text(v->op->name),
+      .value = {value_text(hex), value_int(0), value_text(v->op->name),
                 value_text(v->scheme->name), value_text(tunables_of(&printed)),
-                value_text(bytes_string(&facts))},
-      .count = 5,
-      .payload = value_text(text),
+                value_text(bytes_string(&facts)), value_text(entry)},
+      .count = 7,
     };
-    status = row_find_or_insert(db, TABLE_VARIANT, &row, id);
+    status = store_variant(db, &row, source, id);
   }
   bytes_release(&printed);
   bytes_release(&facts);

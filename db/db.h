@@ -44,9 +44,10 @@ dd_status db_device(struct db *db, const struct device_info *info,
 /* The compiler: "nvrtc 13.0.88 -std=c++20 ..." */
 dd_status db_toolchain(struct db *db, const char *identity, int64_t *id);
 dd_status db_problem(struct db *db, const struct problem *p, int64_t *id);
-/* `text` is its folded source. */
-dd_status db_variant(struct db *db, const struct variant *v, const char *text,
-                     int64_t *id);
+/* `source` is what its scheme's variants share and is stored once; its text is
+ * `source`, then `entry`: emit_source() and emit_entry(). */
+dd_status db_variant(struct db *db, const struct variant *v, const char *source,
+                     const char *entry, int64_t *id);
 /* What a variant became for a target; usage may be NULL (CPU device). */
 struct db_code {
   int64_t variant, toolchain;
@@ -144,12 +145,12 @@ dd_status db_each_failure(struct db *db, const struct db_filter *f,
 dd_status db_samples(struct db *db, int64_t measurement, struct arena *arena,
                      const double **samples, size_t *count);
 
-/* A stored variant and its code for `target` (for "cpu" the folded source);
- * hashes are verified.  Text and bytes go to the arena. */
+/* A stored variant and its code for `target` (for "cpu" its text); hashes are
+ * verified.  Text and bytes go to the arena. */
 struct db_variant_row {
   const char *op, *scheme, *tunables; /* "lanes=16 heads=4" */
   const char *facts;                  /* "io=bf16 head_dim=128" */
-  const char *text;
+  const char *text;                   /* source, then entry */
   struct hash hash;
   const void *code;
   size_t code_size;

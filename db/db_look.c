@@ -191,9 +191,10 @@ dd_status db_each_failure(struct db *db, const struct db_filter *f,
 
 /* ---- Variants and code --------------------------------------------------- */
 
-/* Columns of `variant` and `code` in SELECT *. */
-enum { VARIANT_HASH = 1, VARIANT_OP, VARIANT_SCHEME, VARIANT_TUNABLES,
-       VARIANT_FACTS, VARIANT_TEXT = 8 };
+/* Columns of `variant`, `source` and `code` in SELECT *. */
+enum { VARIANT_HASH = 1, VARIANT_SOURCE, VARIANT_OP, VARIANT_SCHEME,
+       VARIANT_TUNABLES, VARIANT_FACTS, VARIANT_LINES };
+enum { SOURCE_TEXT = 3 };
 enum { CODE_BYTES = 9 };
 
 static const char *keep_text(struct arena *arena, sqlite3_stmt *s, int column)
@@ -204,24 +205,67 @@ static const char *keep_text(struct arena *arena, sqlite3_stmt *s, int column)
               : NULL;
 }
 
-static dd_status read_variant(struct db *db, int64_t variant,
+/* The source's row.  That it is missing is the file's fault here, not the
+ * caller's. */
+static dd_status find_source(struct db *db, int64_t variant, int64_t source,
+                             sqlite3_stmt **out)
+{
+  dd_status status = row_read(db, TABLE_SOURCE, source, out);
+
+  if (status != DD_BUG) return status;
+  return fail(DD_BAD_DATABASE, "'%s' is damaged: row %lld of table variant "
+              "points at a row of table source that is not there",
+              bytes_string(&db->path), (long long)variant);
+}
+
+/* Source and entry in one; `variant` stands on its row. */
+static dd_status join_text(struct db *db, sqlite3_stmt *variant,
+                           struct arena *arena, const char **out)
+{
+  const char *entry = text_at(variant, VARIANT_LINES);
+  size_t tail = (size_t)sqlite3_column_bytes(variant, VARIANT_LINES), head;
+  sqlite3_stmt *s;
+  char *text;
+
+  TRY(find_source(db, sqlite3_column_int64(variant, 0),
+                  sqlite3_column_int64(variant, VARIANT_SOURCE), &s));
+  head = (size_t)sqlite3_column_bytes(s, SOURCE_TEXT);
+  *out = text = arena_alloc(arena, head + tail + 1);
+  if (text) {
+    memcpy(text, sqlite3_column_text(s, SOURCE_TEXT), head);
+    memcpy(text + head, entry, tail);
+    text[head + tail] = 0;
+  }
+  row_done(s);
+  return text ? DD_OK : fail(DD_NO_MEMORY, "out of memory for %zu bytes of "
+                             "text", head + tail);
+}
+
+static dd_status keep_variant(struct db *db, sqlite3_stmt *s,
                               struct arena *arena, struct db_variant_row *out)
 {
-  sqlite3_stmt *s;
-  bool hashed;
-
-  TRY(row_read(db, TABLE_VARIANT, variant, &s));
   out->op = keep_text(arena, s, VARIANT_OP);
   out->scheme = keep_text(arena, s, VARIANT_SCHEME);
   out->tunables = keep_text(arena, s, VARIANT_TUNABLES);
   out->facts = keep_text(arena, s, VARIANT_FACTS);
-  out->text = keep_text(arena, s, VARIANT_TEXT);
-  hashed = hash_parse(text_at(s, VARIANT_HASH), &out->hash);
-  row_done(s);
-  if (!out->op || !out->scheme || !out->tunables || !out->facts || !out->text)
+  if (!out->op || !out->scheme || !out->tunables || !out->facts)
     return fail(DD_NO_MEMORY, "out of memory for variant %lld",
-                (long long)variant);
-  return hashed ? DD_OK : db_damaged(db, "a variant's hash is not one");
+                (long long)sqlite3_column_int64(s, 0));
+  if (!hash_parse(text_at(s, VARIANT_HASH), &out->hash))
+    return db_damaged(db, "a variant's hash is not one");
+  return join_text(db, s, arena, &out->text);
+}
+
+static dd_status read_variant(struct db *db, int64_t variant,
+                              struct arena *arena, struct db_variant_row *out)
+{
+  sqlite3_stmt *s;
+  dd_status status;
+
+  TRY(row_read(db, TABLE_VARIANT, variant, &s));
+  status = keep_variant(db, s, arena, out);
+  row_done(s);
+  return status;
 }
 
 /* The newest code of a variant for a target. */

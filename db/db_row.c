@@ -24,7 +24,8 @@ static const struct {
                               "sms = ?4 AND driver = ?5", false},
   [TABLE_TOOLCHAIN] = {"toolchain", "identity = ?1", false},
   [TABLE_PROBLEM] = {"problem", "spelling = ?1", false},
-  [TABLE_VARIANT] = {"variant", "hash = ?1", true},
+  [TABLE_SOURCE] = {"source", "hash = ?1", true},
+  [TABLE_VARIANT] = {"variant", "hash = ?1", false},
   [TABLE_CODE] = {"code", "variant = ?1 AND toolchain = ?2 AND target = ?3 AND "
                           "bytes_hash = ?7", true},
   [TABLE_CANDIDATE] = {"candidate", "hash = ?1", false},

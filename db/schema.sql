@@ -55,17 +55,27 @@ CREATE TABLE problem (
   row_hash     TEXT NOT NULL
 ) STRICT;
 
--- One point of one scheme's space, known by content.
+-- The generated text that all variants of a scheme share, includes folded in:
+-- most of a variant's text, stored once.
+CREATE TABLE source (
+  id           INTEGER PRIMARY KEY,
+  hash         TEXT NOT NULL UNIQUE,  -- SHA-256 of text
+  row_hash     TEXT NOT NULL,
+  text         TEXT NOT NULL
+) STRICT;
+
+-- One point of one scheme's space, known by content.  Its text is its source's,
+-- then its entry.
 CREATE TABLE variant (
   id           INTEGER PRIMARY KEY,
   hash         TEXT NOT NULL UNIQUE CHECK (length(hash) = 64),
+  source       INTEGER NOT NULL REFERENCES source,
   op           TEXT NOT NULL,     -- 'qknorm_rope'
   scheme       TEXT NOT NULL,     -- 'warp'
   tunables     TEXT NOT NULL,     -- 'lanes=16 heads=4'
   facts        TEXT NOT NULL,     -- compiled in: 'io=bf16 head_dim=128'
-  text_hash    TEXT NOT NULL,     -- SHA-256 of text
-  row_hash     TEXT NOT NULL,
-  text         TEXT NOT NULL      -- the generated source, includes folded in
+  entry        TEXT NOT NULL,     -- the lines that no other variant has
+  row_hash     TEXT NOT NULL
 ) STRICT;
 
 -- What a variant became.

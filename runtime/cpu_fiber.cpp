@@ -127,6 +127,7 @@ struct fiber fibers[CPU_MAX_BLOCK];
 unsigned stacks_made;
 struct dt_cpu_api api;
 const struct cpu_launch *launch;
+uint64_t launches;
 struct fiber *running;
 struct strand scheduler;
 unsigned live, waiting; /* of this block; waiting at the block barrier */
@@ -402,15 +403,15 @@ void arrange(uint8_t *list, unsigned count, enum cpu_order order,
   }
 }
 
-/* The turns of one block; `number` counts blocks over all launches, so that
- * CPU_ORDER_TURNS also alternates between launches of one block. */
-void turns_make(struct turns *t, uint64_t number)
+/* The turns of the launch's block `index`.  Alternation counts launches too,
+ * for those of one block; a seed gives the same turns in every launch. */
+void turns_make(struct turns *t, uint64_t index)
 {
-  uint64_t seed = launch->seed + number;
+  uint64_t seed = launch->seed * 0x100000001b3 + index;
   enum cpu_order order = launch->order;
 
   if (order == CPU_ORDER_TURNS)
-    order = number % 2 ? CPU_ORDER_DESC : CPU_ORDER_ASC;
+    order = (launches + index) % 2 ? CPU_ORDER_DESC : CPU_ORDER_ASC;
   t->count = (launch->block + CPU_WARP - 1) / CPU_WARP;
   arrange(t->warp, t->count, order, &seed);
   arrange(t->lane, CPU_WARP, order, &seed);
@@ -552,13 +553,12 @@ void block_start()
   order_before(&start_token);
 }
 
-bool run_block(struct text *why)
+bool run_block(uint64_t index, struct text *why)
 {
-  static uint64_t number;
   struct turns turns;
   bool moved = true;
 
-  turns_make(&turns, number++);
+  turns_make(&turns, index);
   block_start();
   while (live && moved) {
     moved = false;
@@ -589,12 +589,13 @@ bool fibers_prepare(struct text *why)
 bool run_grid(struct text *why)
 {
   const unsigned *n = launch->grid;
+  uint64_t index = 0;
 
   for (unsigned z = 0; z < n[2]; z++)
     for (unsigned y = 0; y < n[1]; y++)
       for (unsigned x = 0; x < n[0]; x++) {
         api.block = {x, y, z};
-        if (!run_block(why)) return false;
+        if (!run_block(index++, why)) return false;
       }
   return true;
 }
@@ -606,6 +607,7 @@ bool cpu_fiber_run(const struct cpu_launch *l, char *why, size_t why_size)
   struct text text = {why, why_size};
 
   launch = l;
+  launches++;
   api.thread = {0, 0, 0};
   api.grid_dim = {l->grid[0], l->grid[1], l->grid[2]};
   api.block_dim = {l->block, 1, 1};

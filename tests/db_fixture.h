@@ -163,28 +163,66 @@ static inline struct variant demo_variant(struct world *w, int number)
   return v;
 }
 
-/* The source and the code of variant `number`: both derived from it. */
+/* ---- What variant `number` is made of ------------------------------------ */
+
+enum { DEMO_SOURCES = 3 }; /* as if its scheme's file was edited twice */
+
+/* `number` and a newline, then one letter again and again; `size` in all. */
+static inline const char *demo_fill(char *text, const char *what, int number,
+                                    size_t size)
+{
+  memset(text, 'a' + number % 26, size);
+  text[sprintf(text, "// %s %d\n", what, number)] = ' ';
+  text[size] = 0;
+  return text;
+}
+
+/* Longer than a page of the file. */
+static inline const char *demo_source(int number)
+{
+  static char text[6000];
+
+  number %= DEMO_SOURCES;
+  return demo_fill(text, "source", number, 5000 + (size_t)number);
+}
+
+static inline const char *demo_entry(int number)
+{
+  static char text[600];
+
+  return demo_fill(text, "entry", number, 300 + (size_t)number % 200);
+}
+
 static inline const char *demo_text(int number)
 {
-  static char text[3000];
+  static char text[6600];
 
-  memset(text, 'a' + number % 26, sizeof text - 1);
-  snprintf(text, sizeof text, "// variant %d\n", number);
-  text[strlen(text)] = ' ';
-  text[2000 + number % 900] = 0;
+  snprintf(text, sizeof text, "%s%s", demo_source(number), demo_entry(number));
   return text;
+}
+
+static inline size_t demo_code_size(int number)
+{
+  return 900 + (size_t)number % 50;
+}
+
+static inline const char *demo_code(int number)
+{
+  static char code[1000];
+
+  return demo_fill(code, "code", number, demo_code_size(number));
 }
 
 static inline dd_status try_variant(struct db *db, struct world *w, int number,
                                     int registers, struct ids *ids)
 {
   struct variant v = demo_variant(w, number);
-  const char *text = demo_text(number);
-  struct db_code code = {.target = "sm_90", .bytes = text,
-                         .size = 900 + (size_t)number % 50,
+  struct db_code code = {.target = "sm_90", .bytes = demo_code(number),
+                         .size = demo_code_size(number),
                          .registers = registers};
 
-  TRY(db_variant(db, &v, text, &ids->variant));
+  TRY(db_variant(db, &v, demo_source(number), demo_entry(number),
+                 &ids->variant));
   code.variant = ids->variant;
   code.toolchain = ids->toolchain;
   return db_code(db, &code, &ids->code);

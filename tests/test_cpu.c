@@ -400,6 +400,55 @@ static void atomics_count(void **state)
   assert_true(f == 151);
 }
 
+enum { TICKETS = 64 };
+
+/* Who comes when in two blocks of 64 threads: out[i] for thread i. */
+static void draw_tickets(const char *order, uint32_t out[2 * TICKETS])
+{
+  uint32_t word[2 * TICKETS + 1] = {0};
+  struct {
+    uint32_t *out;
+  } a = {word};
+
+  set_order(order);
+  assert_ok(RUN(block, "ticket", 2, TICKETS, &a));
+  memcpy(out, word + 1, 2 * TICKETS * sizeof *out);
+}
+
+static void fibers_come_in_the_order_asked_for(void **state)
+{
+  uint32_t asc[2 * TICKETS], desc[2 * TICKETS], one[2 * TICKETS];
+  uint32_t again[2 * TICKETS], two[2 * TICKETS];
+
+  (void)state;
+  draw_tickets("asc", asc);
+  draw_tickets("desc", desc);
+  for (uint32_t i = 0; i < 2 * TICKETS; i++) {
+    assert_int_equal(asc[i], i);
+    assert_int_equal(desc[i], i / TICKETS * TICKETS + 63 - i % TICKETS);
+  }
+  draw_tickets("1", one);
+  draw_tickets("1", again);
+  draw_tickets("2", two);
+  assert_memory_equal(one, again, sizeof one);
+  assert_memory_not_equal(one, two, sizeof one);
+  assert_memory_not_equal(one, asc, sizeof one / 2);
+}
+
+/* Each block, and each launch of one block, the other way round. */
+static void the_default_order_alternates(void **state)
+{
+  uint32_t out[2 * TICKETS], first;
+
+  (void)state;
+  draw_tickets("", out);
+  first = out[0];
+  assert_true(first == 0 || first == TICKETS - 1);
+  assert_int_equal(out[TICKETS], first ? TICKETS : 2 * TICKETS - 1);
+  draw_tickets("", out);
+  assert_int_equal(out[0], TICKETS - 1 - first);
+}
+
 /* ---- Numbers ---------------------------------------------------------- */
 
 struct convert {
@@ -1083,6 +1132,8 @@ int main(int count, char **word)
       cmocka_unit_test(a_thread_knows_its_place),
       cmocka_unit_test(shared_memory_starts_as_nan),
       cmocka_unit_test(atomics_count),
+      cmocka_unit_test(fibers_come_in_the_order_asked_for),
+      cmocka_unit_test(the_default_order_alternates),
       cmocka_unit_test(conversions_are_exact),
       cmocka_unit_test(every_pattern_survives),
       cmocka_unit_test(words_mean_what_cuda_says),

@@ -167,8 +167,8 @@ static void test_variant_and_samples(void **state)
   assert_string_equal(v.tunables, "lanes=4 heads=2");
   assert_string_equal(v.facts, "io=bf16 width=128");
   assert_string_equal(v.text, demo_text(2));
-  assert_int_equal(v.code_size, 902);
-  assert_memory_equal(v.code, demo_text(2), 902);
+  assert_int_equal(v.code_size, demo_code_size(2));
+  assert_memory_equal(v.code, demo_code(2), demo_code_size(2));
   assert_ok(db_variant_read(db, 3, "cpu", &arena, &v));
   assert_string_equal((const char *)v.code, demo_text(2));
   assert_int_equal(v.code_size, strlen(demo_text(2)));
@@ -183,6 +183,124 @@ static void test_variant_and_samples(void **state)
   arena_release(&arena);
   world_release(&w);
 }
+
+/* ---- What variants share ------------------------------------------------- */
+
+/* As large as the ones that are generated. */
+static const char *large_source(char letter)
+{
+  static char text[17001];
+
+  memset(text, letter, sizeof text - 1);
+  return text;
+}
+
+static int64_t put_variant(struct db *db, struct world *w, int number,
+                           const char *source)
+{
+  struct variant v = demo_variant(w, number);
+  int64_t id;
+
+  assert_ok(db_variant(db, &v, source, demo_entry(number), &id));
+  return id;
+}
+
+static void check_text(struct db *db, int64_t id, const char *source,
+                       const char *entry)
+{
+  struct db_variant_row v;
+  struct arena arena;
+  size_t n = strlen(source);
+
+  arena_init(&arena, NULL);
+  assert_ok(db_variant_read(db, id, "cpu", &arena, &v));
+  assert_int_equal(v.code_size, n + strlen(entry));
+  assert_memory_equal(v.text, source, n);
+  assert_string_equal(v.text + n, entry);
+  arena_release(&arena);
+}
+
+static int64_t file_size(const char *path)
+{
+  struct stat st;
+
+  assert_int_equal(stat(path, &st), 0);
+  return st.st_size;
+}
+
+static void test_source_is_stored_once(void **state)
+{
+  struct world w;
+  struct db *db;
+  int64_t size;
+
+  (void)state;
+  world_init(&w);
+  db = open_ok(w.path, DB_WRITE);
+  assert_ok(db_batch_begin(db));
+  for (int i = 0; i < 1000; ++i)
+    assert_int_equal(put_variant(db, &w, i, large_source('s')), i + 1);
+  assert_ok(db_batch_commit(db));
+  size = file_size(w.path);
+  assert_in_range(size, 400 * 1024, 1280 * 1024); /* 17 MB if not shared */
+  assert_int_equal(raw_number(w.path, "SELECT count(*) FROM source"), 1);
+  assert_int_equal(put_variant(db, &w, 7, large_source('s')), 8);
+  assert_int_equal(file_size(w.path), size);
+  assert_int_equal(put_variant(db, &w, 1000, large_source('t')), 1001);
+  assert_int_equal(raw_number(w.path, "SELECT count(*) FROM source"), 2);
+  assert_in_range(file_size(w.path) - size, 16 * 1024, 32 * 1024);
+  for (int i = 0; i < 1000; ++i)
+    check_text(db, i + 1, large_source('s'), demo_entry(i));
+  check_text(db, 1001, large_source('t'), demo_entry(1000));
+  assert_ok(db_verify(db));
+  db_close(db);
+  world_release(&w);
+}
+
+/* Whoever reads one variant learns of a text that was changed, too: without
+ * asking for the whole file to be verified. */
+static void test_changed_text(void **state)
+{
+  static const struct {
+    const char *sql, *why;
+  } cases[] = {
+    {"UPDATE source SET text = replace(text, 'b', 'c')",
+     "row 2 of table source holds bytes that do not match"},
+    {"UPDATE source SET text = replace(text, 'b', 'c'), hash = 'x' || id",
+     "row 2 of table source does not match its hash"},
+    {"UPDATE source SET id = -id; UPDATE source SET id = 3 + id",
+     "row 2 of table source does not match its hash"},
+    {"DELETE FROM source WHERE id = 2",
+     "row 2 of table variant points at a row of table source"},
+    {"UPDATE variant SET source = 1",
+     "row 2 of table variant does not match its hash"},
+    {"UPDATE variant SET entry = ''",
+     "row 2 of table variant does not match its hash"},
+  };
+  struct db_variant_row v;
+  struct arena arena;
+
+  (void)state;
+  arena_init(&arena, NULL);
+  for (size_t i = 0; i < COUNT_OF(cases); ++i) {
+    struct world w;
+    struct db *db;
+    make(&w, 3);
+    db = open_ok(w.path, DB_READ);
+    check_text(db, 2, demo_source(1), demo_entry(1));
+    db_close(db);
+    assert_int_equal(raw(w.path, cases[i].sql), SQLITE_OK);
+    db = open_ok(w.path, DB_READ);
+    assert_fails(DD_BAD_DATABASE, cases[i].why,
+                 db_variant_read(db, 2, "cpu", &arena, &v));
+    assert_int_equal(db_verify(db), DD_BAD_DATABASE);
+    db_close(db);
+    world_release(&w);
+  }
+  arena_release(&arena);
+}
+
+/* ---- Sweeps -------------------------------------------------------------- */
 
 static void test_sweep_ends_once(void **state)
 {
@@ -545,6 +663,12 @@ static void test_raw_sql_is_refused(void **state)
     "UPDATE proof SET error = NULL WHERE id = 1",
     "DELETE FROM proof WHERE id = 1",
     "UPDATE candidate SET step_count = 0 WHERE id = 1",
+    "UPDATE variant SET source = 99 WHERE id = 1",
+    "UPDATE variant SET source = NULL WHERE id = 1",
+    "UPDATE variant SET entry = NULL WHERE id = 1",
+    "UPDATE source SET text = NULL WHERE id = 1",
+    "INSERT INTO source SELECT 9, hash, row_hash, text FROM source LIMIT 1",
+    "DELETE FROM source WHERE id = 1",
   };
   struct world w;
   struct db *db;
@@ -774,8 +898,17 @@ static void test_changed_rows(void **state)
      "row 3 of table measurement does not match its hash"},
     {"UPDATE device SET name = 'NVIDIA B200'",
      "row 1 of table device does not match"},
-    {"UPDATE variant SET text = 'x' WHERE id = 2",
-     "row 2 of table variant holds bytes that do not match"},
+    {"UPDATE source SET text = 'x' WHERE id = 2",
+     "row 2 of table source holds bytes that do not match"},
+    {"UPDATE source SET hash = 'x' WHERE id = 3",
+     "row 3 of table source does not match its hash"},
+    {"UPDATE variant SET entry = 'x' WHERE id = 2",
+     "row 2 of table variant does not match its hash"},
+    {"UPDATE variant SET source = 3 WHERE id = 2",
+     "row 2 of table variant does not match its hash"},
+    {"DELETE FROM source WHERE id = 1", "row 1 of table source is missing"},
+    {"DELETE FROM source WHERE id = 3",
+     "row 3 of table variant points at a row of table source"},
     {"UPDATE code SET bytes = x'00' WHERE id = 2",
      "row 2 of table code holds bytes that do not match"},
     {"UPDATE measurement SET samples = zeroblob(40) WHERE id = 1",
@@ -985,6 +1118,8 @@ int main(void)
     cmocka_unit_test(test_device_identity),
     cmocka_unit_test(test_rows_come_back),
     cmocka_unit_test(test_variant_and_samples),
+    cmocka_unit_test(test_source_is_stored_once),
+    cmocka_unit_test(test_changed_text),
     cmocka_unit_test(test_sweep_ends_once),
     cmocka_unit_test(test_rank),
     cmocka_unit_test(test_no_best_without_fresh_rounds),

@@ -384,39 +384,85 @@ static void test_own_memory_runs_out(void **state)
   assert_true(n > 30);
 }
 
+/* A write of several rows. */
+typedef dd_status several(struct db *db, struct world *w, int64_t variant);
+
+/* Four rows: the split form and its steps. */
+static dd_status write_candidate(struct db *db, struct world *w,
+                                 int64_t variant)
+{
+  const int64_t steps[3] = {variant, variant, variant};
+  int64_t id;
+
+  (void)w;
+  return db_candidate(db, true, 3, steps, "split", &id);
+}
+
+/* Two rows: a source that is not there yet, and the variant. */
+static dd_status write_variant(struct db *db, struct world *w, int64_t variant)
+{
+  struct variant v = demo_variant(w, 9);
+  int64_t id;
+
+  (void)variant;
+  return db_variant(db, &v, "another source\n", demo_entry(9), &id);
+}
+
+static int64_t count_all(struct db *db)
+{
+  int64_t rows;
+
+  assert_ok(db_number(db, "SELECT (SELECT count(*) FROM source) + "
+                          "(SELECT count(*) FROM variant) + "
+                          "(SELECT count(*) FROM candidate) + "
+                          "(SELECT count(*) FROM candidate_step)", &rows));
+  return rows;
+}
+
+/* The nth memory request of a write inside a batch fails; true: it needed no
+ * more than n - 1. */
+static bool fail_several(struct db *db, struct world *w, several *write,
+                         int64_t variant, long n)
+{
+  struct allocator before = default_allocator;
+  struct test_memory memory;
+  dd_status status;
+  int64_t rows = count_all(db);
+
+  assert_ok(db_batch_begin(db));
+  test_memory_init(&memory);
+  memory.fail_at = n;
+  bytes_release(&db->scratch);
+  default_allocator = memory.allocator;
+  status = write(db, w, variant);
+  bytes_release(&db->scratch);
+  default_allocator = before;
+  assert_int_equal(status, memory.calls < n ? DD_OK : DD_NO_MEMORY);
+  assert_ok(db_batch_commit(db));
+  assert_ok(db_verify(db));
+  if (status) assert_int_equal(count_all(db), rows);
+  else assert_true(count_all(db) >= rows + 2);
+  return !status;
+}
+
 /* A write of several rows that fails inside a batch leaves none of them, and
  * the batch goes on. */
 static void test_write_fails_inside_batch(void **state)
 {
-  struct allocator before = default_allocator;
+  several *const writes[] = {write_candidate, write_variant};
   struct world w;
   struct db *db;
   struct ids ids = {0};
-  int64_t steps[3], id;
-  long n;
 
   (void)state;
   world_init(&w);
   assert_ok(db_open(w.path, DB_WRITE, &db));
   assert_ok(try_ids(db, &w, 0, &ids));
-  for (int i = 0; i < 3; ++i) steps[i] = ids.variant;
-  for (n = 1;; ++n) {
-    struct test_memory memory;
-    dd_status status;
-    assert_ok(db_batch_begin(db));
-    test_memory_init(&memory);
-    memory.fail_at = n;
-    bytes_release(&db->scratch);
-    default_allocator = memory.allocator;
-    status = db_candidate(db, true, 3, steps, "split", &id);
-    bytes_release(&db->scratch);
-    default_allocator = before;
-    assert_int_equal(status, memory.calls < n ? DD_OK : DD_NO_MEMORY);
-    assert_ok(db_batch_commit(db));
-    assert_ok(db_verify(db));
-    if (!status) break;
+  for (size_t i = 0; i < COUNT_OF(writes); ++i) {
+    long n = 1;
+    while (!fail_several(db, &w, writes[i], ids.variant, n)) n++;
+    assert_true(n > 5);
   }
-  assert_true(n > 5);
   db_close(db);
   world_release(&w);
 }

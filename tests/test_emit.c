@@ -43,20 +43,22 @@ static int64_t store_variant(const struct race *r, const char *op,
                              const struct problem *p, bool stale)
 {
   const struct op *o = op_find(&specs.ops, op);
-  struct bytes text = BYTES_INIT;
+  struct bytes text = BYTES_INIT, source = BYTES_INIT, entry = BYTES_INIT;
   struct variant v;
   struct db_code code = {0, r->toolchain, r->target, "code", 4, 9, 0, 0};
   int64_t row, code_row;
 
   variant_of(&o->schemes[0], p, NULL, &v);
   assert_ok(emit_variant(&specs.tree, &v, &text));
-  bytes_clear(&text);
-  assert_ok(emit_unit(&specs.tree, &v, 1, &text));
+  assert_ok(emit_source(&specs.tree, &v, &source));
+  assert_ok(emit_entry(&v, &entry));
   if (stale) v.hash = hash_of("another text", 12);
-  assert_ok(db_variant(r->db, &v, text.data, &row));
+  assert_ok(db_variant(r->db, &v, source.data, entry.data, &row));
   code.variant = row;
   assert_ok(db_code(r->db, &code, &code_row));
   bytes_release(&text);
+  bytes_release(&source);
+  bytes_release(&entry);
   return row;
 }
 

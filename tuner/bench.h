@@ -27,6 +27,7 @@ struct bench {
   } set[BENCH_MAX_SETS];
   size_t size[OP_MAX_TENSORS];
   size_t copy_bytes;
+  int copy_kind; /* which of tools->copy */
 };
 
 enum bench_policy { BENCH_COLD, BENCH_WARM };
@@ -42,10 +43,12 @@ struct timing {
   double us;         /* the last replay's, per launch */
 };
 
-/* Records a candidate, or (run NULL) the copy kernel of the same traffic, often
- * enough that a replay takes about a millisecond; runs it once untimed. */
+/* Records a candidate often enough that a replay takes about a millisecond;
+ * runs it once untimed. */
 dd_status bench_record(struct bench *b, const struct run *run,
                        struct timing *out);
+/* The same of the copy kernel that moves the problem's bytes fastest. */
+dd_status bench_record_copy(struct bench *b, struct timing *out);
 dd_status bench_time(struct bench *b, struct timing *t); /* one replay */
 void bench_forget(struct bench *b, struct timing *t);
 

@@ -43,20 +43,17 @@ dd_status record_end(struct recorder *r, const char *how)
 static dd_status record_part(struct recorder *r, uint32_t index)
 {
   struct part *p = r->build->parts[index];
-  struct bytes text = BYTES_INIT;
-  struct variant v = p->variant;
-  dd_status status = DD_OK;
+  struct bytes source = BYTES_INIT, entry = BYTES_INIT;
+  dd_status status;
 
   if (p->row) return DD_OK;
-  bytes_clear(&text);
-  status = emit_variant(&r->build->specs->tree, &v, &text);
-  if (!status) {
-    bytes_clear(&text);
-    status = emit_unit(&r->build->specs->tree, &p->variant, 1, &text);
-  }
+  status = emit_source(&r->build->specs->tree, &p->variant, &source);
+  if (!status) status = emit_entry(&p->variant, &entry);
   if (!status)
-    status = db_variant(r->db, &p->variant, bytes_string(&text), &p->row);
-  bytes_release(&text);
+    status = db_variant(r->db, &p->variant, bytes_string(&source),
+                        bytes_string(&entry), &p->row);
+  bytes_release(&source);
+  bytes_release(&entry);
   return status;
 }
 

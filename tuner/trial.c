@@ -26,6 +26,20 @@ enum { TOOL_COPY, TOOL_JUDGE };
 
 /* ---- Tools --------------------------------------------------------------- */
 
+const uint32_t copy_each[COPY_KINDS] = {1, 2, 4};
+
+static dd_status find_tools(struct device *d, struct tools *t)
+{
+  for (int i = 0; i < COPY_KINDS; ++i) {
+    char entry[16];
+    snprintf(entry, sizeof entry, "dt_copy%u", copy_each[i]);
+    TRY(d->api->kernel(d, t->module, entry, &t->copy[i]));
+  }
+  if (!t->on_device) return DD_OK;
+  TRY(d->api->kernel(d, t->module, "dt_judge", &t->judge));
+  return d->api->kernel(d, t->module, "dt_same", &t->same);
+}
+
 dd_status tools_load(struct device *d, struct tools *t)
 {
   struct bytes text = BYTES_INIT, code = BYTES_INIT, log = BYTES_INIT;
@@ -40,11 +54,7 @@ dd_status tools_load(struct device *d, struct tools *t)
   status = bytes_status(&text);
   if (!status) status = compile_unit(target, text.data, &code, &log);
   if (!status) status = d->api->load(d, code.data, code.size, &t->module);
-  if (!status) status = d->api->kernel(d, t->module, "dt_copy", &t->copy);
-  if (!status && t->on_device)
-    status = d->api->kernel(d, t->module, "dt_judge", &t->judge);
-  if (!status && t->on_device)
-    status = d->api->kernel(d, t->module, "dt_same", &t->same);
+  if (!status) status = find_tools(d, t);
   bytes_release(&text);
   bytes_release(&code);
   bytes_release(&log);

@@ -17,9 +17,11 @@
 
 /* Kernels of the tuner's own (tuner/kernels/), loaded once per device.  On the
  * CPU device the host does the comparing. */
+enum { COPY_KINDS = 3 };
+extern const uint32_t copy_each[COPY_KINDS]; /* vectors per thread */
 struct tools {
   struct module *module;
-  struct kernel copy, judge, same;
+  struct kernel copy[COPY_KINDS], judge, same;
   bool on_device; /* compare large tensors on the device */
 };
 dd_status tools_load(struct device *d, struct tools *t);

@@ -370,7 +370,7 @@ static dd_status make_run(struct race_job *job, const struct candidate *c,
 
 static dd_status record_all(struct race_job *job)
 {
-  TRY(bench_record(&job->bench, NULL, &job->reference));
+  TRY(bench_record_copy(&job->bench, &job->reference));
   for (int i = 0; i < job->count; ++i) {
     struct run run;
     TRY(make_run(job, &job->candidates[i], &run));

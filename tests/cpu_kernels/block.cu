@@ -107,3 +107,11 @@ extern "C" __global__ void atomics(const __grid_constant__ Count a)
   if (threadIdx.x == 5) a.i[1] = atomicExch(a.u + 2, 9u);
 }
 DT_EXPORT(atomics, Count)
+
+// The n-th thread to come takes number n.
+extern "C" __global__ void ticket(const __grid_constant__ Words a)
+{
+  const unsigned i = blockIdx.x * blockDim.x + threadIdx.x;
+  a.out[i + 1] = atomicAdd(a.out, 1u);
+}
+DT_EXPORT(ticket, Words)
