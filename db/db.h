@@ -90,7 +90,7 @@ dd_status db_proof(struct db *db, const struct db_proof *p, int64_t *id);
 struct db_measurement {
   int64_t sweep, proof, candidate, problem, device;
   const char *policy; /* "cold graph" */
-  double median_us, q1_us, q3_us, low_us, high_us; /* 95 % interval: low, high */
+  double median_us, q1_us, q3_us, low_us, high_us; /* low, high: 95 % */
   const double *samples; /* raw, in the order taken, microseconds */
   size_t sample_count;
   int dropped;         /* samples thrown away */

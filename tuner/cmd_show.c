@@ -98,11 +98,11 @@ static void open_group(struct show *s, const struct db_row *row)
          colour(stdout, PLAIN));
   memcpy(s->group, group, sizeof group);
   if (s->all || s->why)
-    columns_init(&s->columns, "problem", ">rank", "variant", ">us", "95 %",
-                 ">split", ">x", ">copy", ">of copy", "why", NULL);
+    columns_init(&s->columns, "problem", ">rank", ">us", "95 %",
+                 ">split", ">x", ">copy", ">of copy", "why", "variant", NULL);
   else
-    columns_init(&s->columns, "problem", "variant", ">us", "95 %", ">split",
-                 ">x", ">copy", ">of copy", NULL);
+    columns_init(&s->columns, "problem", ">us", "95 %", ">split",
+                 ">x", ">copy", ">of copy", "variant", NULL);
   s->open = true;
   s->problem[0] = 0;
 }
@@ -156,9 +156,9 @@ static void print_row(struct show *s, const struct db_row *row)
   }
   columns_cell(c, "%s", same ? "" : row->problem);
   if (s->all || s->why) columns_cell(c, "%lld", (long long)row->rank);
-  columns_cell(c, "%s", row->label);
   numbers(c, row);
   if (s->all || s->why) reason(s, row);
+  columns_cell(c, "%s", row->label); /* last: it is long */
 }
 
 static dd_status visit_row(void *user, const struct db_row *row)

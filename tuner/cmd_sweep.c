@@ -49,7 +49,6 @@ static void print_winner(struct columns *c, const struct outcome *o)
   double us = best ? best->standing.median_us : 0;
 
   columns_cell(c, "%s", o->spelling);
-  columns_cell(c, "%s", best ? best->label : "none");
   columns_cell(c, best ? "%.2f" : "-", us);
   columns_cell(c, best ? "%.2f..%.2f" : "-", best ? best->standing.low_us : 0.0,
                best ? best->standing.high_us : 0.0);
@@ -60,14 +59,15 @@ static void print_winner(struct columns *c, const struct outcome *o)
   if (split && us > 0) columns_cell(c, "%.2f", split->standing.median_us / us);
   else columns_cell(c, "-");
   columns_cell(c, "%u/%u", o->proven, o->proven + o->refused);
+  columns_cell(c, "%s", best ? best->label : "none"); /* last: it is long */
 }
 
 static void print_winners(const struct sweep *s)
 {
   struct columns c;
 
-  columns_init(&c, "problem", "winner", ">us", ">95 %", ">copy us", ">of copy",
-               ">split us", ">x split", ">proven", NULL);
+  columns_init(&c, "problem", ">us", ">95 %", ">copy us", ">of copy",
+               ">split us", ">x split", ">proven", "winner", NULL);
   for (uint32_t i = 0; i < s->count; ++i) print_winner(&c, &s->outcomes[i]);
   columns_print(&c, stdout, "");
   columns_release(&c);
