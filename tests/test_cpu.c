@@ -1072,6 +1072,18 @@ static void an_error_names_the_kernels_line(void **state)
   bytes_release(&log);
 }
 
+/* The entry has no #line mark of its own. */
+static void an_error_outside_any_file_names_the_units_line(void **state)
+{
+  struct bytes code = BYTES_INIT, log = BYTES_INIT;
+
+  (void)state;
+  assert_fails(DD_COMPILE, "kernel.cu:2:",
+               cpu_compile("cpu", "int right;\nint wrong = ;\n", &code, &log));
+  bytes_release(&code);
+  bytes_release(&log);
+}
+
 static void the_compiler_has_a_name(void **state)
 {
   struct bytes one = BYTES_INIT, two = BYTES_INIT;
@@ -1155,6 +1167,7 @@ int main(int count, char **word)
       cmocka_unit_test(modules_with_the_same_names_stay_apart),
       cmocka_unit_test(foreign_code_is_refused),
       cmocka_unit_test(an_error_names_the_kernels_line),
+      cmocka_unit_test(an_error_outside_any_file_names_the_units_line),
       cmocka_unit_test(the_compiler_has_a_name),
       cmocka_unit_test(no_compiler_is_said_so),
       cmocka_unit_test(nothing_is_left_in_the_temporary_folder),

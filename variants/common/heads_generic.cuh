@@ -131,6 +131,7 @@ __device__ __forceinline__ float row_square_sum(const HeadsTask &t,
 #pragma unroll
   for (int i = 0; i < Count; ++i) total[0] += part[i];
   sum_lanes<warp_size>(total);
+  __syncwarp(); // other lanes may now write what this one has read
   return total[0];
 }
 
