@@ -277,7 +277,7 @@ words.table = guarded { insert = insert, concat = concat, sort = sort }
 
 ---- The words: fields --------------------------------------------------------
 
-local INT, CHOICE, STRIDE, LET = 1, 2, 3, 4 -- enum symbol_kind
+local INT, CHOICE, STRIDE, LET, SUFFIX = 1, 2, 3, 4, 5 -- enum symbol_kind
 local dtypes = { fp32 = 1, fp16 = 2, bf16 = 3, i32 = 6, i64 = 7 }
 
 local function symbol(t)
@@ -334,6 +334,26 @@ function words.dtype(t)
   return make("field", symbol {
     name = name, kind = CHOICE, otherwise = f.default or tostring(choices[1].value),
     cpp_type = "dt::Dtype", choices = choices })
+end
+
+-- A modulation operand: its form, and after a colon its dtype ("row:fp32"),
+-- by default the io dtype.  Two symbols: NAME and NAME_dtype.
+local forms = { none = 0, scalar = 1, row = 2, batch = 3, token = 4, frame = 5 } -- dt::Form
+
+function words.operand(t)
+  local f = record("operand", t, { "name!", "name!", rest = "name", default = "expr" })
+  local name = table.remove(f, 1)
+  local choices = {}
+  for i, word in ipairs(f) do
+    if not forms[word] then refuse(word, "operand '%s' has no form '%s'", name, word) end
+    choices[i] = { word = word, value = forms[word] }
+  end
+  return make("field", symbol {
+    name = name, kind = CHOICE, otherwise = f.default or tostring(choices[1].value),
+    cpp_type = "dt::Form", choices = choices,
+    suffix = symbol { name = name .. "_dtype", kind = SUFFIX, otherwise = "io", cpp_type = "dt::Dtype",
+                      choices = { { word = "fp32", value = 1 }, { word = "fp16", value = 2 },
+                                  { word = "bf16", value = 3 } } } })
 end
 
 function words.align(t)
@@ -460,12 +480,16 @@ local function stride_symbols(tensors, by_name)
   return out
 end
 
--- A row that overlaps its neighbour is not a tensor that can be written.
+-- A row that overlaps its neighbour is not a tensor that can be written; one
+-- that is only read may repeat (stride 0).
 local function stride_rules(tensors)
-  local out = {}
+  local out, written = {}, {}
+  for _, t in ipairs(tensors) do
+    if t.role == 1 then written[t.name], written[t.alias] = true, true end
+  end
   for _, t in ipairs(tensors) do
     local d = #t.extents - 1
-    if t.strides[d] then
+    if t.strides[d] and written[t.name] then
       local row = t.extents[d + 1]
       out[#out + 1] = {
         expr = string.format("%s >= (%s)", t.strides[d], row),
@@ -546,7 +570,13 @@ end
 local function symbols_of(t, tensors, by_name)
   local strides = stride_symbols(tensors, by_name)
   local symbols, checks = { io_symbol(t) }, stride_rules(tensors)
-  append(symbols, take("fields", t.fields, "field"))
+  for _, field in ipairs(take("fields", t.fields, "field")) do
+    symbols[#symbols + 1] = field
+    if field.suffix then
+      field.suffix.place = field.place
+      symbols[#symbols + 1] = field.suffix
+    end
+  end
   for _, s in ipairs(symbols) do
     if s.tensors then
       s.otherwise = alignment(s, by_name)

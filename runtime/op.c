@@ -175,10 +175,13 @@ static void read_symbol(struct load *l, uint32_t i, const char **texts)
   s->tensor = (int)(wire_u32(&l->wire, "a stride's tensor") - 1u);
   s->dim = (int)wire_u32(&l->wire, "a stride's dim");
   read_choices(l, s);
-  if (s->kind > SYMBOL_LET) refuse(l, "symbol '%s' has kind %d", s->name, (int)s->kind);
+  if (s->kind > SYMBOL_SUFFIX) refuse(l, "symbol '%s' has kind %d", s->name, (int)s->kind);
   if ((s->kind == SYMBOL_IO) != (i == 0)) refuse(l, "symbol 0 must be io");
   if (i == 0 && strcmp(s->name, "io")) refuse(l, "symbol 0 must be io");
-  if ((s->kind == SYMBOL_IO || s->kind == SYMBOL_CHOICE) && !s->choice_count)
+  if (s->kind == SYMBOL_SUFFIX && l->op->symbols[i ? i - 1 : 0].kind != SYMBOL_CHOICE)
+    refuse(l, "'%s' does not follow a choice", s->name);
+  if ((s->kind == SYMBOL_IO || s->kind == SYMBOL_CHOICE ||
+       s->kind == SYMBOL_SUFFIX) && !s->choice_count)
     refuse(l, "'%s' has no choices", s->name);
   for (uint32_t j = 0; j < i; ++j)
     if (strcmp(l->op->symbols[j].name, s->name) == 0)

@@ -37,6 +37,7 @@ enum symbol_kind {
   SYMBOL_CHOICE, /* a field with a word: layout=neox */
   SYMBOL_STRIDE, /* one outer stride of a tensor: q_stride=6144,128 */
   SYMBOL_LET,    /* computed from the others, never spelled */
+  SYMBOL_SUFFIX, /* the dtype of the choice before it: scale=row:fp32 */
 };
 
 /* In expressions a choice is "layout.neox"; dtypes are plain "bf16". */

@@ -138,6 +138,23 @@ static dd_status read_choice(struct reading *r, int symbol, const char *text)
               s->name, text);
 }
 
+/* "scale=row:fp32": a choice, and the dtype of what was chosen. */
+static dd_status read_suffixed(struct reading *r, int symbol, char *text)
+{
+  const struct op *op = r->op;
+  char *suffix = strchr(text, ':');
+  bool paired = (uint32_t)symbol + 1 < op->symbol_count &&
+                op->symbols[symbol + 1].kind == SYMBOL_SUFFIX;
+
+  if (!suffix || !paired) return read_choice(r, symbol, text);
+  *suffix++ = 0;
+  if (strcmp(text, "none") == 0)
+    return fail(DD_BAD_ARGUMENT, "'%s': %s=none has no dtype '%.40s'", op->name,
+                op->symbols[symbol].name, suffix);
+  TRY(read_choice(r, symbol, text));
+  return read_choice(r, symbol + 1, suffix);
+}
+
 /* "q_stride=6144,128": one number per outer dim of the tensor. */
 static dd_status read_stride(struct reading *r, int tensor, const char *text)
 {
@@ -201,7 +218,7 @@ static dd_status read_field(struct reading *r, char *word)
                       r->op->symbols[symbol].kind != SYMBOL_CHOICE))
     return unknown_field(r->op, word);
   if (r->op->symbols[symbol].kind == SYMBOL_CHOICE)
-    return read_choice(r, symbol, value);
+    return read_suffixed(r, symbol, value);
   {
     const char *at = value;
     int64_t number;
@@ -319,12 +336,16 @@ static void print_field(const struct problem *p, uint32_t i, struct bytes *out)
 {
   const struct symbol *s = &p->op->symbols[i];
 
+  bool suffix = i + 1 < p->op->symbol_count && s[1].kind == SYMBOL_SUFFIX &&
+                !at_default(p, i + 1);
+
   if (s->kind != SYMBOL_INT && s->kind != SYMBOL_CHOICE) return;
-  if (at_default(p, i)) return;
+  if (at_default(p, i) && !suffix) return;
   if (s->kind == SYMBOL_CHOICE)
     bytes_printf(out, " %s=%s", s->name, word_of(s, p->value[i]));
   else
     bytes_printf(out, " %s=%lld", s->name, (long long)p->value[i]);
+  if (suffix) bytes_printf(out, ":%s", word_of(s + 1, p->value[i + 1]));
 }
 
 static void print(const struct problem *p, bool dynamic, struct bytes *out)

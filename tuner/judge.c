@@ -72,7 +72,7 @@ static void judge_row(struct cursor *c, const char *at, int64_t index)
     double value = c->value[index], got = load_element(dtype, at + i * bytes);
     double error = judge_element(dtype, got, value, slack);
     c->out->elements++;
-    if (fabs(got - value) <= 0.5 * fast_ulp(dtype, value))
+    if (got == value || fabs(got - value) < 0.5 * fast_ulp(dtype, value))
       c->out->bit_equal++;
     else if (isnan(value) && isnan(got))
       c->out->bit_equal++;

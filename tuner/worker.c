@@ -293,6 +293,22 @@ static dd_status try_once(struct worker *w, int i, const struct candidate *c,
   return DD_OK;
 }
 
+/* Where intermediate values are rounded, a kernel must round where the
+ * reference does: all but one element in a thousand (and three, for small
+ * problems) come out with the same bits. */
+static void check_bits(const struct trial *t, const struct candidate *c,
+                       int64_t equal, struct proof *proof)
+{
+  int64_t differ = proof->elements - equal;
+
+  if (problem_get(&t->problem, "rounding") == 0 || c->split) return;
+  if (!proof->right || differ <= 3 + proof->elements / 1000) return;
+  proof->right = false;
+  snprintf(proof->reason, sizeof proof->reason,
+           "%lld of %lld elements have other bits than the rounding reference",
+           (long long)differ, (long long)proof->elements);
+}
+
 static dd_status check(struct worker *w, const struct candidate *c,
                        struct proof *proof)
 {
@@ -319,6 +335,7 @@ static dd_status check(struct worker *w, const struct candidate *c,
   }
   proof->bit_equal =
       proof->elements ? (double)equal / (double)proof->elements : 1;
+  check_bits(w->trials[w->trial_count - 1], c, equal, proof);
   return DD_OK;
 }
 

@@ -63,7 +63,7 @@ extern "C" __global__ void __launch_bounds__(256) dt_judge(const __grid_constant
         const double value = a.value[i], out = load_element(a.base, at, a.dtype);
         const double slack = (double)a.slack[i] + (a.split_slack ? (double)a.split_slack[i] : 0.);
         const double error = error_of(out, value, slack, a.dtype);
-        if (fabs(out - value) <= 0.5 * ulp_of(value, a.dtype) || (value != value && out != out)) equal++;
+        if (out == value || fabs(out - value) < 0.5 * ulp_of(value, a.dtype) || (value != value && out != out)) equal++;
         if ((float)error > worst) worst = (float)error;
         if (!(error <= 1)) {
             wrong++;
