@@ -368,7 +368,7 @@ local fills = { normal = 0, weight = 1, angle = 2, position = 3 }
 
 function words.tensor(t)
   local f = record("tensor", t, {
-    "name!", dtype = "expr!", extent = "table!", strided = "flag", out = "flag",
+    "name!", dtype = "expr!", extent = "table!", strided = "flag", out = "flag", scratch = "flag",
     alias = "name", when = "expr", fill = "name", limit = "expr" })
   local fill = fills[f.fill or "normal"]
   local extents = list("extent", f.extent, "expr")
@@ -380,7 +380,7 @@ function words.tensor(t)
     refuse(nil, "tensor '%s' has rank %d, not 1 to 4", f[1], #extents)
   end
   return make("tensor", {
-    name = f[1], role = f.out and 1 or 0, fill = fill, dtype = f.dtype, when = f.when or "",
+    name = f[1], role = f.scratch and 2 or f.out and 1 or 0, fill = fill, dtype = f.dtype, when = f.when or "",
     alias = f.alias or "", extents = extents, strided = f.strided, strides = {},
     limit = f.limit or "" })
 end
@@ -418,7 +418,7 @@ function words.op(t)
   return make("op", record("op", t, {
     name = "name!", facts = "name!", args = "name!", io = "table!", default = "name!",
     fields = "table!", let = "table", rules = "table", tensors = "table!", attrs = "table",
-    arguments = "table!", split = "table", read_bytes = "expr!", write_bytes = "expr!",
+    arguments = "table!", split = "table", items = "expr", read_bytes = "expr!", write_bytes = "expr!",
     awkward = "table" }))
 end
 
@@ -617,11 +617,13 @@ local function check_arguments(arguments, names, by_name, attrs)
   end
 end
 
-local function check_steps(steps, names, by_name)
+local function check_steps(steps, names, by_name, attrs)
   for _, s in ipairs(steps) do
     for _, set in ipairs(s.sets) do check(set.value, names, s.place) end
     for _, t in ipairs(s.tensors) do
-      if not by_name[t.outer] then refuse_at(s.place, "no tensor is named '%s'", t.outer) end
+      if not by_name[t.outer] and not attrs[t.outer] then
+        refuse_at(s.place, "no tensor is named '%s'", t.outer)
+      end
     end
   end
 end
@@ -735,14 +737,15 @@ local function finish(path, source, folder, value, given)
   local out = {
     name = t.name, facts = t.facts, args = t.args, symbols = symbols, tensors = tensors,
     attrs = attrs, arguments = take("arguments", t.arguments, "argument"), rules = rules(t),
-    steps = take("split", t.split or {}, "step"), read_bytes = t.read_bytes,
+    steps = take("split", t.split or {}, "step"), items = t.items or "", read_bytes = t.read_bytes,
     write_bytes = t.write_bytes, awkward = list("awkward", t.awkward, "text"),
   }
   append(out.rules, checks)
   for _, s in ipairs(tensors) do check_tensor(s, names) end
   for _, r in ipairs(out.rules) do check(r.expr, names) end
   check_arguments(out.arguments, names, by_name, attr_names)
-  check_steps(out.steps, names, by_name)
+  check_steps(out.steps, names, by_name, attr_names)
+  if t.items then check(t.items, names) end
   check(t.read_bytes, names)
   check(t.write_bytes, names)
   out.schemes = schemes_of(t, given, symbols, names)

@@ -299,7 +299,8 @@ static const struct field op_row[] = {
     {"args", TEXT, NULL}, {"symbols", LIST, symbol_row},
     {"tensors", LIST, tensor_row}, {"attrs", LIST, attr_row},
     {"arguments", LIST, argument_row}, {"rules", LIST, rule_row},
-    {"steps", LIST, step_row}, {"read_bytes", TEXT, NULL},
+    {"steps", LIST, step_row}, {"items", TEXT, NULL},
+    {"read_bytes", TEXT, NULL},
     {"write_bytes", TEXT, NULL}, {"awkward", LIST, text_row},
     {"schemes", LIST, scheme_row}, END};
 

@@ -280,7 +280,7 @@ static void read_tensor(struct load *l, uint32_t i)
   read_strides(l, t, (int)i);
   t->limit = expression(l, t->fill == FILL_POSITION, "a limit");
   if (!going(l)) return;
-  if (t->role > TENSOR_OUT || t->fill > FILL_POSITION || !t->rank)
+  if (t->role > TENSOR_SCRATCH || t->fill > FILL_POSITION || !t->rank)
     refuse(l, "tensor '%s' is out of range", t->name);
   l->op->tensor_count = i; /* an alias comes before */
   t->alias = *alias ? tensor_index(l, alias, "alias") : -1;
@@ -378,7 +378,8 @@ static void read_step(struct load *l, struct step_spec *s)
   for (uint32_t i = 0; i < s->tensor_count && going(l); ++i) {
     s->tensors[i].inner = name(l, "a step's tensor");
     s->tensors[i].outer = name(l, "a step's tensor");
-    tensor_index(l, s->tensors[i].outer, "split");
+    if (op_tensor_find(l->op, s->tensors[i].outer) < 0)
+      attr_index(l, s->tensors[i].outer);
   }
 }
 
@@ -453,12 +454,20 @@ static void read_op(struct load *l)
   read_rules(l, &op->rule_count, &op->rules, true);
   op->steps = LIST(l, &op->step_count, OP_MAX_STEPS, struct step_spec, "steps");
   for (uint32_t i = 0; i < op->step_count && going(l); ++i) read_step(l, &op->steps[i]);
+  op->items = expression(l, false, "items");
   op->read_bytes = expression(l, true, "read_bytes");
   op->write_bytes = expression(l, true, "write_bytes");
   op->awkward = LIST(l, &op->awkward_count, OP_MAX_LIST, const char *, "awkward");
   for (uint32_t i = 0; i < op->awkward_count && going(l); ++i)
     op->awkward[i] = text(l, "an awkward problem");
   read_schemes(l);
+}
+
+static bool has_attr(const struct op *op, const char *attr)
+{
+  for (uint32_t i = 0; i < op->attr_count; ++i)
+    if (strcmp(op->attrs[i].name, attr) == 0) return true;
+  return false;
 }
 
 /* A step's op, fields and tensors exist: known only when all ops are. */
@@ -475,7 +484,8 @@ static void check_steps(struct load *l, const struct op_set *set)
       if (op_symbol_find(inner, s->sets[j].field) < 0)
         refuse(l, "split: '%s' has no field '%s'", s->op, s->sets[j].field);
     for (uint32_t j = 0; j < s->tensor_count; ++j)
-      if (op_tensor_find(inner, s->tensors[j].inner) < 0)
+      if (op_tensor_find(inner, s->tensors[j].inner) < 0 &&
+          !has_attr(inner, s->tensors[j].inner))
         refuse(l, "split: '%s' has no tensor '%s'", s->op, s->tensors[j].inner);
   }
 }
@@ -543,6 +553,13 @@ const struct scheme *op_scheme_find(const struct op *op, const char *scheme)
   for (uint32_t i = 0; i < op->scheme_count; ++i)
     if (strcmp(op->schemes[i].name, scheme) == 0) return &op->schemes[i];
   return NULL;
+}
+
+const char *step_outer_name(const struct step_spec *s, const char *inner)
+{
+  for (uint32_t i = 0; i < s->tensor_count; ++i)
+    if (strcmp(s->tensors[i].inner, inner) == 0) return s->tensors[i].outer;
+  return inner;
 }
 
 int scheme_tunable_find(const struct scheme *s, const char *tunable)

@@ -60,8 +60,10 @@ struct symbol {
 
 /* ---- Tensors, attributes, arguments ----------------------------------- */
 
-/* A tensor is written if it is TENSOR_OUT, or the alias of an absent one. */
-enum tensor_role { TENSOR_IN, TENSOR_OUT };
+/* A tensor is written if it is TENSOR_OUT, or the alias of an absent one.
+ * TENSOR_SCRATCH is workspace of the split form: no host passes it, and what is
+ * in it afterwards is nobody's business. */
+enum tensor_role { TENSOR_IN, TENSOR_OUT, TENSOR_SCRATCH };
 
 /* How a test fills an input. */
 enum tensor_fill {
@@ -126,7 +128,7 @@ struct step_spec {
   uint32_t tensor_count;
   struct {
     const char *inner, *outer; /* names that differ; others keep theirs */
-  } * tensors;
+  } * tensors;                 /* of tensors and of attributes */
 };
 
 /* ---- Schemes ------------------------------------------------------------ */
@@ -177,6 +179,8 @@ struct op {
   struct rule *rules; /* what makes a problem legal */
   uint32_t step_count;
   struct step_spec *steps; /* the split form; none: it is a split part */
+  const struct expr *items; /* how many parts the reference computes one by
+                               one; NULL: the first extent of each output */
   const struct expr *read_bytes, *write_bytes; /* compulsory traffic */
   uint32_t awkward_count;
   const char **awkward; /* fields to set for small hard cases: "tokens=1" */
@@ -201,6 +205,8 @@ const struct op *op_find(const struct op_set *set, const char *name);
 int op_symbol_find(const struct op *op, const char *name); /* -1: none */
 int op_tensor_find(const struct op *op, const char *name); /* -1: none */
 const struct scheme *op_scheme_find(const struct op *op, const char *name);
+/* The outer name of a step's tensor or attribute. */
+const char *step_outer_name(const struct step_spec *s, const char *inner);
 int scheme_tunable_find(const struct scheme *s, const char *name);
 uint32_t arg_type_bytes(enum arg_type type);
 
@@ -222,7 +228,7 @@ uint32_t arg_type_bytes(enum arg_type type);
  *     list of rules: text expression, text sentence
  *     list of steps: text op, list of sets: text field, text expression;
  *       list of tensors: text inner, text outer
- *     text read_bytes, text write_bytes
+ *     text items, text read_bytes, text write_bytes
  *     list of awkward: text
  *     list of schemes, the default first:
  *       text name, file, function, params, u32 fits_all

@@ -193,14 +193,22 @@ static void find_pointers(const struct match_step *ms, const uint32_t *place,
   }
 }
 
-static dd_status find_attrs(const struct op *whole, const struct op *op,
-                            const double *attr, struct plan_step *out)
+/* Which of the whole op's attributes a step's is; `step` NULL: fused. */
+static int outer_attr(const struct op *whole, const struct step_spec *step,
+                      const char *name)
+{
+  return attr_find(whole, step ? step_outer_name(step, name) : name);
+}
+
+static dd_status find_attrs(const struct op *whole, const struct step_spec *step,
+                            const struct op *op, const double *attr,
+                            struct plan_step *out)
 {
   for (uint32_t i = 0; i < op->arg_count; ++i) {
     const struct arg_spec *a = &op->args[i];
     int from;
     if (a->kind != ARG_ATTR) continue;
-    from = attr_find(whole, op->attrs[a->index].name);
+    from = outer_attr(whole, step, op->attrs[a->index].name);
     if (from < 0) continue; /* its default stays */
     TRY(check_whole(whole->attrs[from].name, a->type, attr[from]));
     if (out->attr_count == COUNT_OF(out->attrs))
@@ -212,17 +220,17 @@ static dd_status find_attrs(const struct op *whole, const struct op *op,
   return DD_OK;
 }
 
-static void step_attrs(const struct op *whole, const struct op *op,
-                       const double *attr, double *out)
+static void step_attrs(const struct op *whole, const struct step_spec *step,
+                       const struct op *op, const double *attr, double *out)
 {
   for (uint32_t i = 0; i < op->attr_count; ++i) {
-    int from = attr_find(whole, op->attrs[i].name);
+    int from = outer_attr(whole, step, op->attrs[i].name);
     out[i] = from < 0 ? op->attrs[i].otherwise : attr[from];
   }
 }
 
 static dd_status bake_args(const struct match *m, const struct match_step *ms,
-                           const double *attr, const uint32_t *place,
+                           const struct step_spec *step, const double *attr, const uint32_t *place,
                            struct plan_step *out)
 {
   const struct op *whole = m->problem.op, *op = ms->problem.op;
@@ -233,8 +241,8 @@ static dd_status bake_args(const struct match *m, const struct match_step *ms,
     pointers += op->args[i].kind == ARG_TENSOR;
   if (pointers > COUNT_OF(out->pointers))
     return fail(DD_UNSUPPORTED, "'%s' takes too many pointers", op->name);
-  TRY(find_attrs(whole, op, attr, out));
-  step_attrs(whole, op, attr, own);
+  TRY(find_attrs(whole, step, op, attr, out));
+  step_attrs(whole, step, op, attr, own);
   TRY(args_fill(&ms->problem, own, out->args));
   find_pointers(ms, place, out);
   out->launch.args_size = op->args_size;
@@ -325,7 +333,9 @@ static dd_status make_step(struct dd_plan *plan, const struct match *m,
   struct plan_step *s = &plan->steps[i];
   dd_status status;
 
-  TRY(bake_args(m, &m->step[i], attr, place, s));
+  TRY(bake_args(m, &m->step[i],
+                m->step[i].problem.op == plan->op ? NULL : &plan->op->steps[i],
+                attr, place, s));
   pthread_mutex_lock(&ctx->lock);
   status = load(ctx, m->step[i].variant, &s->launch.kernel);
   if (!status) status = shape_launch(ctx->device, &m->step[i], &s->launch);

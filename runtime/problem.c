@@ -440,13 +440,6 @@ dd_status problem_traffic(const struct problem *p, int64_t *read_bytes,
 
 /* ---- Split form ----------------------------------------------------------- */
 
-static const char *outer_name(const struct step_spec *s, const char *inner)
-{
-  for (uint32_t i = 0; i < s->tensor_count; ++i)
-    if (strcmp(s->tensors[i].inner, inner) == 0) return s->tensors[i].outer;
-  return inner;
-}
-
 /* The step's strides are those of the tensors it stands on. */
 static dd_status copy_strides(const struct problem *p, const struct op *inner,
                               const int bind[OP_MAX_TENSORS], int64_t *value,
@@ -488,7 +481,7 @@ dd_status problem_step(const struct op_set *set, const struct problem *p,
     given[at] = true;
   }
   for (uint32_t j = 0; j < inner->tensor_count; ++j)
-    bind[j] = op_tensor_find(p->op, outer_name(s, inner->tensors[j].name));
+    bind[j] = op_tensor_find(p->op, step_outer_name(s, inner->tensors[j].name));
   TRY(copy_strides(p, inner, bind, value, given));
   return problem_make(inner, value, given, out);
 }

@@ -94,7 +94,7 @@ static void every_element_counts(void **unused)
       struct judgement j = JUDGEMENT_INIT;
       double kept = i < 0 ? 0 : value[i];
       if (i >= 0) value[i] += 3 * dtype_ulp(s.dtype, value[i]);
-      judge_rows(&s, data, value, slack, NULL, 0, TOKENS, &j);
+      judge_rows(&s, data, value, slack, NULL, 0, TOKENS * HEADS, &j);
       assert_int_equal(j.elements, s.count);
       assert_int_equal(j.wrong, i >= 0);
       assert_int_equal(j.first_wrong, i);
@@ -117,8 +117,8 @@ static void ranges_add_up(void **unused)
   (void)unused;
   memset(data, 0, sizeof data);
   for (int i = 0; i < TOKENS * HEADS * WIDTH; ++i) value[i] = i % 5 ? 0 : 1;
-  judge_rows(&s, data, value, slack, NULL, 0, TOKENS, &whole);
-  for (int i = 0; i < TOKENS; ++i) {
+  judge_rows(&s, data, value, slack, NULL, 0, TOKENS * HEADS, &whole);
+  for (int i = 0; i < TOKENS * HEADS; ++i) {
     struct judgement one = JUDGEMENT_INIT;
     judge_rows(&s, data, value, slack, NULL, i, i + 1, &one);
     judge_add(&parts, &one);

@@ -90,21 +90,17 @@ void judge_rows(const struct tensor_shape *s, const void *base,
                 struct judgement *out)
 {
   struct cursor c = {s, value, slack, split_slack, out};
-  int64_t bytes = dtype_bytes(s->dtype), inner = 1, rows = 1;
+  int64_t bytes = dtype_bytes(s->dtype), width = s->extent[s->rank - 1];
 
-  for (uint32_t d = 1; d < s->rank; ++d) inner *= s->extent[d];
   if (!s->count) return;
-  rows = s->rank > 1 ? inner / s->extent[s->rank - 1] : 1;
-  for (int64_t i = first; i < last; ++i)
-    for (int64_t r = 0; r < rows; ++r) {
-      int64_t left = r, at = i * s->stride[0];
-      for (int d = (int)s->rank - 2; d >= 1; --d) {
-        at += left % s->extent[d] * s->stride[d];
-        left /= s->extent[d];
-      }
-      judge_row(&c, (const char *)base + at * bytes,
-                i * inner + r * s->extent[s->rank - 1]);
+  for (int64_t row = first; row < last; ++row) {
+    int64_t left = row, at = 0;
+    for (int d = (int)s->rank - 2; d >= 0; --d) {
+      at += left % s->extent[d] * s->stride[d];
+      left /= s->extent[d];
     }
+    judge_row(&c, (const char *)base + at * bytes, row * width);
+  }
 }
 
 void judge_add(struct judgement *to, const struct judgement *more)

@@ -21,9 +21,9 @@ struct judgement {
 /* The error of one element; `ulp` of the io dtype at `value`. */
 double judge_element(int64_t dtype, double out, double value, double slack);
 
-/* Elements [first, last) of the outermost dim of a tensor at `base`; value and
- * the slacks are dense and begin at the tensor's first element.  split_slack
- * may be NULL.  Adds to *out. */
+/* Rows [first, last) of a tensor at `base`, all dims but the last counted as
+ * one; value and the slacks are dense and begin at the tensor's first element.
+ * split_slack may be NULL.  Adds to *out. */
 void judge_rows(const struct tensor_shape *s, const void *base,
                 const double *value, const float *slack,
                 const float *split_slack, int64_t first, int64_t last,

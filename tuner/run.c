@@ -3,15 +3,18 @@
 
 #include <string.h>
 
-/* A step's attributes are the whole op's, by name. */
+/* A step's attributes are the whole op's, by name; `step` is NULL where the
+ * whole is one launch. */
 static void pass_attrs(const struct op *whole, const double *attr,
-                       const struct op *inner, double *out)
+                       const struct step_spec *step, const struct op *inner,
+                       double *out)
 {
   for (uint32_t i = 0; i < inner->attr_count; ++i) {
+    const char *name = inner->attrs[i].name;
     out[i] = inner->attrs[i].otherwise;
+    if (step) name = step_outer_name(step, name);
     for (uint32_t j = 0; j < whole->attr_count; ++j)
-      if (strcmp(inner->attrs[i].name, whole->attrs[j].name) == 0)
-        out[i] = attr[j];
+      if (strcmp(name, whole->attrs[j].name) == 0) out[i] = attr[j];
   }
 }
 
@@ -55,7 +58,8 @@ dd_status run_make(struct device *d, const struct op_set *set,
       s->problem = *p;
       for (int j = 0; j < OP_MAX_TENSORS; ++j) s->bind[j] = j;
     }
-    pass_attrs(p->op, attr, s->problem.op, s->attr);
+    pass_attrs(p->op, attr, split ? &p->op->steps[i] : NULL, s->problem.op,
+               s->attr);
     TRY(make_step(d, steps[i], s));
   }
   return DD_OK;

@@ -134,7 +134,7 @@ static dd_status make_tensor(struct trial *t, uint32_t i, enum fill_class class,
   if (!x->shape.present) return DD_OK;
   TRY(allocate_tensor(t, x));
   if (spec->limit) TRY(expr_eval(spec->limit, t->problem.value, &limit));
-  if (spec->role == TENSOR_OUT)
+  if (spec->role != TENSOR_IN)
     poison(x);
   else
     fill_tensor(spec, &x->shape, limit, class, seed + 7919 * i,
@@ -149,12 +149,8 @@ struct reference_job {
   reference_fn *compute;
   const struct trial *trial;
   struct reference_tensor tensor[OP_MAX_TENSORS];
+  int64_t items;
 };
-
-static int64_t inner_count(const struct tensor_shape *s)
-{
-  return s->extent[0] ? s->count / s->extent[0] : 0;
-}
 
 static void compute_rows(void *user, int64_t first, int64_t last)
 {
@@ -166,7 +162,7 @@ static void compute_rows(void *user, int64_t first, int64_t last)
   for (uint32_t i = 0; i < t->problem.op->tensor_count; ++i) {
     int64_t skip;
     if (!t->value[i]) continue;
-    skip = first * inner_count(&t->tensor[i].shape);
+    skip = first * (t->tensor[i].shape.count / job->items);
     out[i].value = t->value[i] + skip;
     out[i].slack = t->slack[i] + skip;
     out[i].split_slack = t->split_slack[i] + skip;
@@ -198,8 +194,8 @@ static reference_fn *find_reference(const char *op)
 static dd_status compute_reference(struct trial *t)
 {
   const struct op *op = t->problem.op;
-  struct reference_job job = {find_reference(op->name), t, {{0}}};
-  int64_t rows = 0, inner = 1;
+  struct reference_job job = {find_reference(op->name), t, {{0}}, 0};
+  int64_t largest = 0;
 
   if (!job.compute)
     return fail(DD_UNSUPPORTED, "op '%s' has no reference in this program; "
@@ -214,9 +210,13 @@ static dd_status compute_reference(struct trial *t)
     memcpy(r->extent, x->shape.extent, sizeof r->extent);
     memcpy(r->stride, x->shape.stride, sizeof r->stride);
     r->data = x->image ? x->image + x->offset : NULL;
-    if (t->value[i]) rows = x->shape.extent[0], inner = inner_count(&x->shape);
+    if (t->value[i]) job.items = x->shape.extent[0];
+    if (t->value[i] && x->shape.count > largest) largest = x->shape.count;
   }
-  parallel_for(rows, 1 + 65536 / (inner ? inner : 1), compute_rows, &job);
+  if (op->items) TRY(expr_eval(op->items, t->problem.value, &job.items));
+  if (!largest || job.items <= 0) return DD_OK; /* nothing to compute */
+  parallel_for(job.items, 1 + 65536 / (1 + largest / job.items), compute_rows,
+               &job);
   return DD_OK;
 }
 
@@ -340,13 +340,20 @@ static void judge_tensor(const struct trial *t, const struct trial_tensor *x,
                          const char *base, bool split, struct judgement *out)
 {
   struct judge_job job = {t, x, base, split, {JUDGEMENT_INIT}, 1};
+  int64_t rows;
 
   if (!x->shape.count) return;
   for (size_t i = 0; i < COUNT_OF(job.parts); ++i)
     job.parts[i] = (struct judgement)JUDGEMENT_INIT;
-  job.grain = (x->shape.extent[0] + 63) / 64;
-  parallel_for(x->shape.extent[0], job.grain, judge_piece, &job);
+  rows = x->shape.count / x->shape.extent[x->shape.rank - 1];
+  job.grain = (rows + 63) / 64;
+  parallel_for(rows, job.grain, judge_piece, &job);
   for (size_t i = 0; i < COUNT_OF(job.parts); ++i) judge_add(out, &job.parts[i]);
+}
+
+static bool is_scratch(const struct trial *t, uint32_t i)
+{
+  return t->problem.op->tensors[i].role == TENSOR_SCRATCH;
 }
 
 /* Puts the output elements back to what they were, so that one memcmp says
@@ -433,6 +440,7 @@ static dd_status judge_on_host(struct trial *t, uint32_t i, bool split,
     restore_elements(x, after);
     judge_add(&out->judgement, &j);
   }
+  if (!status && is_scratch(t, i)) restore_elements(x, after);
   if (!status && !out->reason[0] && memcmp(after, x->image, x->size))
     describe_stray(name, x, after, out);
   mem_resize(NULL, after, x->size, 0);
@@ -539,6 +547,7 @@ static bool is_judged_on_device(const struct trial *t,
                                 const struct trial_tensor *x)
 {
   if (x->written) return t->device_value[x->output] != NULL;
+  if (is_scratch(t, (uint32_t)(x - t->tensor))) return false;
   return t->tools->on_device && x->shape.count >= ON_DEVICE;
 }
 

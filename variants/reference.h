@@ -23,10 +23,11 @@ struct reference_call {
   const struct problem *problem;
   const struct reference_tensor *tensor; /* in the op's order */
   const double *attr;
-  int64_t first, last; /* the range of the outermost dim to compute */
+  int64_t first, last; /* the range of the op's items (op.lua's `items`; else of
+                          the outermost dim) to compute */
 };
 
-/* For one tensor, dense: [last - first, inner extents...].  `value` is NULL for
+/* For one tensor, dense, from the range's first element to its last.  `value` is NULL for
  * what is not an output.  Besides 1 ulp of the io dtype at `value`, a kernel
  * may be off by `slack`, for its fp32 arithmetic; and the split form by
  * `split_slack` on top, for what it rounds in between. */
