@@ -4,7 +4,8 @@
 -- the tables they build are read here key by key.  What comes out, finish(),
 -- is plain tables in the shape of the message (runtime/op.h), which spec.c
 -- writes.  Every refusal names the file and, where it can be told, the line.
-local host = ... -- place(): "FILE:LINE" in a spec or nil; check(expr, names)
+local host = ... -- place(): "FILE:LINE" in a spec or nil; check(expr, names);
+                 -- evaluate(path, environment): what a file returns
 
 local MAX_TEXT, MAX_ITEMS, MAX_POINTS = 1 << 20, 1 << 16, 1 << 20
 local MAX_STRIDE = 1 << 48
@@ -275,6 +276,26 @@ local function sort(t, before)
 end
 words.table = guarded { insert = insert, concat = concat, sort = sort }
 
+---- The words: what specs share -----------------------------------------------
+
+local environment -- of a file, below
+local shared = {} -- by name: { what the file returned }, or false while it is read
+
+-- What variants/common/NAME.lua returns; it is read once.
+function words.shared(name)
+  if not is.name(name) then refuse(nil, "shared takes a name, not %s", show(name)) end
+  if shared[name] == nil then
+    local outer, path = file, "variants/common/" .. name .. ".lua"
+    shared[name] = false
+    local value = host.evaluate(path, environment)
+    file = outer
+    if value == nil then refuse(nil, "there is no %s, or it returns nothing", path) end
+    shared[name] = { value }
+  end
+  if not shared[name] then refuse(nil, "'%s' is shared with itself", name) end
+  return shared[name][1]
+end
+
 ---- The words: fields --------------------------------------------------------
 
 local INT, CHOICE, STRIDE, LET, SUFFIX = 1, 2, 3, 4, 5 -- enum symbol_kind
@@ -364,7 +385,7 @@ end
 
 ---- The words: tensors, arguments, steps -------------------------------------
 
-local fills = { normal = 0, weight = 1, angle = 2, position = 3 }
+local fills = { normal = 0, weight = 1, angle = 2, position = 3, operand = 4 }
 
 function words.tensor(t)
   local f = record("tensor", t, {
@@ -753,7 +774,7 @@ local function finish(path, source, folder, value, given)
 end
 
 -- Everything a spec can name; what is not here stops it.
-local function environment(path, source)
+function environment(path, source)
   file = { path = path, source = source }
   return guarded(words)
 end

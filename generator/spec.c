@@ -174,17 +174,39 @@ static void load_text(lua_State *L, const struct tree_file *f)
   lua_remove(L, -2);
 }
 
-/* Pushes what the file returns.  The prelude's table is at index 1. */
-static void evaluate(lua_State *L, const struct tree_file *f)
+/* Puts what the file returns in place of the prelude's function that makes
+ * environments. */
+static void evaluate_in(lua_State *L, const struct tree_file *f)
 {
   enter(L, f);
   load_text(L, f);
-  lua_getfield(L, 1, "environment");
+  lua_insert(L, -2);
   lua_pushstring(L, f->path);
   lua_pushlstring(L, f->text, f->size);
   lua_call(L, 2, 1);
   lua_setupvalue(L, -2, 1);
   lua_call(L, 0, 1);
+}
+
+/* Pushes what the file returns.  The prelude's table is at index 1. */
+static void evaluate(lua_State *L, const struct tree_file *f)
+{
+  lua_getfield(L, 1, "environment");
+  evaluate_in(L, f);
+}
+
+/* evaluate(path, environment): nothing where there is no such file.  Asked for
+ * in the middle of another file, which goes on afterwards. */
+static int host_evaluate(lua_State *L)
+{
+  struct child *c = child_of(L);
+  const struct tree_file *f = tree_find(c->tree, luaL_checkstring(L, 1));
+  const uint32_t outer = *c->progress;
+
+  if (!f) return 0;
+  evaluate_in(L, f);
+  enter(L, &c->tree->files[outer]);
+  return 1;
 }
 
 /* variants/FOLDER/FILE.lua */
@@ -382,6 +404,8 @@ static void load_prelude(lua_State *L)
   lua_setfield(L, -2, "place");
   lua_pushcfunction(L, host_check);
   lua_setfield(L, -2, "check");
+  lua_pushcfunction(L, host_evaluate);
+  lua_setfield(L, -2, "evaluate");
   lua_call(L, 1, 1);
 }
 

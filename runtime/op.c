@@ -280,7 +280,7 @@ static void read_tensor(struct load *l, uint32_t i)
   read_strides(l, t, (int)i);
   t->limit = expression(l, t->fill == FILL_POSITION, "a limit");
   if (!going(l)) return;
-  if (t->role > TENSOR_SCRATCH || t->fill > FILL_POSITION || !t->rank)
+  if (t->role > TENSOR_SCRATCH || t->fill > FILL_OPERAND || !t->rank)
     refuse(l, "tensor '%s' is out of range", t->name);
   l->op->tensor_count = i; /* an alias comes before */
   t->alias = *alias ? tensor_index(l, alias, "alias") : -1;

@@ -67,10 +67,11 @@ enum tensor_role { TENSOR_IN, TENSOR_OUT, TENSOR_SCRATCH };
 
 /* How a test fills an input. */
 enum tensor_fill {
-  FILL_NORMAL,    /* activations: normal, some rows large, small, or NaN */
+  FILL_NORMAL,    /* activations: normal, some rows hard or NaN (fill.h) */
   FILL_WEIGHT,    /* about 1 */
   FILL_ANGLE,     /* cos or sin values, in [-1, 1] */
   FILL_POSITION,  /* whole numbers in [0, limit) */
+  FILL_OPERAND,   /* scale, shift, gate, bias: about 0 */
 };
 
 struct tensor_spec {

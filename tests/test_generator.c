@@ -448,6 +448,47 @@ static void the_message_is_the_same_on_every_run(void **state)
   tree_release(&t);
 }
 
+/* A field and a list of values from variants/common: the same message. */
+static void specs_share_a_file(void **state)
+{
+  struct bytes alone = BYTES_INIT, with = BYTES_INIT;
+  struct tree t;
+
+  (void)state;
+  assert_ok(tree_load(&t, folder));
+  assert_ok(spec_evaluate(&t, NULL, NULL, &alone));
+  tree_release(&t);
+  put("common/parts.lua",
+      "local inner = shared 'inner'\n"
+      "return { times = inner.times, rows = function()\n"
+      "  return int { 'rows', dynamic = true, min = 0, max = 2^20 }\n"
+      "end }\n");
+  /* What is read once is one table. */
+  put("common/inner.lua", "return { times = { 64, 128 } }\n");
+  put_edited("tiny/op.lua", op_text,
+             "int { \"rows\", dynamic = true, min = 0, max = 2^20 }",
+             "shared \"parts\".rows()");
+  put_edited("tiny/block.lua", block_text, "return scheme {",
+             "assert(shared 'parts' == shared 'parts')\n"
+             "local times = shared 'inner'.times\n"
+             "assert(times == shared 'parts'.times)\n"
+             "return scheme {");
+  assert_ok(tree_load(&t, folder));
+  assert_ok(spec_evaluate(&t, NULL, NULL, &with));
+  assert_int_equal(with.size, alone.size);
+  assert_memory_equal(with.data, alone.data, alone.size);
+  tree_release(&t);
+  put("common/parts.lua", "\nreturn { rows = function()\n"
+                          "  local rows = int { 'rows', least = 0 }\n"
+                          "  return rows\nend }\n");
+  assert_ok(tree_load(&t, folder));
+  assert_fails(DD_BAD_SPEC, "variants/common/parts.lua:3: 'least' is not a key",
+               spec_evaluate(&t, NULL, NULL, &with));
+  tree_release(&t);
+  bytes_release(&alone);
+  bytes_release(&with);
+}
+
 /* ---- Spaces ------------------------------------------------------------ */
 
 static uint32_t random_state = 1;
@@ -980,6 +1021,7 @@ int main(void)
       TEST(every_fault_is_named),
       TEST(huge_spaces_are_refused),
       TEST(the_message_is_the_same_on_every_run),
+      TEST(specs_share_a_file),
       TEST(a_walk_is_the_filtered_product),
       TEST(text_is_as_in_the_golden_files),
       TEST(a_hash_is_of_what_is_compiled),

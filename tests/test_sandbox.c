@@ -222,6 +222,53 @@ static void errors_are_plain_sentences(void **state)
         PATH);
 }
 
+/* What specs share is read behind the same walls. */
+static void stops_shared(const char *text, const char *part)
+{
+  static const char op[] = "return shared 'part'";
+  char folder[64], path[128];
+  struct bytes message = BYTES_INIT;
+  struct tree t;
+
+  test_folder(folder, sizeof folder);
+  snprintf(path, sizeof path, "%s/hostile", folder);
+  assert_int_equal(mkdir(path, 0700), 0);
+  snprintf(path, sizeof path, "%s/common", folder);
+  assert_int_equal(mkdir(path, 0700), 0);
+  snprintf(path, sizeof path, "%s/hostile/op.lua", folder);
+  assert_ok(file_write(path, op, strlen(op)));
+  snprintf(path, sizeof path, "%s/common/part.lua", folder);
+  assert_ok(file_write(path, text, strlen(text)));
+  assert_ok(tree_load(&t, folder));
+  test_folder_remove(folder);
+  assert_fails(DD_BAD_SPEC, part, spec_evaluate(&t, NULL, &brief, &message));
+  bytes_release(&message);
+  tree_release(&t);
+}
+
+#define PART "variants/common/part.lua"
+
+static void shared_files_are_no_way_out(void **state)
+{
+  (void)state;
+  stops_shared("\nreturn require 'os'",
+               PART ":2: 'require' is not a word that specs may use");
+  stops_shared("x = 1", PART ":1: 'x' cannot be set");
+  stops_shared("\n\nwhile true do end", PART ":3: ran longer than 1 s");
+  stops_shared("return = 1", PART ":1: unexpected symbol near '='");
+  stops_shared("\27Lua", PART ":1: a spec must be text");
+  stops_shared("local t = {}\nwhile true do\n t = { t }\nend",
+               PART ":3: used more than 64 MiB");
+  stops_shared("local x = shared 'part'",
+               PART ":1: 'part' is shared with itself");
+  stops_shared("return function() end", PATH ": op.lua must return op { ... }");
+  stops("local x = shared '../hostile/op'",
+        PATH ":1: shared takes a name, not '../hostile/op'");
+  stops("local x = shared {}", PATH ":1: shared takes a name, not a table");
+  stops("local x = shared 'absent'",
+        PATH ":1: there is no variants/common/absent.lua");
+}
+
 /* ---- The walls themselves ---------------------------------------------- */
 
 /* Runs in a child; the bits say what went wrong. */
@@ -413,6 +460,7 @@ int main(void)
       cmocka_unit_test(libraries_hold_safe_functions_only),
       cmocka_unit_test(only_text_is_loaded),
       cmocka_unit_test(errors_are_plain_sentences),
+      cmocka_unit_test(shared_files_are_no_way_out),
       cmocka_unit_test(no_file_can_be_opened),
       cmocka_unit_test(only_named_folders_can_be_used),
       cmocka_unit_test(single_files_can_be_named),

@@ -11,7 +11,8 @@
 
 enum fill_class {
   FILL_PLAIN,   /* normal values; tokens in order */
-  FILL_HARD,    /* rows of many sizes, zero rows, random positions */
+  FILL_HARD,    /* rows of many sizes, constant rows, zero rows, rows with a
+                   mean of 1000 deviations; random positions */
   FILL_SPECIAL, /* as FILL_HARD, and a NaN in row 1, an Inf in row 2 */
 };
 

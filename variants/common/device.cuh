@@ -23,7 +23,14 @@ enum class Dtype { none = 0, fp32 = 1, fp16 = 2, bf16 = 3, i32 = 6, i64 = 7 };
 enum class Layout { interleaved, neox };
 enum class Positions { i64, i32, none };
 enum class Cache { joint, separate };
+enum class Table { half, repeated, full };
 enum class Rounding { once, norm, each };
+enum class Norm { layer, rms };
+using Norm2 = Norm;
+
+// Which element of a modulation operand goes with token s of batch b: the same
+// one everywhere, row [D], batch [B, D], token [B, S, D], frame [B, F, D].
+enum class Form { none, scalar, row, batch, token, frame };
 
 __device__ constexpr int bytes_of(Dtype t)
 {
@@ -45,8 +52,8 @@ constexpr u32 full_warp = 0xffffffffu;
 // The sum over each aligned group of `Lanes` lanes, in every lane of it; the
 // rows are summed side by side so that their shuffles overlap.  All 32 lanes
 // of the warp must be here.
-template <int Lanes, int Rows>
-__device__ __forceinline__ void sum_lanes(float (&sum)[Rows])
+template <int Lanes, int Rows, class T>
+__device__ __forceinline__ void sum_lanes(T (&sum)[Rows])
 {
   static_assert(Lanes <= warp_size, "a shuffle stays inside a warp");
 #pragma unroll
@@ -60,11 +67,11 @@ __device__ __forceinline__ void sum_lanes(float (&sum)[Rows])
 // The same over groups of two warps, through shared memory.  Every thread of
 // the block must be here; `turn` alternates between 0 and 1 from call to call,
 // so that one barrier is enough: nobody can be two calls ahead.
-template <int Warps, int Rows>
-__device__ __forceinline__ void sum_warp_pairs(float (&sum)[Rows], int turn)
+template <int Warps, int Rows, class T>
+__device__ __forceinline__ void sum_warp_pairs(T (&sum)[Rows], int turn)
 {
   static_assert(Warps % 2 == 0, "warps come in pairs");
-  __shared__ float part[2][Rows][Warps];
+  __shared__ T part[2][Rows][Warps];
   const int warp = threadIdx.x / warp_size;
 
   sum_lanes<warp_size>(sum);

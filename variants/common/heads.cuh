@@ -18,13 +18,12 @@ template <HeadsFacts F, HeadsWarp P> struct HeadBatch {
 
 template <HeadsFacts F, HeadsWarp P>
 __device__ __forceinline__ void load_batch(HeadBatch<F, P> &b,
-                                           const HeadsSite<F> &s,
-                                           const char *in, int head, int heads,
-                                           int lane)
+                                           const HeadsRows &from, int head,
+                                           int heads, int lane)
 {
 #pragma unroll
   for (int i = 0; i < P.inflight; ++i)
-    load_row<F, P>(b.row[i], in + (head + i) * (u64)s.in_head, lane,
+    load_row<F, P>(b.row[i], from.in + (head + i) * (u64)from.head, lane,
                    head + i < heads);
 }
 
@@ -42,8 +41,8 @@ template <HeadsFacts F, HeadsWarp P> struct HeadStage {
 // the waits count groups.
 template <HeadsFacts F, HeadsWarp P>
 __device__ __forceinline__ void
-fetch_rows(HeadStage<F, P> &stage, int place, const HeadsSite<F> &s,
-           const char *in, int heads, int lane)
+fetch_rows(HeadStage<F, P> &stage, int place, const HeadsRows &from, int heads,
+           int lane)
 {
   using Shape = HeadsShape<F, P>;
 #pragma unroll
@@ -54,7 +53,7 @@ fetch_rows(HeadStage<F, P> &stage, int place, const HeadsSite<F> &s,
       for (int j = 0; j < Shape::twins; ++j)
         if (h < heads && Shape::holds(lane, i, j))
           copy_ahead<P.vec>(&stage.at[place][h][i][j][threadIdx.x],
-                            in + h * (u64)s.in_head +
+                            from.in + h * (u64)from.head +
                                 Shape::place(lane, i, j) * P.vec);
   close_copies();
 }
@@ -86,11 +85,12 @@ finish_batch(HeadBatch<F, P> &b, const Args &a, const HeadsSite<F> &s,
              int head, int heads, HeadWeight<F, P> &w, HeadAngles<F, P> &t,
              i64 position, int lane, int &turn)
 {
-  float sum[P.inflight];
+  using Scale = Real<F.io, F.rounding>;
+  Scale sum[P.inflight];
 
 #pragma unroll
   for (int i = 0; i < P.inflight; ++i)
-    sum[i] = F.norm ? square_sum<F, P>(b.row[i]) : 0.0f;
+    sum[i] = F.norm ? square_sum<F, P>(b.row[i]) : 0;
   if constexpr (F.norm && P.lanes > warp_size)
     sum_warp_pairs<P.warps>(sum, turn);
   else if constexpr (F.norm)
@@ -99,9 +99,9 @@ finish_batch(HeadBatch<F, P> &b, const Args &a, const HeadsSite<F> &s,
 #pragma unroll
   for (int i = 0; i < P.inflight; ++i) {
     const bool live = head + i < heads;
-    float r = 1.0f;
+    Scale r = 1;
     if constexpr (F.norm)
-      r = inverse_root<F.io>(fmaf(sum[i], 1.0f / F.head_dim, a.eps));
+      r = row_scale<F.io, F.rounding>(sum[i], F.head_dim, a.eps);
     if constexpr (HeadsShape<F, P>::weighs && !P.keep_weight)
       load_weight<F, P>(w, s.weight, lane);
     if constexpr (HeadsShape<F, P>::turns && !P.keep_table)
@@ -163,8 +163,23 @@ __device__ __forceinline__ void go_on(HeadsSite<F> &s)
 {
   s.token += s.step;
   s.first += s.step;
-  s.in += s.in_step;
+  if constexpr (F.segments == 1) s.in += s.in_step;
   if constexpr (!F.inplace) s.out += s.out_step;
+}
+
+// Text has weights of its own: a group on its way from text to image takes the
+// others.
+template <HeadsFacts F, HeadsWarp P>
+__device__ __forceinline__ void follow_weight(HeadWeight<F, P> &w,
+                                              HeadsSite<F> &s, int lane)
+{
+  if constexpr (F.segments == 2 && HeadsShape<F, P>::weighs) {
+    const void *now =
+        s.token < s.text_tokens ? s.text.weight : s.image.weight;
+    if (now == s.weight) return;
+    s.weight = now;
+    if constexpr (P.keep_weight) load_weight<F, P>(w, now, lane);
+  }
 }
 
 // One token after another; of the next, its position at most is known.
@@ -181,13 +196,14 @@ walk(const HeadsLook<F, P, Args> &look, HeadsSite<F> &s,
   do {
     const int heads = look.heads(s, 0);
     const auto load_rows = [&](int head) {
-      load_batch<F, P>(batch, s, s.in, head, heads, look.lane);
+      load_batch<F, P>(batch, rows_at(s, 0), head, heads, look.lane);
     };
 
     if constexpr (P.ahead == 0) position = look.position(s, 0);
     load_rows(0);
     look.table(angles, position, heads);
     if constexpr (P.ahead == 1) next = look.position(s, 1);
+    follow_weight<F, P>(weight, s, look.lane);
     finish_token<F, P>(batch, look.a, s, heads, weight, angles, position,
                        look.lane, turn, load_rows);
     position = next;
@@ -207,15 +223,16 @@ walk_ahead(const HeadsLook<F, P, Args> &look, HeadsSite<F> &s,
   i64 next;
   int turn = 0;
 
-  load_batch<F, P>(batch, s, s.in, 0, look.heads(s, 0), look.lane);
+  load_batch<F, P>(batch, rows_at(s, 0), 0, look.heads(s, 0), look.lane);
   look.table(angles, position, look.heads(s, 0));
   next = look.position(s, 1);
   do {
     const int heads = look.heads(s, 0), more = look.heads(s, 1);
 
-    load_batch<F, P>(next_batch, s, s.in + s.in_step, 0, more, look.lane);
+    load_batch<F, P>(next_batch, rows_at(s, 1), 0, more, look.lane);
     look.table(next_angles, next, more);
     const i64 after = look.position(s, 2);
+    follow_weight<F, P>(weight, s, look.lane);
     finish_token<F, P>(batch, look.a, s, heads, weight, angles, position,
                        look.lane, turn, [](int) {});
     batch = next_batch;
@@ -241,8 +258,7 @@ walk_stages(const HeadsLook<F, P, Args> &look, HeadsSite<F> &s,
 
 #pragma unroll
   for (int i = 0; i < stages; ++i)
-    fetch_rows<F, P>(stage, i, s, s.in + i * s.in_step, look.heads(s, i),
-                     look.lane);
+    fetch_rows<F, P>(stage, i, rows_at(s, i), look.heads(s, i), look.lane);
   look.table(angles, position, look.heads(s, 0));
   next = look.position(s, 1);
   do {
@@ -252,10 +268,11 @@ walk_stages(const HeadsLook<F, P, Args> &look, HeadsSite<F> &s,
       take_batch<F, P>(batch, stage, place, head, heads, look.lane);
     };
 
-    fetch_rows<F, P>(stage, last, s, s.in + stages * s.in_step,
-                     look.heads(s, stages), look.lane);
+    fetch_rows<F, P>(stage, last, rows_at(s, stages), look.heads(s, stages),
+                     look.lane);
     look.table(next_angles, next, look.heads(s, 1));
     const i64 after = look.position(s, 2);
+    follow_weight<F, P>(weight, s, look.lane);
     wait_copies<stages>();
     take_rows(0);
     finish_token<F, P>(batch, look.a, s, heads, weight, angles, position,

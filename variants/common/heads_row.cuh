@@ -13,7 +13,8 @@ template <HeadsFacts F, HeadsWarp P> struct HeadRow {
 // Its part of a token's cos and sin; its part of the weight.
 template <HeadsFacts F, HeadsWarp P> struct HeadAngles {
   using Shape = HeadsShape<F, P>;
-  Span<F.cache_dtype, Shape::angles> cos[Shape::slots], sin[Shape::slots];
+  Span<F.cache_dtype, Shape::span> cos[Shape::slots][Shape::copies];
+  Span<F.cache_dtype, Shape::span> sin[Shape::slots][Shape::copies];
 };
 template <HeadsFacts F, HeadsWarp P> struct HeadWeight {
   using Shape = HeadsShape<F, P>;
@@ -44,8 +45,9 @@ load_angles(HeadAngles<F, P> &t, const Args &a, i64 position, int lane,
   using Shape = HeadsShape<F, P>;
   constexpr Load how = P.keep_table ? Load::constant : Load::plain;
   constexpr int half = F.rope_dim / 2 * bytes_of(F.cache_dtype);
-  constexpr int width = F.cache == Cache::joint ? 2 * half : half;
-  constexpr int piece = Shape::angles * bytes_of(F.cache_dtype);
+  constexpr bool wide = F.cache == Cache::joint || F.table != Table::half;
+  constexpr int width = wide ? 2 * half : half;
+  constexpr int piece = Shape::span * bytes_of(F.cache_dtype);
   const char *cos = (const char *)a.cos + position * width + lane * piece;
   const char *sin = cos + half;
 
@@ -54,9 +56,12 @@ load_angles(HeadAngles<F, P> &t, const Args &a, i64 position, int lane,
 #pragma unroll
   for (int i = 0; i < Shape::slots; ++i) {
     if (!live || !Shape::rotates(lane, i)) continue;
-    const int at = i * P.lanes * piece;
-    load_span<F.cache_dtype, Shape::angles, P.vec, how>(t.cos[i], cos + at);
-    load_span<F.cache_dtype, Shape::angles, P.vec, how>(t.sin[i], sin + at);
+#pragma unroll
+    for (int j = 0; j < Shape::copies; ++j) {
+      const int at = i * P.lanes * piece + j * half;
+      load_span<F.cache_dtype, Shape::span, P.vec, how>(t.cos[i][j], cos + at);
+      load_span<F.cache_dtype, Shape::span, P.vec, how>(t.sin[i][j], sin + at);
+    }
   }
 }
 
@@ -121,10 +126,11 @@ __device__ __forceinline__ void store_row(char *p, const HeadRow<F, P> &row,
 }
 
 template <HeadsFacts F, HeadsWarp P>
-__device__ __forceinline__ float square_sum(const HeadRow<F, P> &row)
+__device__ __forceinline__ Real<F.io, F.rounding>
+square_sum(const HeadRow<F, P> &row)
 {
   using Shape = HeadsShape<F, P>;
-  float sum = 0.0f;
+  Real<F.io, F.rounding> sum = 0;
 #pragma unroll
   for (int i = 0; i < Shape::slots; ++i)
 #pragma unroll
@@ -132,52 +138,64 @@ __device__ __forceinline__ float square_sum(const HeadRow<F, P> &row)
 #pragma unroll
       for (int e = 0; e < Shape::count; ++e) {
         const float x = get<F.io>(row.at[i][j].word, e);
-        sum = fmaf(x, x, sum);
+        if constexpr (sizeof sum == 8)
+          sum += (double)x * x;
+        else
+          sum = fmaf(x, x, sum);
       }
   return sum;
 }
 
-// One pair: (a, b) turned by the angle.
-__device__ __forceinline__ void rotate(float &a, float &b, float cos,
-                                       float sin)
+// Pair `e` of a unit turned by its angle.
+template <HeadsFacts F, HeadsWarp P>
+__device__ __forceinline__ void turn_pair(float &a, float &b,
+                                          const HeadAngles<F, P> &t, int slot,
+                                          int e)
 {
-  const float x = a, y = b;
-  a = fmaf(x, cos, -(y * sin));
-  b = fmaf(y, cos, x * sin);
+  constexpr int last = HeadsShape<F, P>::copies - 1;
+  const int at = F.table == Table::repeated ? 2 * e : e;
+  const auto &cos = t.cos[slot], &sin = t.sin[slot];
+
+  turn<F.io, F.rounding>(a, b, cos[0][at], sin[0][at], cos[last][at],
+                         sin[last][at]);
 }
 
 // Norm and rope of one unit, in place: x[twin][element].
 template <HeadsFacts F, HeadsWarp P, int Twins, int Count>
 __device__ __forceinline__ void
-finish_unit(float (&x)[Twins][Count], int slot, bool rotates, float r,
+finish_unit(float (&x)[Twins][Count], int slot, bool rotates,
+            Real<F.io, F.rounding> r,
             const HeadWeight<F, P> &w, const HeadAngles<F, P> &t)
 {
   if constexpr (F.norm) {
 #pragma unroll
-    for (int j = 0; j < Twins; ++j)
+    for (int j = 0; j < Twins; ++j) {
 #pragma unroll
       for (int e = 0; e < Count; ++e) {
-        float scale = r;
+        auto scale = r;
         if constexpr (HeadsShape<F, P>::weighs) scale *= w.at[slot][j][e];
-        x[j][e] *= scale;
+        x[j][e] = (float)(x[j][e] * scale);
       }
+      if constexpr (HeadsShape<F, P>::turns)
+        round_norm<F.io, F.rounding>(x[j]);
+    }
   }
   if constexpr (HeadsShape<F, P>::turns) {
     if (!rotates) return;
 #pragma unroll
     for (int e = 0; e < HeadsShape<F, P>::angles; ++e) {
       if constexpr (Twins == 2)
-        rotate(x[0][e], x[1][e], t.cos[slot][e], t.sin[slot][e]);
+        turn_pair<F, P>(x[0][e], x[1][e], t, slot, e);
       else
-        rotate(x[0][2 * e], x[0][2 * e + 1], t.cos[slot][e], t.sin[slot][e]);
+        turn_pair<F, P>(x[0][2 * e], x[0][2 * e + 1], t, slot, e);
     }
   }
 }
 
 template <HeadsFacts F, HeadsWarp P>
 __device__ __forceinline__ void
-finish_row(HeadRow<F, P> &row, float r, const HeadWeight<F, P> &w,
-           const HeadAngles<F, P> &t, int lane)
+finish_row(HeadRow<F, P> &row, Real<F.io, F.rounding> r,
+           const HeadWeight<F, P> &w, const HeadAngles<F, P> &t, int lane)
 {
   using Shape = HeadsShape<F, P>;
 #pragma unroll

@@ -1,7 +1,7 @@
 // How the `warp` schemes of qknorm_rope, qk_norm and rope divide the work: the
 // tunables, and what follows from them and the facts at compile time.
 #pragma once
-#include "variants/common/pack.cuh"
+#include "variants/common/heads_math.cuh"
 
 // In the order in which the specs list them.
 struct HeadsWarp {
@@ -33,7 +33,10 @@ struct HeadsFacts {
   Layout layout = Layout::interleaved;
   Positions positions = Positions::i64;
   Cache cache = Cache::joint;
+  Table table = Table::half;
   Dtype cache_dtype = Dtype::fp32;
+  Rounding rounding = Rounding::once;
+  int segments = 1; // 2: rows of text come first, from tensors of their own
   bool inplace = true;
 };
 
@@ -53,6 +56,10 @@ template <HeadsFacts F, HeadsWarp P> struct HeadsShape {
   static constexpr int units = rotary + half_tail;
   static constexpr int slots = ceil_div(units, P.lanes); // units of a lane
   static constexpr int angles = neox ? count : count / 2; // pairs of a unit
+  // Of the tables: values of a unit, and how many times (a full table has a
+  // value for each element of a pair, half a row apart).
+  static constexpr int span = F.table == Table::repeated ? 2 * angles : angles;
+  static constexpr int copies = F.table == Table::full ? 2 : 1;
   static constexpr bool turns = rotary > 0;
   static constexpr bool weighs = F.norm && F.weight != Dtype::none;
   static constexpr int stages = P.ahead > 2 ? P.ahead - 2 : 0;
@@ -71,6 +78,14 @@ template <HeadsFacts F, HeadsWarp P> struct HeadsShape {
                 "whole vectors only: rope_dim");
   static_assert(!turns || neox || count % 2 == 0,
                 "an interleaved pair is in one vector");
+  static_assert(F.table == Table::half || F.cache == Cache::separate,
+                "a joint cache holds half as many angles as elements");
+  static_assert(F.table != Table::repeated || !neox,
+                "angles are repeated for neighbours");
+  static_assert(F.table != Table::full || neox || !F.rope,
+                "pairs with two angles are half a row apart");
+  static_assert(F.segments == 1 || !F.inplace,
+                "two segments are written to one joint output");
 
   // The loops over slots are unrolled, so most of these fold to constants.
   static __device__ __forceinline__ bool rotates(int lane, int slot)

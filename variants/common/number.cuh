@@ -69,6 +69,17 @@ __device__ __forceinline__ void put(u32 *word, const float *value)
   }
 }
 
+// Two values rounded to T; together, because one instruction converts both.
+template <Dtype T> __device__ __forceinline__ void round_two(float &a, float &b)
+{
+  if constexpr (T != Dtype::fp32) {
+    const float two[2] = {a, b};
+    u32 word;
+    put<T, 2>(&word, two);
+    a = get<T>(&word, 0), b = get<T>(&word, 1);
+  }
+}
+
 // One value in memory, at element alignment.
 template <Dtype T>
 __device__ __forceinline__ float read_one(const void *base, i64 at)

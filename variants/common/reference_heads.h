@@ -16,12 +16,18 @@
 struct heads_reference {
   const struct reference_call *call;
   int q, k, q_out, k_out, q_weight, k_weight, cos, sin, positions;
+  /* With two segments: the first text_tokens rows of the outputs. */
+  int text_q, text_k, text_q_weight, text_k_weight;
+  int64_t text_tokens;
   int64_t io, rope_dim; /* rope_dim 0: no rotary embedding */
   bool norm, neox, joint;
+  bool each;     /* rounded wherever a chain of simple ops would store */
+  int64_t table; /* enum heads_table, in the order of op.lua's words */
   int64_t seq, position_offset;
   double eps;
 };
 
+enum heads_table { HEADS_HALF, HEADS_REPEATED, HEADS_FULL };
 enum { HEADS_BLOCK = 64 };
 
 static inline float heads_float(uint32_t bits)
@@ -58,6 +64,40 @@ static inline void heads_load(int64_t dtype, const void *base, int64_t at,
   default:
     for (i = 0; i < n; i++) to[i] = single[i];
   }
+}
+
+/* What the io dtype can hold. */
+struct heads_format {
+  int mantissa, low; /* bits; the least exponent */
+  double largest;
+};
+static inline struct heads_format heads_format_of(int64_t io)
+{
+  if (io == DD_BF16) return (struct heads_format){7, -126, 0x1.fep127};
+  if (io == DD_F16) return (struct heads_format){10, -14, 65504};
+  return (struct heads_format){23, -126, 0x1.fffffep127};
+}
+
+static inline double heads_ulp(const struct heads_format *f, double value)
+{
+  uint64_t bits;
+  int exponent;
+
+  memcpy(&bits, &value, 8);
+  exponent = (int)(bits >> 52 & 0x7ff) - 1023;
+  if (exponent < f->low) exponent = f->low;
+  bits = (uint64_t)(exponent - f->mantissa + 1023) << 52;
+  memcpy(&value, &bits, 8);
+  return value;
+}
+
+/* To nearest even: the last bit of a double near 1.5 * 2^52 is worth 1. */
+static inline double heads_round(const struct heads_format *f, double value)
+{
+  const double ulp = heads_ulp(f, value), shift = 0x1.8p52;
+  const double rounded = (value / ulp + shift - shift) * ulp;
+
+  return fabs(rounded) > f->largest ? copysign(INFINITY, value) : rounded;
 }
 
 static inline double heads_scale(const double *x, int64_t n, double eps)
@@ -99,47 +139,128 @@ static inline struct heads_slack heads_slack_of(int64_t io, bool split)
   return s;
 }
 
-static inline void heads_rotate(double *a, double *b, double cos, double sin,
-                                float *slack_a, float *slack_b,
-                                float *split_a, float *split_b,
+/* The factors of a pair: (a cos_a - b sin_a, b cos_b + a sin_b). */
+struct heads_turn {
+  double cos_a, sin_a, cos_b, sin_b;
+};
+/* What one element of the pair may be off by. */
+struct heads_room {
+  float *slack, *split;
+};
+
+static inline void heads_rotate(double *a, double *b,
+                                const struct heads_turn *t,
+                                struct heads_room room_a,
+                                struct heads_room room_b,
                                 const struct heads_slack *s)
 {
-  const double ac = *a * cos, bs = *b * sin, bc = *b * cos, as = *a * sin;
+  const double ac = *a * t->cos_a, bs = *b * t->sin_a;
+  const double bc = *b * t->cos_b, as = *a * t->sin_b;
   const double sum_a = fabs(ac) + fabs(bs), sum_b = fabs(bc) + fabs(as);
-  const double least = s->smallest * (fabs(cos) + fabs(sin));
 
   *a = ac - bs;
   *b = bc + as;
-  *slack_a = (float)(s->fp32 * sum_a);
-  *slack_b = (float)(s->fp32 * sum_b);
-  *split_a = (float)(s->half_ulp * sum_a + least);
-  *split_b = (float)(s->half_ulp * sum_b + least);
+  *room_a.slack = (float)(s->fp32 * sum_a);
+  *room_b.slack = (float)(s->fp32 * sum_b);
+  *room_a.split = (float)(s->half_ulp * sum_a +
+                          s->smallest * (fabs(t->cos_a) + fabs(t->sin_a)));
+  *room_b.split = (float)(s->half_ulp * sum_b +
+                          s->smallest * (fabs(t->cos_b) + fabs(t->sin_b)));
 }
 
-/* The token's angles are at `cos_at` and `sin_at` of their tables. */
-static inline void heads_rope(const struct heads_reference *h, double *x,
-                              float *slack, float *split, int64_t position)
+/* One product of the rotation as fp32 makes it and the io dtype keeps it; and
+ * what comes of it when `value` was rounded to its other neighbour, or the
+ * product was. */
+struct heads_product {
+  double value, flip;
+};
+static inline struct heads_product heads_multiply(const struct heads_format *f,
+                                                  double value, double by,
+                                                  bool computed)
+{
+  const double product = heads_round(f, (float)(value * by));
+  const double in = computed ? heads_ulp(f, value) * fabs(by) : 0;
+
+  return (struct heads_product){product, in + heads_ulp(f, product)};
+}
+
+static inline void heads_add(const struct heads_format *f, double *to,
+                             const struct heads_product *a,
+                             const struct heads_product *b, double sign,
+                             struct heads_room room)
+{
+  const double size = fabs(a->value) + fabs(b->value);
+  const double flip = a->flip > b->flip ? a->flip : b->flip;
+
+  *to = heads_round(f, (float)(a->value + sign * b->value));
+  *room.slack = (float)(8 * 0x1p-24 * size + flip);
+  *room.split = 0;
+}
+
+/* `computed`: the pair is a norm's rounded result, else an input. */
+static inline void heads_rotate_each(double *a, double *b,
+                                     const struct heads_turn *t,
+                                     struct heads_room room_a,
+                                     struct heads_room room_b,
+                                     const struct heads_format *f,
+                                     bool computed)
+{
+  const struct heads_product ac = heads_multiply(f, *a, t->cos_a, computed);
+  const struct heads_product bs = heads_multiply(f, *b, t->sin_a, computed);
+  const struct heads_product bc = heads_multiply(f, *b, t->cos_b, computed);
+  const struct heads_product as = heads_multiply(f, *a, t->sin_b, computed);
+
+  heads_add(f, a, &ac, &bs, -1, room_a);
+  heads_add(f, b, &bc, &as, 1, room_b);
+}
+
+/* The factors of pairs [at, at + n) of the token's angles. */
+static inline void heads_load_turns(const struct heads_reference *h,
+                                    int64_t position, int64_t at, int64_t n,
+                                    struct heads_turn *turn)
 {
   const struct reference_tensor *ct = &h->call->tensor[h->cos];
   const struct reference_tensor *st =
       h->joint ? ct : &h->call->tensor[h->sin];
   const int64_t half = h->rope_dim / 2;
-  const int64_t cos_at = position * ct->stride[0];
-  const int64_t sin_at = position * st->stride[0] + (h->joint ? half : 0);
+  const int64_t step = h->table == HEADS_REPEATED ? 2 : 1;
+  const int last = h->table == HEADS_FULL; /* b's own angles, or a's */
+  const int64_t cos_at = position * ct->stride[0] + at * step;
+  const int64_t sin_at =
+      position * st->stride[0] + (h->joint ? half : 0) + at * step;
+  double cos[2][2 * HEADS_BLOCK], sin[2][2 * HEADS_BLOCK];
+
+  for (int i = 0; i <= last; i++) {
+    heads_load(ct->dtype, ct->data, cos_at + i * half, n * step, cos[i]);
+    heads_load(st->dtype, st->data, sin_at + i * half, n * step, sin[i]);
+  }
+  for (int64_t i = 0; i < n; i++)
+    turn[i] = (struct heads_turn){cos[0][i * step], sin[0][i * step],
+                                  cos[last][i * step], sin[last][i * step]};
+}
+
+static inline void heads_rope(const struct heads_reference *h, double *x,
+                              float *slack, float *split, int64_t position)
+{
+  const int64_t half = h->rope_dim / 2;
   const int64_t far = h->neox ? half : 1, step = h->neox ? 1 : 2;
   const struct heads_slack s = heads_slack_of(h->io, h->norm);
-  double cos[HEADS_BLOCK], sin[HEADS_BLOCK];
+  const struct heads_format f = heads_format_of(h->io);
+  struct heads_turn turn[HEADS_BLOCK];
 
   for (int64_t at = 0; at < half; at += HEADS_BLOCK) {
     const int64_t m = half - at < HEADS_BLOCK ? half - at : HEADS_BLOCK;
 
-    heads_load(ct->dtype, ct->data, cos_at + at, m, cos);
-    heads_load(st->dtype, st->data, sin_at + at, m, sin);
+    heads_load_turns(h, position, at, m, turn);
     for (int64_t i = 0; i < m; i++) {
-      const int64_t j = (at + i) * step;
+      const int64_t j = (at + i) * step, k = j + far;
+      const struct heads_room a = {slack + j, split + j};
+      const struct heads_room b = {slack + k, split + k};
 
-      heads_rotate(x + j, x + j + far, cos[i], sin[i], slack + j,
-                   slack + j + far, split + j, split + j + far, &s);
+      if (h->each)
+        heads_rotate_each(x + j, x + k, &turn[i], a, b, &f, h->norm);
+      else
+        heads_rotate(x + j, x + k, &turn[i], a, b, &s);
     }
   }
 }
@@ -155,32 +276,58 @@ static inline int64_t heads_position(const struct heads_reference *h,
   return ((const int64_t *)p->data)[token];
 }
 
-/* All head rows of one of q and k. */
-static inline void heads_tensor(const struct heads_reference *h, int in,
-                                int weight, struct reference_out *out)
+/* One head row.  What nothing is done to must come out as it went in. */
+static inline void heads_row(const struct heads_reference *h,
+                             const struct reference_tensor *weight, int64_t dim,
+                             int64_t token, double *x, float *slack,
+                             float *split)
 {
-  const struct reference_tensor *t = &h->call->tensor[in];
-  const struct reference_tensor *w =
-      weight < 0 ? NULL : &h->call->tensor[weight];
-  const int64_t heads = t->extent[1], dim = t->extent[2];
-  /* A value that nothing is done to must come out as it went in. */
+  const struct heads_format f = heads_format_of(h->io);
   const double own = h->norm ? 8 * 0x1p-24 : 0;
 
-  for (int64_t token = h->call->first; token < h->call->last; token++)
-    for (int64_t head = 0; head < heads; head++) {
-      const int64_t at = ((token - h->call->first) * heads + head) * dim;
-      double *x = out->value + at;
+  if (h->norm) heads_norm(x, dim, h->eps, weight);
+  for (int64_t i = 0; i < dim; i++) slack[i] = (float)(own * fabs(x[i]));
+  memset(split, 0, (size_t)dim * sizeof(float));
+  if (h->norm && h->each)
+    for (int64_t i = 0; i < dim; i++) x[i] = heads_round(&f, x[i]);
+  if (h->rope_dim) heads_rope(h, x, slack, split, heads_position(h, token));
+}
 
-      heads_load(t->dtype, t->data,
-                 token * t->stride[0] + head * t->stride[1], dim, x);
-      if (h->norm) heads_norm(x, dim, h->eps, w && w->present ? w : NULL);
-      for (int64_t i = 0; i < dim; i++)
-        out->slack[at + i] = (float)(own * fabs(x[i]));
-      memset(out->split_slack + at, 0, (size_t)dim * sizeof(float));
-      if (h->rope_dim)
-        heads_rope(h, x, out->slack + at, out->split_slack + at,
-                   heads_position(h, token));
+/* Where the head rows of one of q and k come from in one segment. */
+struct heads_source {
+  const struct reference_tensor *rows, *weight;
+};
+static inline struct heads_source
+heads_source_of(const struct heads_reference *h, int rows, int weight)
+{
+  const struct reference_tensor *t = h->call->tensor;
+
+  return (struct heads_source){
+      &t[rows], weight >= 0 && t[weight].present ? &t[weight] : NULL};
+}
+
+/* All head rows of one of q and k. */
+static inline void heads_tensor(const struct heads_reference *h,
+                                struct heads_source text,
+                                struct heads_source image,
+                                struct reference_out *out)
+{
+  const int64_t heads = image.rows->extent[1], dim = image.rows->extent[2];
+  int64_t at = 0;
+
+  for (int64_t token = h->call->first; token < h->call->last; token++) {
+    const bool is_text = token < h->text_tokens;
+    const struct heads_source *from = is_text ? &text : &image;
+    const struct reference_tensor *t = from->rows;
+    const int64_t row = is_text ? token : token - h->text_tokens;
+
+    for (int64_t head = 0; head < heads; head++, at += dim) {
+      heads_load(t->dtype, t->data, row * t->stride[0] + head * t->stride[1],
+                 dim, out->value + at);
+      heads_row(h, from->weight, dim, token, out->value + at, out->slack + at,
+                out->split_slack + at);
     }
+  }
 }
 
 /* In place, the output is the input's tensor. */
@@ -190,8 +337,12 @@ static inline void heads_compute(const struct heads_reference *h,
   struct reference_out *q = &out[out[h->q_out].value ? h->q_out : h->q];
   struct reference_out *k = &out[out[h->k_out].value ? h->k_out : h->k];
 
-  if (q->value) heads_tensor(h, h->q, h->q_weight, q);
-  if (k->value) heads_tensor(h, h->k, h->k_weight, k);
+  if (q->value)
+    heads_tensor(h, heads_source_of(h, h->text_q, h->text_q_weight),
+                 heads_source_of(h, h->q, h->q_weight), q);
+  if (k->value)
+    heads_tensor(h, heads_source_of(h, h->text_k, h->text_k_weight),
+                 heads_source_of(h, h->k, h->k_weight), k);
 }
 
 #endif

@@ -2,7 +2,8 @@
 #include "variants/common/reference_heads.h"
 
 /* The tensors and attributes, in the order of op.lua. */
-enum { Q, K, Q_OUT, K_OUT, Q_WEIGHT, K_WEIGHT };
+enum { Q, K, Q_OUT, K_OUT, Q_WEIGHT, K_WEIGHT, TEXT_Q, TEXT_K, TEXT_Q_WEIGHT,
+       TEXT_K_WEIGHT };
 enum { EPS };
 
 reference_fn reference_qk_norm;
@@ -10,6 +11,7 @@ reference_fn reference_qk_norm;
 void reference_qk_norm(const struct reference_call *call,
                        struct reference_out *out)
 {
+  const struct problem *p = call->problem;
   const struct heads_reference h = {
       .call = call,
       .q = Q,
@@ -21,8 +23,14 @@ void reference_qk_norm(const struct reference_call *call,
       .cos = -1,
       .sin = -1,
       .positions = -1,
-      .io = problem_get(call->problem, "io"),
+      .text_q = TEXT_Q,
+      .text_k = TEXT_K,
+      .text_q_weight = TEXT_Q_WEIGHT,
+      .text_k_weight = TEXT_K_WEIGHT,
+      .text_tokens = problem_get(p, "text_tokens"),
+      .io = problem_get(p, "io"),
       .norm = true,
+      .each = problem_get(p, "rounding") == 2,
       .eps = (float)call->attr[EPS], /* kernels get an fp32 */
   };
 

@@ -9,7 +9,8 @@ using QkNormWarp = HeadsWarp;
 template <QkNormFacts F, QkNormWarp P>
 __device__ __forceinline__ void qk_norm_warp(const QkNormArgs &a)
 {
-  static_assert(F.rounding == dt::Rounding::once, "one rounding, at the store");
+  static_assert(F.rounding != dt::Rounding::norm,
+                "rounded at each step, or at the store");
   constexpr dt::HeadsFacts facts{
       .norm = true,
       .rope = false,
@@ -17,6 +18,8 @@ __device__ __forceinline__ void qk_norm_warp(const QkNormArgs &a)
       .weight = F.weight,
       .head_dim = F.head_dim,
       .rope_dim = 0,
+      .rounding = F.rounding,
+      .segments = F.segments,
       .inplace = F.inplace,
   };
   dt::heads_warp<facts, P>(a);

@@ -8,13 +8,15 @@ struct QkNormRopeFacts {
   int rope_dim = 128;
   dt::Layout layout = dt::Layout::interleaved;
   dt::Positions positions = dt::Positions::i64;
+  int segments = 1;
   dt::Cache cache = dt::Cache::joint;
   dt::Dtype cache_dtype = dt::Dtype::fp32;
   dt::Rounding rounding = dt::Rounding::once;
   bool inplace = true;
 };
 
-// The `arguments` of op.lua, in order; strides are in elements.
+// The `arguments` of op.lua, in order; strides are in elements, tokens those
+// of the outputs.
 struct QkNormRopeArgs {
   const void *q, *k;
   void *q_out, *k_out;
@@ -29,4 +31,9 @@ struct QkNormRopeArgs {
   int q_heads, kv_heads, head_dim, rope_dim;
   int layout, position_type, cache, cache_dtype;
   float eps;
+  // With segments = 2: the first text_tokens rows of the outputs.
+  const void *text_q, *text_k, *text_q_weight, *text_k_weight;
+  dt::i64 text_q_token_stride, text_q_head_stride;
+  dt::i64 text_k_token_stride, text_k_head_stride;
+  dt::i64 text_tokens;
 };

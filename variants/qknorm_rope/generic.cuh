@@ -9,7 +9,8 @@ using QkNormRopeGeneric = HeadsGeneric;
 template <QkNormRopeFacts F, QkNormRopeGeneric P>
 __device__ __forceinline__ void qknorm_rope_generic(const QkNormRopeArgs &a)
 {
-  static_assert(F.rounding == dt::Rounding::once, "one rounding, at the store");
+  static_assert(F.rounding != dt::Rounding::norm,
+                "rounded at each step, or at the store");
   const dt::HeadsTask task{
       .q = a.q,
       .k = a.k,
@@ -43,6 +44,15 @@ __device__ __forceinline__ void qknorm_rope_generic(const QkNormRopeArgs &a)
       .weight_dtype = F.io,
       .eps = a.eps,
       .norm = true,
+      .text_q = a.text_q,
+      .text_k = a.text_k,
+      .text_q_weight = a.text_q_weight,
+      .text_k_weight = a.text_k_weight,
+      .text_q_token_stride = a.text_q_token_stride,
+      .text_q_head_stride = a.text_q_head_stride,
+      .text_k_token_stride = a.text_k_token_stride,
+      .text_k_head_stride = a.text_k_head_stride,
+      .text_tokens = a.text_tokens,
   };
-  dt::heads_generic<F.io, P>(task);
+  dt::heads_generic<F.io, F.rounding, P>(task);
 }

@@ -2,7 +2,8 @@
 #include "variants/common/reference_heads.h"
 
 /* The tensors and attributes, in the order of op.lua. */
-enum { Q, K, Q_OUT, K_OUT, Q_WEIGHT, K_WEIGHT, COS, SIN, POSITIONS };
+enum { Q, K, Q_OUT, K_OUT, Q_WEIGHT, K_WEIGHT, COS, SIN, POSITIONS, TEXT_Q,
+       TEXT_K, TEXT_Q_WEIGHT, TEXT_K_WEIGHT };
 enum { EPS, POSITION_OFFSET };
 
 reference_fn reference_qknorm_rope;
@@ -22,9 +23,15 @@ void reference_qknorm_rope(const struct reference_call *call,
       .cos = COS,
       .sin = SIN,
       .positions = POSITIONS,
+      .text_q = TEXT_Q,
+      .text_k = TEXT_K,
+      .text_q_weight = TEXT_Q_WEIGHT,
+      .text_k_weight = TEXT_K_WEIGHT,
+      .text_tokens = problem_get(p, "text_tokens"),
       .io = problem_get(p, "io"),
       .rope_dim = problem_get(p, "rope_dim"),
       .norm = true,
+      .each = problem_get(p, "rounding") == 2,
       .neox = problem_get(p, "layout") == 1,
       .joint = !call->tensor[SIN].present,
       .seq = problem_get(p, "seq"),

@@ -9,7 +9,8 @@ using QkNormRopeWarp = HeadsWarp;
 template <QkNormRopeFacts F, QkNormRopeWarp P>
 __device__ __forceinline__ void qknorm_rope_warp(const QkNormRopeArgs &a)
 {
-  static_assert(F.rounding == dt::Rounding::once, "one rounding, at the store");
+  static_assert(F.rounding != dt::Rounding::norm,
+                "rounded at each step, or at the store");
   constexpr dt::HeadsFacts facts{
       .norm = true,
       .rope = true,
@@ -21,6 +22,8 @@ __device__ __forceinline__ void qknorm_rope_warp(const QkNormRopeArgs &a)
       .positions = F.positions,
       .cache = F.cache,
       .cache_dtype = F.cache_dtype,
+      .rounding = F.rounding,
+      .segments = F.segments,
       .inplace = F.inplace,
   };
   dt::heads_warp<facts, P>(a);

@@ -7,42 +7,43 @@ local slots  = "ceil_div(" .. units .. ", lanes)"          -- units of a lane
 local words  = slots .. " * " .. twins .. " * (vec / 4)"   -- registers of a row
 local groups = "(warps * 32 / lanes)"                      -- of a block
 local chunks = "(ceil_div(q_heads, heads) + ceil_div(kv_heads, heads))"
-local pitch  = "max(max(q_stride1, k_stride1), max(q_out_stride1, k_out_stride1))"
+local pitch  = "max(max(max(q_stride1, k_stride1), max(q_out_stride1, k_out_stride1)), "
+            .. "max(text_q_stride1, text_k_stride1))"
 
 -- Blocks: for one token per group, and as many as run at once.
-local whole  = "ceil_div(tokens * " .. chunks .. ", " .. groups .. ")"
+local whole  = "ceil_div(rows * " .. chunks .. ", " .. groups .. ")"
 local wave   = "max(sms * occupancy, ceil_div(" .. chunks .. ", " .. groups .. "))"
-local rows   = "ceil_div(tokens, " .. groups .. ")"
+local rows   = "ceil_div(rows, " .. groups .. ")"
 local column = "max(sms * occupancy / " .. chunks .. ", 1)"
 
 return scheme {
   kernel = "qknorm_rope_warp",
   params = "QkNormRopeWarp",
-  facts  = { "io", "head_dim", "rope_dim", "layout", "positions", "cache",
-             "cache_dtype", "rounding", "inplace" },
+  facts  = { "io", "head_dim", "rope_dim", "layout", "positions",
+             "segments", "cache", "cache_dtype", "rounding", "inplace" },
   tune = {
     { "vec", 16, 8, 4 },
     { "lanes", 16, 8, 32, 64 },
     { "heads", 1, 2, 3, 4, 6, 8 },
-    { "inflight", 1, 2, 3, 4 },
+    { "inflight", 1, 2, 3, 4, 6 },
     { "persistent", false, true },
     { "ahead", 0, 1, 2, 3, 4 },
-    { "warps", 8, 4, 16 },
+    { "warps", 8, 4, 2 },
     { "grid2d", false, true },
     { "keep_table", true, false },
     { "keep_weight", true, false },
     { "hint", 0, 1, 2 },
-    { "min_blocks", 0, 4, 5 },
+    { "min_blocks", 0, 5, 6 },
   },
   where = {
     -- At most one step aside from the usual choices, or the points multiply;
-    -- first, because it refuses most.
+    -- first, because it refuses most.  Half vectors with many rows in flight
+    -- win large problems, and get one more.
     "(vec != 16) + (persistent && ahead == 0) + (warps != 8) + grid2d + !keep_table + "
-      .. "!keep_weight + (hint != 0) + (min_blocks != 0) <= 1",
+      .. "!keep_weight + (hint != 0) + (min_blocks != 0) "
+      .. "<= 1 + (vec == 8 && !persistent && heads >= 4 && inflight == heads)",
     "ahead < 2 || (!grid2d && keep_table && keep_weight)",
     "ahead < 3 || (warps == 8 && heads > 1)",
-
-    "rounding == rounding.once",
 
     -- What the kernel needs: whole vectors, aligned.
     "align % vec == 0 && vec % bytes_of(io) == 0",
@@ -55,9 +56,9 @@ return scheme {
     "ahead != 2 || inflight == heads",
     "ahead < 3 || (ahead - 1) * heads * " .. words .. " * 4 * warps * 32 <= 48000",
     -- What fits 32-bit arithmetic and a grid.
-    "tokens <= 1073741824",
+    "rows <= 1073741824",
     pitch .. " * bytes_of(io) <= 2147483647",
-    "grid2d ? " .. chunks .. " <= 65535 : tokens * " .. chunks .. " <= 2147418112",
+    "grid2d ? " .. chunks .. " <= 65535 : rows * " .. chunks .. " <= 2147418112",
 
     -- What can win: most lanes busy; rows and what is fetched ahead in at most
     -- 32 registers; the widest vector that leaves a lane one unit.
@@ -65,10 +66,14 @@ return scheme {
     "inflight * " .. words .. " * (ahead == 2 ? 2 : 1) <= 32",
     "vec == 16 || " .. slots .. " == 1 || align % (2 * vec) != 0 || head_dim % (2 * "
       .. count .. ") != 0 || rope_dim % (2 * " .. count .. " * " .. twins .. ") != 0",
+    "inflight < 6 || (vec == 8 && !persistent)",
+    "lanes < 64 || vec > 4 || align < 8",
     "inflight == heads || inflight * 2 == heads || (inflight == 1 && heads == 4)",
     "keep_table || heads > 1",
     "keep_weight || heads > 1",
-    "min_blocks == 0 || (persistent && inflight * " .. words .. " <= 64 / min_blocks)",
+    "warps > 2 || head_rows <= 32768",
+    "min_blocks == 0 || (persistent ? min_blocks < 6 && inflight * " .. words .. " <= 64 / min_blocks"
+      .. " : heads >= 3 && inflight == heads && inflight * " .. words .. " >= 12)",
     -- More than one unit per lane is a step aside, too.
     slots .. " == 1 || lanes == 32 || ((warps == 8) + !grid2d + keep_table + keep_weight + "
       .. "(hint == 0) + (min_blocks == 0) == 6)",

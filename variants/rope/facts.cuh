@@ -9,6 +9,7 @@ struct RopeFacts {
   dt::Layout layout = dt::Layout::interleaved;
   dt::Positions positions = dt::Positions::i64;
   dt::Cache cache = dt::Cache::joint;
+  dt::Table table = dt::Table::half;
   dt::Dtype cache_dtype = dt::Dtype::fp32;
   dt::Rounding rounding = dt::Rounding::once;
   bool inplace = true;
@@ -26,5 +27,5 @@ struct RopeArgs {
   dt::i64 table_width;
   dt::i64 tokens, seq, position_offset;
   int q_heads, kv_heads, head_dim, rope_dim;
-  int layout, position_type, cache, cache_dtype;
+  int layout, position_type, cache, table, cache_dtype;
 };

@@ -9,7 +9,8 @@ using RopeGeneric = HeadsGeneric;
 template <RopeFacts F, RopeGeneric P>
 __device__ __forceinline__ void rope_generic(const RopeArgs &a)
 {
-  static_assert(F.rounding == dt::Rounding::once, "one rounding, at the store");
+  static_assert(F.rounding != dt::Rounding::norm,
+                "rounded at each step, or at the store");
   const dt::HeadsTask task{
       .q = a.q,
       .k = a.k,
@@ -37,8 +38,9 @@ __device__ __forceinline__ void rope_generic(const RopeArgs &a)
       .layout = (dt::Layout)a.layout,
       .position_type = (dt::Positions)a.position_type,
       .cache = (dt::Cache)a.cache,
+      .table = (dt::Table)a.table,
       .cache_dtype = (dt::Dtype)a.cache_dtype,
       .norm = false,
   };
-  dt::heads_generic<F.io, P>(task);
+  dt::heads_generic<F.io, F.rounding, P>(task);
 }

@@ -6,7 +6,7 @@ return scheme {
   fits_all = true,
   facts    = { "io", "rounding" },
   tune     = { { "warps", 4 } },
-  where    = { "rounding == rounding.once" },
+  where    = { "rounding != rounding.norm" },
   grid     = "min(ceil_div(head_rows, warps), 65536 * 16)",
   block    = "warps * 32",
 }

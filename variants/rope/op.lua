@@ -1,5 +1,15 @@
 -- rope: rotary embedding of the heads of q and, if there is one, k.
 -- What the fields and tensors mean is said in docs/operators.md.
+--
+-- How other views are spelled:
+--   [T, H*D]      the same memory as [T, H, D]
+--   [B, S, H, D]  tokens = B*S; q_stride=SPACE,D where tokens are SPACE apart.
+--                 Angles that start again with each b: positions=none seq=S.
+--   [H, S, D]     tokens = S; q_stride=D,S*D
+-- Angles gathered per token, [T, R']: cache=separate positions=none.  Tables
+-- that hold a value per element are table=repeated, the same value for both
+-- elements of an interleaved pair (one is read), or table=full, for neox: cos
+-- and sin at i are the first element's, at i + R/2 the second's.
 return op {
   name  = "rope",
   facts = "RopeFacts",   -- the structs of facts.cuh beside this file
@@ -17,6 +27,7 @@ return op {
     choice { "positions", "i64", "i32", "none" },
     int    { "seq", dynamic = true, min = 1, max = 2^40, default = "max(tokens, 1)" },
     choice { "cache", "joint", "separate" },
+    choice { "table", "half", "repeated", "full" },
     dtype  { "cache_dtype", "fp32", "fp16", "bf16" },
     choice { "rounding", "once", "norm", "each" },
     flag   { "inplace", default = "1" },
@@ -26,7 +37,7 @@ return op {
   -- In place, what is not rotated need not be touched.
   let = {
     { "head_rows",   "tokens * (q_heads + kv_heads)" },
-    { "table_width", "cache == cache.joint ? rope_dim : rope_dim / 2" },
+    { "table_width", "cache == cache.joint || table != table.half ? rope_dim : rope_dim / 2" },
     { "table_rows",  "positions == positions.none ? seq + 16 : max(tokens, 1)" },
     { "data_bytes",  "head_rows * (inplace ? rope_dim : head_dim) * bytes_of(io)" },
   },
@@ -38,6 +49,9 @@ return op {
     { "positions == positions.none || seq == max(tokens, 1)", "seq goes with positions=none" },
     { "cache == cache.separate || cache_dtype == fp32", "a joint cache is fp32" },
     { "cache_dtype == fp32 || cache_dtype == io", "cache_dtype must be fp32 or the io dtype" },
+    { "cache == cache.separate || table == table.half", "a joint cache is table=half" },
+    { "table != table.repeated || layout == layout.interleaved", "table=repeated goes with layout=interleaved" },
+    { "table != table.full || layout == layout.neox", "table=full goes with layout=neox" },
     { "rounding != rounding.norm", "rounding=norm is not defined for rope" },
     -- Rows that are written may not overlap.
     { "tokens <= 1 || q_heads <= 1 || q_out_stride0 >= (q_heads - 1) * q_out_stride1 + head_dim || q_out_stride1 >= (tokens - 1) * q_out_stride0 + head_dim",
@@ -75,10 +89,10 @@ return op {
     i64 { "table_width" },
     i64 { "tokens" }, i64 { "seq" }, attr_i64 "position_offset",
     i32 { "q_heads" }, i32 { "kv_heads" }, i32 { "head_dim" }, i32 { "rope_dim" },
-    i32 { "layout" }, i32 { "position_type", "positions" }, i32 { "cache" }, i32 { "cache_dtype" },
+    i32 { "layout" }, i32 { "position_type", "positions" }, i32 { "cache" }, i32 { "table" }, i32 { "cache_dtype" },
   },
 
-  read_bytes  = "data_bytes + tokens * (rope_dim * bytes_of(cache_dtype) + (positions == positions.i64 ? 8 : positions == positions.i32 ? 4 : 0))",
+  read_bytes  = "data_bytes + tokens * ((cache == cache.joint ? 1 : 2) * table_width * bytes_of(cache_dtype) + (positions == positions.i64 ? 8 : positions == positions.i32 ? 4 : 0))",
   write_bytes = "data_bytes",
 
   awkward = {

@@ -9,7 +9,8 @@ using RopeWarp = HeadsWarp;
 template <RopeFacts F, RopeWarp P>
 __device__ __forceinline__ void rope_warp(const RopeArgs &a)
 {
-  static_assert(F.rounding == dt::Rounding::once, "one rounding, at the store");
+  static_assert(F.rounding != dt::Rounding::norm,
+                "rounded at each step, or at the store");
   constexpr dt::HeadsFacts facts{
       .norm = false,
       .rope = true,
@@ -20,7 +21,9 @@ __device__ __forceinline__ void rope_warp(const RopeArgs &a)
       .layout = F.layout,
       .positions = F.positions,
       .cache = F.cache,
+      .table = F.table,
       .cache_dtype = F.cache_dtype,
+      .rounding = F.rounding,
       .inplace = F.inplace,
   };
   dt::heads_warp<facts, P>(a);

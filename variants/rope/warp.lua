@@ -19,7 +19,7 @@ return scheme {
   kernel = "rope_warp",
   params = "RopeWarp",
   facts  = { "io", "head_dim", "rope_dim", "layout", "positions", "cache",
-             "cache_dtype", "rounding", "inplace" },
+             "table", "cache_dtype", "rounding", "inplace" },
   tune = {
     { "vec", 16, 8, 4 },
     { "lanes", 16, 8, 32, 64 },
@@ -27,7 +27,7 @@ return scheme {
     { "inflight", 1, 2, 4 },
     { "persistent", false, true },
     { "ahead", 0, 1, 3 },
-    { "warps", 8, 4 },
+    { "warps", 8, 4, 2, 1 },
     { "grid2d", false, true },
     { "hint", 0, 1, 2 },
   },
@@ -38,8 +38,6 @@ return scheme {
       .. "<= 1",
     "persistent == (ahead > 0)",
     "ahead < 2 || (warps == 8 && !grid2d && heads > 1)",
-
-    "rounding == rounding.once",
 
     -- What the kernel needs: whole vectors, aligned.
     "align % vec == 0 && vec % bytes_of(io) == 0",
@@ -60,6 +58,8 @@ return scheme {
     "inflight * " .. words .. " <= 32",
     "vec == 16 || " .. slots .. " == 1 || align % (2 * vec) != 0 || head_dim % (2 * "
       .. count .. ") != 0 || rope_dim % (2 * " .. count .. " * " .. twins .. ") != 0",
+    -- Few tokens: small blocks spread the heads of each over more SMs.
+    "warps >= 4 || (tokens <= 2 * sms && heads <= 2)",
     "inflight == heads || inflight * 2 == heads && heads > 2",
   },
   grid = {

@@ -1,0 +1,2 @@
+-- One to 32 warps per row, which stays in their registers.
+return shared "rows".tuned("gate_residual")

@@ -1,0 +1,19 @@
+/* reference.c - norm_gate_residual_norm_scale in double. */
+#include "variants/common/reference_rows.h"
+
+reference_fn reference_norm_gate_residual_norm_scale;
+
+void reference_norm_gate_residual_norm_scale(const struct reference_call *call,
+                                             struct reference_out *out)
+{
+  const struct rows_names names = {
+      .input = "h",
+      .norm1 = {"norm", "weight", "bias", "eps"},
+      .residual = "x",
+      .sum = "r_out",
+      .norm2 = {"norm2", "weight2", "bias2", "eps2"},
+      .modulate = true,
+  };
+
+  rows_compute(call, &names, out);
+}

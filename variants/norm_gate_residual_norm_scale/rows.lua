@@ -1,0 +1,2 @@
+-- One to 32 warps per row, which stays in their registers.
+return shared "rows".tuned("norm_gate_residual_norm_scale")
