@@ -455,6 +455,11 @@ function words.scheme(t)
     where = "table", grid = "table!", block = "expr!", shared = "expr", min_blocks = "expr" }))
 end
 
+-- variants/zoo.lua: { name, spelling, calls = ... } for every site.
+function words.zoo(t)
+  return make("zoo", list("zoo", t, "table"))
+end
+
 ---- From an op to its message ---------------------------------------------------
 
 local function check(text, names, place)
@@ -779,4 +784,16 @@ function environment(path, source)
   return guarded(words)
 end
 
-return { environment = environment, finish = finish }
+local function finish_zoo(path, source, value)
+  file = { path = path, source = source }
+  local m, out, seen = made[value], {}, {}
+  if not m or m.kind ~= "zoo" then refuse(nil, "zoo.lua must return zoo { ... }") end
+  for i, row in ipairs(m.value) do
+    local f = record("site", row, { "text!", "text!", calls = "integer" })
+    unique("the site", seen, f[1])
+    out[i] = { name = f[1], spelling = f[2], calls = f.calls or 0 }
+  end
+  return out
+end
+
+return { environment = environment, finish = finish, finish_zoo = finish_zoo }

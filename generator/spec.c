@@ -33,10 +33,12 @@ enum {
 };
 
 static const char prelude_path[] = "generator/prelude.lua";
+static const char zoo_path[] = "variants/zoo.lua";
 
 struct child {
   const struct tree *tree;
   const char *only; /* an op's name, or NULL */
+  bool zoo;         /* variants/zoo.lua instead of the ops */
   struct spec_limits limits;
   volatile uint32_t *progress; /* shared with the parent: the file's index */
   const char *path;            /* of the file that is being read */
@@ -436,6 +438,25 @@ static int evaluate_all(lua_State *L)
   return 0;
 }
 
+static const struct field site_row[] = {
+    {"name", TEXT, NULL}, {"spelling", TEXT, NULL}, {"calls", I64, NULL}, END};
+
+static int evaluate_zoo(lua_State *L)
+{
+  const struct field sites = {"", LIST, site_row};
+  struct child *c = child_of(L);
+  const struct tree_file *f = tree_find(c->tree, zoo_path);
+
+  load_prelude(L);
+  lua_getfield(L, 1, "finish_zoo");
+  lua_pushstring(L, f->path);
+  lua_pushlstring(L, f->text, f->size);
+  evaluate(L, f);
+  lua_call(L, 3, 1);
+  put_list(L, &c->message, &sites);
+  return 0;
+}
+
 /* Gives a message of Lua's own the place in the spec that led to it, for
  * example "bad argument #1 to 'insert'", raised inside the prelude. */
 static int add_place(lua_State *L)
@@ -480,7 +501,7 @@ static dd_status run_lua(struct child *c)
   *(struct child **)lua_getextraspace(L) = c;
   lua_sethook(L, on_count, LUA_MASKCOUNT, HOOK_PERIOD);
   lua_pushcfunction(L, add_place);
-  lua_pushcfunction(L, evaluate_all);
+  lua_pushcfunction(L, c->zoo ? evaluate_zoo : evaluate_all);
   code = lua_pcall(L, 0, 0, 1);
   if (code == LUA_OK) return bytes_status(&c->message);
   if (code == LUA_ERRMEM) return no_memory(c);
@@ -673,28 +694,61 @@ static bool has_op(const struct tree *tree, const char *only)
   return false;
 }
 
+/* Runs the child and gives its message. */
+static dd_status ask_child(struct child *c, const struct spec_limits *limits,
+                           struct bytes *message)
+{
+  struct bytes answer = BYTES_INIT;
+  dd_status status;
+
+  if (limits) c->limits = *limits;
+  if (!c->limits.seconds) c->limits.seconds = 2;
+  if (!c->limits.wall_seconds) c->limits.wall_seconds = 15 * c->limits.seconds;
+  if (!c->limits.memory_bytes) c->limits.memory_bytes = 64u << 20;
+  c->progress = mmap(NULL, sizeof *c->progress, PROT_READ | PROT_WRITE,
+                    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (c->progress == MAP_FAILED) return fail(DD_NO_MEMORY, "out of memory");
+  *c->progress = UINT32_MAX;
+  status = run_child(c, &answer);
+  if (!status) status = read_answer(&answer, message);
+  munmap((void *)c->progress, sizeof *c->progress);
+  bytes_release(&answer);
+  return status;
+}
+
 dd_status spec_evaluate(const struct tree *tree, const char *only,
                         const struct spec_limits *limits, struct bytes *message)
 {
   struct child c = {.tree = tree, .only = only};
-  struct bytes answer = BYTES_INIT;
-  dd_status status;
 
   if (!has_op(tree, only))
     return only ? fail(DD_BAD_SPEC, "there is no variants/%s/op.lua", only)
                 : fail(DD_BAD_SPEC, "there is no op.lua under variants");
-  if (limits) c.limits = *limits;
-  if (!c.limits.seconds) c.limits.seconds = 2;
-  if (!c.limits.wall_seconds) c.limits.wall_seconds = 15 * c.limits.seconds;
-  if (!c.limits.memory_bytes) c.limits.memory_bytes = 64u << 20;
-  c.progress = mmap(NULL, sizeof *c.progress, PROT_READ | PROT_WRITE,
-                    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-  if (c.progress == MAP_FAILED) return fail(DD_NO_MEMORY, "out of memory");
-  *c.progress = UINT32_MAX;
-  status = run_child(&c, &answer);
-  if (!status) status = read_answer(&answer, message);
-  munmap((void *)c.progress, sizeof *c.progress);
-  bytes_release(&answer);
+  return ask_child(&c, limits, message);
+}
+
+dd_status spec_zoo(const struct tree *tree, struct arena *arena,
+                   struct zoo_site **sites, uint32_t *count)
+{
+  struct child c = {.tree = tree, .zoo = true};
+  struct bytes message = BYTES_INIT;
+  struct wire_reader r;
+  dd_status status;
+
+  if (!tree_find(tree, zoo_path))
+    return fail(DD_BAD_SPEC, "there is no %s", zoo_path);
+  status = ask_child(&c, NULL, &message);
+  wire_reader_init(&r, message.data, message.size);
+  *count = status ? 0 : wire_count(&r, ZOO_MAX_SITES, "the zoo");
+  *sites = ARENA_ARRAY(arena, struct zoo_site, *count);
+  if (!status && !*sites) status = fail(DD_NO_MEMORY, "out of memory");
+  for (uint32_t i = 0; i < *count && !status; i++) {
+    (*sites)[i].name = wire_text(&r, arena, "a site's name");
+    (*sites)[i].spelling = wire_text(&r, arena, "a site's problem");
+    (*sites)[i].calls = wire_i64(&r, "a site's calls");
+  }
+  if (!status) status = wire_status(&r, true, DD_BAD_SPEC);
+  bytes_release(&message);
   return status;
 }
 

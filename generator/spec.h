@@ -26,6 +26,18 @@ dd_status spec_evaluate(const struct tree *tree, const char *only,
                         const struct spec_limits *limits,
                         struct bytes *message);
 
+/* A problem that a model runs, of variants/zoo.lua. */
+struct zoo_site {
+  const char *name;     /* "flux1.single": model.site.resolution */
+  const char *spelling; /* not parsed here: its op may be missing */
+  int64_t calls;        /* per denoising step; 0: not known */
+};
+enum { ZOO_MAX_SITES = 4096 };
+
+/* Evaluates variants/zoo.lua as specs are; the sites live in the arena. */
+dd_status spec_zoo(const struct tree *tree, struct arena *arena,
+                   struct zoo_site **sites, uint32_t *count);
+
 /* spec_evaluate, then op_set_read. */
 dd_status spec_load(const struct tree *tree, struct op_set *set);
 

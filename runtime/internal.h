@@ -44,8 +44,9 @@ void typed_free(struct dd_context *ctx);
 /* A place in a kernel's argument struct that a launch fills in. */
 struct plan_pointer {
   uint16_t offset;
-  uint16_t buffer; /* 0: NULL, else 1 + its index */
+  uint16_t buffer; /* 0: NULL, else 1 + its index; or IN_WORKSPACE + tensor */
 };
+enum { IN_WORKSPACE = 0x8000 };
 struct plan_attr {
   uint16_t offset;
   uint8_t type; /* enum arg_type */
@@ -76,13 +77,15 @@ struct dd_plan {
   size_t size;
   uint32_t buffer_count, step_count;
   struct plan_buffer buffers[OP_MAX_TENSORS];
+  size_t workspace_size;             /* bytes; 0 unless the plan is split */
+  size_t scratch_at[OP_MAX_TENSORS]; /* where in it a scratch tensor begins */
   struct plan_step steps[];
 };
 
 /* `attr` has one value per attribute of plan->op, or is NULL: those baked in
  * when the plan was made. */
 dd_status plan_launch(const struct dd_plan *plan, void *const *buffers,
-                      const double *attr, void *stream);
+                      void *workspace, const double *attr, void *stream);
 
 /* "exact", "near", ... */
 const char *match_word(dd_match how);

@@ -293,6 +293,12 @@ static dd_status list_buffers(const struct problem *p, struct dd_plan *plan,
   for (uint32_t i = 0; i < op->tensor_count; ++i) {
     struct plan_buffer *b = &plan->buffers[plan->buffer_count];
     TRY(problem_shape(p, (int)i, &shape));
+    if (op->tensors[i].role == TENSOR_SCRATCH) {
+      place[i] = IN_WORKSPACE + i;
+      plan->scratch_at[i] = plan->workspace_size;
+      plan->workspace_size += ((size_t)shape.span + 255) / 256 * 256;
+      continue;
+    }
     if (!shape.present) continue;
     place[i] = ++plan->buffer_count;
     b->name = op->tensors[i].name;
@@ -351,6 +357,7 @@ static dd_status fill_plan(struct dd_plan *plan, const struct match *m,
   uint32_t place[OP_MAX_TENSORS];
 
   TRY(list_buffers(&m->problem, plan, place));
+  if (m->step[0].problem.op == plan->op) plan->workspace_size = 0; /* fused */
   for (uint32_t i = 0; i < plan->step_count; ++i)
     TRY(make_step(plan, m, i, attr, place));
   plan->empty = nothing_to_do(plan->op, plan, place);
@@ -465,11 +472,9 @@ dd_match dd_plan_match(const dd_plan *plan)
   return plan ? plan->how : DD_MATCH_DEFAULT;
 }
 
-/* No op has a workspace today: split forms run on the op's own tensors. */
 size_t dd_plan_workspace_size(const dd_plan *plan)
 {
-  (void)plan;
-  return 0;
+  return plan ? plan->workspace_size : 0;
 }
 
 size_t dd_plan_buffer_count(const dd_plan *plan)
@@ -522,9 +527,17 @@ static dd_status put_attr(const struct plan_attr *a, double value,
   return DD_OK;
 }
 
+static void *find_pointer(const struct dd_plan *plan, uint16_t from,
+                          void *const *buffers, void *workspace)
+{
+  if (from >= IN_WORKSPACE)
+    return (char *)workspace + plan->scratch_at[from - IN_WORKSPACE];
+  return from ? buffers[from - 1] : NULL;
+}
+
 static dd_status launch_step(const struct dd_plan *plan,
                              const struct plan_step *s, void *const *buffers,
-                             const double *attr, void *stream)
+                             void *workspace, const double *attr, void *stream)
 {
   _Alignas(16) uint8_t args[OP_MAX_ARGS_SIZE];
   struct launch launch = s->launch;
@@ -532,7 +545,7 @@ static dd_status launch_step(const struct dd_plan *plan,
   memcpy(args, s->args, launch.args_size);
   for (uint32_t i = 0; i < s->pointer_count; ++i) {
     const struct plan_pointer *p = &s->pointers[i];
-    void *pointer = p->buffer ? buffers[p->buffer - 1] : NULL;
+    void *pointer = find_pointer(plan, p->buffer, buffers, workspace);
     memcpy(args + p->offset, &pointer, sizeof pointer);
   }
   for (uint32_t i = 0; attr && i < s->attr_count; ++i)
@@ -542,26 +555,29 @@ static dd_status launch_step(const struct dd_plan *plan,
 }
 
 dd_status plan_launch(const struct dd_plan *plan, void *const *buffers,
-                      const double *attr, void *stream)
+                      void *workspace, const double *attr, void *stream)
 {
   if (plan->empty) return DD_OK;
+  if (plan->workspace_size && (!workspace || (uintptr_t)workspace % 16))
+    return fail(DD_BAD_ARGUMENT, "'%s': the workspace of %zu bytes is at %p, "
+                "which is %s", plan->op->name, plan->workspace_size, workspace,
+                workspace ? "not a multiple of 16" : "NULL");
   for (uint32_t i = 0; i < plan->buffer_count; ++i) {
     const struct plan_buffer *b = &plan->buffers[i];
     if (((uintptr_t)buffers[i] & b->mask) || (b->needed && !buffers[i]))
       return refuse_pointer(plan, i, buffers[i]);
   }
   for (uint32_t i = 0; i < plan->step_count; ++i)
-    TRY(launch_step(plan, &plan->steps[i], buffers, attr, stream));
+    TRY(launch_step(plan, &plan->steps[i], buffers, workspace, attr, stream));
   return DD_OK;
 }
 
 dd_status dd_plan_launch(const dd_plan *plan, void *const *buffers,
                          void *workspace, struct CUstream_st *stream)
 {
-  (void)workspace; /* dd_plan_workspace_size() is 0 */
   if (!plan) return fail(DD_BAD_ARGUMENT, "no plan was given");
   if (!buffers && !plan->empty)
     return fail(DD_BAD_ARGUMENT, "'%s': no buffers were given",
                 plan->op->name);
-  return plan_launch(plan, buffers, NULL, stream);
+  return plan_launch(plan, buffers, workspace, NULL, stream);
 }

@@ -343,7 +343,7 @@ static dd_status qk_launch(const struct entry *e, const qk_args *a,
   for (uint32_t i = 0; i < e->plan->buffer_count; ++i)
     memcpy(&buffers[i], &tensors[e->source[i]], sizeof buffers[i]);
   qk_attrs(e->plan->op, a, attr);
-  return plan_launch(e->plan, buffers, attr, stream);
+  return plan_launch(e->plan, buffers, NULL, attr, stream);
 }
 
 dd_status dd_qknorm_rope(dd_context *ctx, const dd_qknorm_rope_args *args,

@@ -355,7 +355,7 @@ static void show_prints_what_is_there(void **state)
   check_run(0, "\"split_us\": 20", "show --json --device cpu '" FUSED_WINS "'");
   check_run(0, "has no such row", "show --failures");
   check_run(0, "qknorm_rope         2       2         4       0",
-            "show --coverage --device cpu");
+            "show --ops --device cpu");
   check_run(EX_USAGE, "nothing", "show nothing:bf16");
 }
 

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "command.h"
+#include "coverage.h"
 #include "db.h"
 #include "options.h"
 #include "output.h"
@@ -11,7 +12,8 @@
 struct show {
   const char *db_path, *device, *policy;
   struct texts ops, spellings;
-  bool all, why, coverage, failures, json;
+  bool all, why, coverage, by_op, failures, json;
+  const char *table, *variants;
   struct db *db;
   struct json out;
   struct columns columns;
@@ -221,13 +223,13 @@ struct covered {
   int64_t problems, chosen, measured, failed;
 };
 
-struct coverage {
+struct by_op {
   struct show *show;
   struct covered row[256];
   size_t count;
 };
 
-static struct covered *covered_of(struct coverage *c, const char *device,
+static struct covered *covered_of(struct by_op *c, const char *device,
                                   const char *problem)
 {
   int op = (int)strcspn(problem, ":");
@@ -249,7 +251,7 @@ static struct covered *covered_of(struct coverage *c, const char *device,
 
 static dd_status cover_row(void *user, const struct db_row *row)
 {
-  struct coverage *c = user;
+  struct by_op *c = user;
   struct covered *at;
 
   if (!wanted(c->show, row)) return DD_OK;
@@ -264,7 +266,7 @@ static dd_status cover_row(void *user, const struct db_row *row)
 
 static dd_status cover_failure(void *user, const struct db_failure_row *row)
 {
-  struct coverage *c = user;
+  struct by_op *c = user;
   struct covered *at;
 
   if (!wanted_problem(c->show, row->problem)) return DD_OK;
@@ -274,7 +276,7 @@ static dd_status cover_failure(void *user, const struct db_failure_row *row)
   return DD_OK;
 }
 
-static void coverage_json(struct show *s, const struct covered *row)
+static void by_op_json(struct show *s, const struct covered *row)
 {
   json_object(&s->out, NULL);
   json_text(&s->out, "device", row->device);
@@ -286,7 +288,7 @@ static void coverage_json(struct show *s, const struct covered *row)
   json_end(&s->out, '}');
 }
 
-static void print_coverage(struct coverage *c)
+static void print_by_op(struct by_op *c)
 {
   struct show *s = c->show;
 
@@ -296,7 +298,7 @@ static void print_coverage(struct coverage *c)
   for (size_t i = 0; i < c->count; ++i) {
     struct covered *row = &c->row[i];
     if (s->json) {
-      coverage_json(s, row);
+      by_op_json(s, row);
       continue;
     }
     columns_cell(&s->columns, "%s", row->device);
@@ -311,9 +313,9 @@ static void print_coverage(struct coverage *c)
   columns_release(&s->columns);
 }
 
-static dd_status show_coverage(struct show *s)
+static dd_status show_ops(struct show *s)
 {
-  static struct coverage c;
+  static struct by_op c;
   struct db_filter f = filter_of(s);
 
   c.show = s;
@@ -321,7 +323,7 @@ static dd_status show_coverage(struct show *s)
   TRY(db_each(s->db, &f, cover_row, &c));
   TRY(db_each_failure(s->db, &f, cover_failure, &c));
   s->rows = (int64_t)c.count;
-  if (c.count || s->json) print_coverage(&c);
+  if (c.count || s->json) print_by_op(&c);
   return DD_OK;
 }
 
@@ -396,7 +398,7 @@ static dd_status show(struct show *s)
   TRY(db_open(s->db_path, DB_READ, &s->db));
   json_init(&s->out, stdout);
   if (s->json) json_array(&s->out, NULL);
-  status = s->coverage   ? show_coverage(s)
+  status = s->by_op      ? show_ops(s)
            : s->failures ? show_failures(s)
                          : show_rows(s);
   if (s->json) json_end(&s->out, ']');
@@ -405,6 +407,16 @@ static dd_status show(struct show *s)
   if (!status && !s->rows && !s->json)
     say("'%s' has no such row", s->db_path);
   return status;
+}
+
+static int show_coverage(const struct show *s)
+{
+  uint32_t missing;
+  dd_status status = coverage_print(s->table, s->variants, s->json, &missing);
+
+  if (status) return say_failure(status);
+  if (missing) say("%u problems of the zoo have no plan", missing);
+  return missing ? EX_DATAERR : 0;
 }
 
 int cmd_show(int argc, char **argv)
@@ -417,7 +429,10 @@ int cmd_show(int argc, char **argv)
       OPT_TEXT("policy", 0, &s.policy, "POLICY", "only this policy"),
       OPT_FLAG("all", 'a', &s.all, "every candidate, not only the best"),
       OPT_FLAG("why", 0, &s.why, "every candidate, and why it was not chosen"),
-      OPT_FLAG("coverage", 0, &s.coverage, "how far each op got"),
+      OPT_FLAG("ops", 0, &s.by_op, "how far each op got"),
+      OPT_FLAG("coverage", 0, &s.coverage, "what a table has for each problem of the zoo"),
+      OPT_TEXT("table", 0, &s.table, "FILE", "with --coverage: a .ddt file (none: the defaults)"),
+      OPT_VARIANTS(&s.variants),
       OPT_FLAG("failures", 0, &s.failures, "what was given up, and why"),
       OPT_JSON(&s.json),
       OPT_END};
@@ -425,8 +440,9 @@ int cmd_show(int argc, char **argv)
   int code;
 
   if (!options_parse(table, argc, argv, &s.spellings, &code)) return code;
-  if (s.coverage && s.failures)
-    return say_usage("--coverage goes without --failures");
+  if (s.coverage + s.by_op + s.failures > 1)
+    return say_usage("of --coverage, --ops and --failures only one goes");
+  if (s.coverage) return show_coverage(&s);
   s.db_path = db_path_or_default(s.db_path);
   code = say_missing(s.db_path);
   if (code) return code;

@@ -81,8 +81,8 @@ struct option {
 #define OPT_OPS(value)                                                         \
   OPT_LIST("op", 0, value, "OP,...", "only these ops")
 #define OPT_SHAPES(value)                                                      \
-  OPT_TEXTS("shapes", 0, value, "SPELLING|FILE",                               \
-            "problems, or a file with one per line")
+  OPT_TEXTS("shapes", 0, value, "SPELLING|FILE|zoo",                           \
+            "problems, a file with one per line, or all of variants/zoo.lua")
 
 /* Reads argv[1..] and gives what is not an option in *rest (NULL: there may be
  * nothing else).  False: the command is over and *code is its exit code; help

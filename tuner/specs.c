@@ -1,6 +1,8 @@
 /* specs.c - the ops of a command, and the problems it was asked for. */
 #include "specs.h"
 
+#include "spec.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -236,6 +238,23 @@ static dd_status read_trials(const struct reading *r)
   return DD_OK;
 }
 
+static dd_status read_zoo(const struct reading *r)
+{
+  struct arena a;
+  struct zoo_site *sites;
+  uint32_t count;
+  dd_status status;
+
+  arena_init(&a, NULL);
+  status = spec_zoo(&r->specs->tree, &a, &sites, &count);
+  for (uint32_t i = 0; i < count && !status; ++i) {
+    status = read_spelling(r, sites[i].spelling);
+    if (status) fail_in(status, "zoo, %s", sites[i].name);
+  }
+  arena_release(&a);
+  return status;
+}
+
 dd_status problems_read(const struct specs *s, const struct texts *shapes,
                         const struct texts *ops, struct problems *out)
 {
@@ -247,8 +266,9 @@ dd_status problems_read(const struct specs *s, const struct texts *shapes,
   if (!status && !shapes->count) status = read_trials(&r);
   for (size_t i = 0; i < shapes->count && !status; ++i) {
     const char *shape = shapes->item[i];
-    status = strchr(shape, ':') ? read_spelling(&r, shape)
-                                : read_file(&r, shape);
+    status = strchr(shape, ':')         ? read_spelling(&r, shape)
+             : strcmp(shape, "zoo") == 0 ? read_zoo(&r)
+                                         : read_file(&r, shape);
   }
   if (status) problems_release(out);
   return status;
