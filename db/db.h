@@ -93,7 +93,7 @@ struct db_measurement {
   double median_us, q1_us, q3_us, low_us, high_us; /* low, high: 95 % */
   const double *samples; /* raw, in the order taken, microseconds */
   size_t sample_count;
-  int dropped;         /* samples thrown away */
+  int dropped;         /* samples thrown away: the tuner keeps all, so 0 */
   const char *stopped; /* "final": fresh rounds; "eliminated": screening only */
   double copy_us;      /* the copy kernel of the same traffic, same rounds */
   double noise;        /* the A/A ratio's distance from 1 in this race */
@@ -114,12 +114,12 @@ dd_status db_failure(struct db *db, const struct db_failure *f, int64_t *id);
 
 /* One row of the view `best`, or of all measurements; text is the db's and
  * holds during the callback.  `rank` is 1 for the best of its problem, device
- * and policy. */
+ * and policy; the rows of older sweeps stand behind those of the newest. */
 struct db_row {
-  int64_t measurement, candidate;
+  int64_t measurement, candidate, sweep, toolchain;
   const char *problem, *device, *device_kind, *policy, *label, *stopped;
   int arch, sms;
-  bool split;
+  bool split, tied; /* tied: as fast as the best of its sweep, up to noise */
   uint32_t step_count;
   int64_t steps[OP_MAX_STEPS]; /* variants */
   double median_us, low_us, high_us, copy_us, split_us, noise, error;
@@ -130,9 +130,16 @@ struct db_filter {
   const char *op, *problem, *device_kind, *device; /* NULL: any; device: part */
   bool best_only;
 };
-/* Ordered by device, problem spelling, rank. */
+/* Ordered by device, problem spelling, policy, rank. */
 dd_status db_each(struct db *db, const struct db_filter *f, db_visit *visit,
                   void *user);
+
+/* Who has won a race, by the order of the view `ranked`, which alone decides:
+ * the first candidate with fresh rounds in this sweep; with `fused` the first
+ * that is not the split form.  0: there is none.  Also inside a batch, of what
+ * was written so far. */
+dd_status db_winner(struct db *db, int64_t sweep, int64_t problem,
+                    const char *policy, bool fused, int64_t *candidate);
 
 struct db_failure_row {
   const char *problem, *device, *label, *stage, *reason, *reproducer;
@@ -145,8 +152,10 @@ dd_status db_each_failure(struct db *db, const struct db_filter *f,
 dd_status db_samples(struct db *db, int64_t measurement, struct arena *arena,
                      const double **samples, size_t *count);
 
-/* A stored variant and its code for `target` (for "cpu" its text); hashes are
- * verified.  Text and bytes go to the arena. */
+/* A stored variant and its code for `target` by `toolchain`, the one it was
+ * proven with (for "cpu" its text); hashes are verified.  `code` is NULL where
+ * the database has none: a sweep stores that of winners only.  Text and bytes
+ * go to the arena. */
 struct db_variant_row {
   const char *op, *scheme, *tunables; /* "lanes=16 heads=4" */
   const char *facts;                  /* "io=bf16 head_dim=128" */
@@ -156,7 +165,8 @@ struct db_variant_row {
   size_t code_size;
 };
 dd_status db_variant_read(struct db *db, int64_t variant, const char *target,
-                          struct arena *arena, struct db_variant_row *out);
+                          int64_t toolchain, struct arena *arena,
+                          struct db_variant_row *out);
 
 /* Runs PRAGMA integrity_check and every row hash; the sentence names the first
  * table and row that is damaged. */

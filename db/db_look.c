@@ -68,7 +68,8 @@ static dd_status read_steps(struct db *db, sqlite3_stmt *steps,
 #define ROW_COLUMNS                                                            \
   "measurement, candidate, problem, device, device_kind, policy, label, "      \
   "stopped, arch, sms, split, step_count, median_us, low_us, high_us, "        \
-  "copy_us, split_us, noise, error, sample_count, rank"
+  "copy_us, split_us, noise, error, sample_count, rank, sweep, toolchain, "    \
+  "tied"
 
 static void read_row(sqlite3_stmt *s, struct db_row *row)
 {
@@ -94,6 +95,9 @@ static void read_row(sqlite3_stmt *s, struct db_row *row)
     .error = sqlite3_column_double(s, 18),
     .samples = sqlite3_column_int64(s, 19),
     .rank = sqlite3_column_int64(s, 20),
+    .sweep = sqlite3_column_int64(s, 21),
+    .toolchain = sqlite3_column_int64(s, 22),
+    .tied = sqlite3_column_int(s, 23) != 0,
   };
 }
 
@@ -111,7 +115,8 @@ static dd_status visit_rows(struct db *db, sqlite3_stmt *rows,
   return rc == SQLITE_DONE ? DD_OK : db_fail(db, rc);
 }
 
-#define ROW_ORDER " ORDER BY device, device_id, problem, policy, rank"
+#define ROW_ORDER                                                              \
+  " ORDER BY device, device_kind, arch, sms, problem, policy, rank"
 
 dd_status db_each(struct db *db, const struct db_filter *f, db_visit *visit,
                   void *user)
@@ -131,6 +136,36 @@ dd_status db_each(struct db *db, const struct db_filter *f, db_visit *visit,
   if (!status) status = visit_rows(db, rows, steps, visit, user);
   sqlite3_finalize(rows);
   sqlite3_finalize(steps);
+  return status;
+}
+
+static int bind_winner(sqlite3_stmt *s, int64_t sweep, int64_t problem,
+                       const char *policy, bool fused)
+{
+  int rc = sqlite3_bind_int64(s, 1, sweep);
+
+  if (!rc) rc = sqlite3_bind_int64(s, 2, problem);
+  if (!rc) rc = sqlite3_bind_text(s, 3, policy, -1, SQLITE_STATIC);
+  return rc ? rc : sqlite3_bind_int(s, 4, fused);
+}
+
+dd_status db_winner(struct db *db, int64_t sweep, int64_t problem,
+                    const char *policy, bool fused, int64_t *candidate)
+{
+  sqlite3_stmt *s = NULL;
+  dd_status status = DD_OK;
+  int rc;
+
+  *candidate = 0;
+  TRY(db_prepare(db, "SELECT candidate FROM ranked WHERE sweep = ?1 AND "
+                     "problem = (SELECT spelling FROM problem WHERE id = ?2) "
+                     "AND policy = ?3 AND stopped = 'final' "
+                     "AND NOT (?4 AND split) ORDER BY rank LIMIT 1", &s));
+  rc = bind_winner(s, sweep, problem, policy, fused);
+  if (!rc) rc = sqlite3_step(s);
+  if (rc == SQLITE_ROW) *candidate = sqlite3_column_int64(s, 0);
+  else if (rc != SQLITE_DONE) status = db_fail(db, rc);
+  sqlite3_finalize(s);
   return status;
 }
 
@@ -268,9 +303,9 @@ static dd_status read_variant(struct db *db, int64_t variant,
   return status;
 }
 
-/* The newest code of a variant for a target. */
+/* The newest code of a variant for a target by a toolchain; 0: none. */
 static dd_status find_code(struct db *db, int64_t variant, const char *target,
-                           int64_t *id)
+                           int64_t toolchain, int64_t *id)
 {
   sqlite3_stmt *s = NULL;
   dd_status status = DD_OK;
@@ -278,16 +313,14 @@ static dd_status find_code(struct db *db, int64_t variant, const char *target,
 
   *id = 0;
   TRY(db_prepare(db, "SELECT max(id) FROM code WHERE variant = ?1 "
-                     "AND target = ?2", &s));
+                     "AND target = ?2 AND toolchain = ?3", &s));
   rc = sqlite3_bind_int64(s, 1, variant);
   if (!rc) rc = sqlite3_bind_text(s, 2, target, -1, SQLITE_STATIC);
+  if (!rc) rc = sqlite3_bind_int64(s, 3, toolchain);
   if (!rc) rc = sqlite3_step(s);
   if (rc == SQLITE_ROW) *id = sqlite3_column_int64(s, 0);
   else status = db_fail(db, rc);
   sqlite3_finalize(s);
-  if (!status && *id == 0)
-    status = fail(DD_BAD_DATABASE, "'%s' has no code of variant %lld for '%s'",
-                  bytes_string(&db->path), (long long)variant, target);
   return status;
 }
 
@@ -311,7 +344,8 @@ static dd_status read_code(struct db *db, int64_t id, struct arena *arena,
 }
 
 dd_status db_variant_read(struct db *db, int64_t variant, const char *target,
-                          struct arena *arena, struct db_variant_row *out)
+                          int64_t toolchain, struct arena *arena,
+                          struct db_variant_row *out)
 {
   int64_t code;
 
@@ -323,8 +357,8 @@ dd_status db_variant_read(struct db *db, int64_t variant, const char *target,
     out->code_size = strlen(out->text);
     return DD_OK;
   }
-  TRY(find_code(db, variant, target, &code));
-  return read_code(db, code, arena, out);
+  TRY(find_code(db, variant, target, toolchain, &code));
+  return code ? read_code(db, code, arena, out) : DD_OK;
 }
 
 /* ---- Verifying ----------------------------------------------------------- */

@@ -12,14 +12,15 @@
 
 extern const struct embedded_file embedded_schema[];
 
-/* How a file of version `from` becomes one of version `to`; sql NULL stands
- * for schema.sql, whole.  An empty file is version 0.  Add a row per version;
- * the recipe is in schema.sql. */
+/* How a file of version `from` becomes one of version `to`, but for its views;
+ * sql NULL stands for schema.sql, whole.  An empty file is version 0.  Add a
+ * row per version; the recipe is in schema.sql. */
 static const struct migration {
   int64_t from, to;
   const char *sql;
 } migrations[] = {
-  {0, 1, NULL},
+  {0, 2, NULL},
+  {1, 2, "PRAGMA user_version = 2"},
 };
 
 /* ---- The pattern --------------------------------------------------------- */
@@ -119,6 +120,36 @@ dd_status db_check_schema(struct db *db, const struct db_pattern *want)
 
 /* ---- Bringing a file to this version ------------------------------------- */
 
+static dd_status renew_view(struct db *db, const char *name, const char *sql)
+{
+  struct bytes text = BYTES_INIT;
+  dd_status status;
+
+  bytes_printf(&text, "DROP VIEW IF EXISTS %s; %s", name, sql);
+  status = bytes_status(&text);
+  if (!status) status = db_exec(db, bytes_string(&text));
+  bytes_release(&text);
+  return status;
+}
+
+/* Views hold no data: all of ours are made as schema.sql makes them. */
+static dd_status renew_views(struct db *db, const struct db_pattern *want)
+{
+  sqlite3_stmt *s = NULL;
+  dd_status status = DD_OK;
+  int rc = sqlite3_prepare_v2(want->sql, "SELECT name, sql FROM sqlite_schema "
+                              "WHERE type = 'view' ORDER BY rowid", -1, &s,
+                              NULL);
+
+  if (rc) return db_fail(db, rc);
+  while (!status && (rc = sqlite3_step(s)) == SQLITE_ROW)
+    status = renew_view(db, (const char *)sqlite3_column_text(s, 0),
+                        (const char *)sqlite3_column_text(s, 1));
+  if (!status && rc != SQLITE_DONE) status = db_fail(db, rc);
+  sqlite3_finalize(s);
+  return status;
+}
+
 static dd_status migrate(struct db *db, const struct db_pattern *want,
                          int64_t version)
 {
@@ -129,6 +160,7 @@ static dd_status migrate(struct db *db, const struct db_pattern *want,
     if (!step) return db_damaged(db, "no difftune wrote its version");
     TRY(db_exec(db, step->sql ? step->sql : embedded_schema[0].text));
     version = step->to;
+    if (step->sql) TRY(renew_views(db, want));
   }
   return db_check_schema(db, want);
 }

@@ -1,4 +1,4 @@
--- schema.sql - the tuning database, version 1.
+-- schema.sql - the tuning database, version 2.
 --
 -- What was proven, measured and refused.  Rows are appended and never changed,
 -- but for a sweep's end; "best" is a view, an opinion recomputed on each look.
@@ -8,8 +8,11 @@
 --   2. Add a row to db_schema.c's migrations[] that takes a file of the version
 --      before to this one.  It must end with the same statements in
 --      sqlite_schema as this file makes (comments and spaces aside); db_open
---      compares them.
---   3. Add a test that opens a database made by the version before.
+--      compares them.  Views are made anew by every migration.
+--   3. Add a test that opens a database made by the version before; keep that
+--      version's schema.sql in tests/golden.
+--
+-- 1 to 2: `ranked` keeps sweeps apart and knows ties; no row has changed.
 --
 -- Columns whose name is a table's hold that table's id.  Times are in
 -- microseconds.  Ids are 1, 2, 3, ... without gaps, so that a lost row shows.
@@ -20,7 +23,7 @@
 -- before it, so that looking at a row need not read it.
 
 PRAGMA application_id = 0x64746e31;  -- "dtn1", at offset 68 of the file
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;
 
 -- A device as a kernel sees it.  Boards of one model under one driver are one
 -- device, so that several of them can share a sweep.
@@ -125,7 +128,8 @@ CREATE TABLE sweep (
   specs_hash   TEXT NOT NULL,     -- of the specs it ran with
   started      TEXT NOT NULL,     -- '2026-11-20T08:05:43Z'
   ended        TEXT NOT NULL,     -- '' until it has ended
-  outcome      TEXT NOT NULL,     -- '' until then; 'done', 'interrupted', ...
+  outcome      TEXT NOT NULL,     -- '' until then; 'complete', 'interrupted',
+                                  -- or the sentence of what ended it
   row_hash     TEXT NOT NULL,
   CHECK ((ended = '') = (outcome = ''))
 ) STRICT;
@@ -168,7 +172,8 @@ CREATE TABLE measurement (
   low_us       REAL NOT NULL,     -- 95 % interval of the median
   high_us      REAL NOT NULL CHECK (high_us <= 1e12),
   sample_count INTEGER NOT NULL CHECK (sample_count > 0),
-  dropped      INTEGER NOT NULL CHECK (dropped >= 0),  -- samples thrown away
+  dropped      INTEGER NOT NULL CHECK (dropped >= 0),  -- samples thrown
+                                  -- away; the tuner keeps all, and writes 0
   stopped      TEXT NOT NULL      -- 'final': fresh rounds; else screening only
                CHECK (stopped IN ('final', 'eliminated')),
   copy_us      REAL NOT NULL CHECK (copy_us >= 0),  -- copy kernel of the same
@@ -206,40 +211,62 @@ CREATE INDEX failure_of ON failure (problem, device, candidate);
 
 -- ---- Views: what people and programs look at ---------------------------
 
--- Every measurement with its names.  rank is 1 for the best of its device,
--- problem and policy: the smallest median of those with fresh rounds; then the
--- fewest launches, the fewest registers and the smallest hash, so that the same
--- times give the same choice.  Where nothing had fresh rounds, nothing is 1.
+-- Every measurement with its names, in the order of preference: rank 1 is what
+-- a table gets, and what a sweep says has won.  This view alone decides.
+--
+-- rank counts per device (under whatever driver), problem and policy:
+--   1. The newest sweep with fresh rounds of the problem comes first, then the
+--      older ones: times of two sweeps were not taken in the same rounds, and
+--      are never compared.
+--   2. In a sweep, what had fresh rounds comes before what was only screened.
+--   3. Of those, `tied` ones come first: within the noise of the fastest, that
+--      is at most 1 + max(noise, half the width of its 95 % interval / its
+--      median) times its median.  Among them the fewest launches win, then the
+--      smallest candidate hash, so that the same times up to noise give the
+--      same choice.  Registers have no say: they are known only for code that
+--      is stored, so a choice by them would change as code comes in.
+--   4. The others follow by their medians.
+-- Where nothing had fresh rounds, nothing is 1.
+--
+-- split_us is the split form's time in the row's own sweep.
 CREATE VIEW ranked AS
 WITH row AS (
-  SELECT m.id AS measurement, m.candidate,
+  SELECT m.id AS measurement, m.candidate, m.sweep, f.toolchain,
          m.device AS device_id, d.name AS device, d.kind AS device_kind,
          d.arch, d.sms, d.driver, p.op, p.spelling AS problem, m.policy,
-         c.label, m.stopped, c.split, c.step_count,
+         c.label, m.stopped, c.split, c.step_count, c.hash AS candidate_hash,
          m.median_us, m.q1_us, m.q3_us, m.low_us, m.high_us,
-         m.copy_us, m.noise, f.error, m.sample_count, m.dropped,
-         coalesce((SELECT max(k.registers) FROM candidate_step AS s
-                   JOIN code AS k
-                     ON k.variant = s.variant AND k.toolchain = f.toolchain
-                   WHERE s.candidate = m.candidate), 0) AS registers,
-         (SELECT v.hash FROM candidate_step AS s
-          JOIN variant AS v ON v.id = s.variant
-          WHERE s.candidate = m.candidate AND s.position = 0) AS variant_hash
+         m.copy_us, m.noise, f.error, m.sample_count, m.dropped
   FROM measurement AS m
   JOIN proof AS f ON f.id = m.proof
   JOIN candidate AS c ON c.id = m.candidate
   JOIN problem AS p ON p.id = m.problem
   JOIN device AS d ON d.id = m.device
+), raced AS (
+  SELECT *,
+         first_value(median_us * (1 + max(noise, (high_us - low_us) / 2
+                                                   / median_us)))
+           OVER (race ORDER BY stopped <> 'final', median_us, candidate_hash)
+           AS limit_us,
+         max(stopped = 'final') OVER race AS fresh,
+         coalesce(min(median_us) FILTER (WHERE split AND stopped = 'final')
+                    OVER race,
+                  min(median_us) FILTER (WHERE split) OVER race) AS split_us
+  FROM row
+  WINDOW race AS (PARTITION BY device_kind, device, arch, sms, problem, policy,
+                               sweep)
+), judged AS (
+  SELECT *, stopped = 'final' AND median_us <= limit_us AS tied FROM raced
 )
 SELECT *,
-       coalesce(min(median_us) FILTER (WHERE split AND stopped = 'final')
-                  OVER race,
-                min(median_us) FILTER (WHERE split) OVER race) AS split_us,
-       row_number() OVER (race ORDER BY stopped <> 'final', median_us,
-                          step_count, registers, variant_hash, measurement)
-         + (max(stopped = 'final') OVER race = 0) AS rank
-FROM row
-WINDOW race AS (PARTITION BY device_id, problem, policy);
+       row_number() OVER (
+         place ORDER BY fresh DESC, sweep DESC, stopped <> 'final', tied DESC,
+                        CASE WHEN tied THEN step_count END,
+                        CASE WHEN tied THEN candidate_hash END,
+                        median_us, step_count, candidate_hash, measurement)
+         + (max(fresh) OVER place = 0) AS rank
+FROM judged
+WINDOW place AS (PARTITION BY device_kind, device, arch, sms, problem, policy);
 
 -- The best of each device, problem and policy.
 CREATE VIEW best AS
@@ -255,7 +282,8 @@ JOIN candidate AS c ON c.id = f.candidate
 JOIN problem AS p ON p.id = f.problem
 JOIN device AS d ON d.id = f.device;
 
--- How far each problem got on each device.
+-- How far each problem got on each device.  best_us is the best of any policy
+-- and driver.
 CREATE VIEW coverage AS
 SELECT d.name AS device, d.driver, p.spelling AS problem,
        (SELECT count(DISTINCT candidate) FROM proof AS x
@@ -274,6 +302,8 @@ FROM (SELECT device, problem FROM proof
       UNION SELECT device, problem FROM failure) AS seen
 JOIN device AS d ON d.id = seen.device
 JOIN problem AS p ON p.id = seen.problem
-LEFT JOIN (SELECT device_id, problem, min(median_us) AS median_us, copy_us
-           FROM best GROUP BY device_id, problem) AS b
-  ON b.device_id = d.id AND b.problem = p.spelling;
+LEFT JOIN (SELECT device_kind, device, arch, sms, problem,
+                  min(median_us) AS median_us, copy_us
+           FROM best GROUP BY device_kind, device, arch, sms, problem) AS b
+  ON b.device_kind = d.kind AND b.device = d.name AND b.arch = d.arch
+     AND b.sms = d.sms AND b.problem = p.spelling;

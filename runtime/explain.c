@@ -72,6 +72,7 @@ static void print_rank(const struct matcher *m, const struct table_plan *t,
 {
   double distance = match_distance(&t->problem, &chosen->problem);
   enum match_device device = match_device(m->table, m->device);
+  bool near = distance <= MATCH_NEAR_OCTAVES;
 
   if (device == MATCH_FOREIGN)
     bytes_text(out, "measured on a device of another arch");
@@ -82,7 +83,8 @@ static void print_rank(const struct matcher *m, const struct table_plan *t,
   else if (chosen->plan && distance <= chosen->distance)
     bytes_text(out, "as near, and later by its spelling");
   else
-    bytes_printf(out, "farther: %.2f octaves away", distance);
+    bytes_printf(out, "%s: %.2f octaves away", near ? "farther" : "too far",
+                 distance);
 }
 
 static void print_refusal(const struct matcher *m, const struct table_plan *t,
@@ -114,7 +116,21 @@ static void print_plan(const struct matcher *m, const struct table_plan *t,
   bytes_text(out, "\n");
 }
 
-/* The split form was raced against what was chosen, or the other way round. */
+/* What was measured is of another problem, or of another device. */
+static bool is_elsewhere(const struct match *c)
+{
+  return c->distance > 0 || c->how == DD_MATCH_NEAR ||
+         c->how == DD_MATCH_DEVICE;
+}
+
+/* Before a number of the plan. */
+static const char *where(const struct match *c)
+{
+  return is_elsewhere(c) ? "measured there: " : "";
+}
+
+/* The split form was raced against what was chosen, or the other way round.  Of
+ * two that are equal up to noise the one with fewer launches was chosen. */
 static void print_split(const struct match *c, struct bytes *out)
 {
   const struct table_plan *t = c->plan;
@@ -124,7 +140,9 @@ static void print_split(const struct match *c, struct bytes *out)
     bytes_text(out, "  the fused variants: slower than the split form where "
                "this was measured\n");
   else if (t->split_us > 0)
-    bytes_printf(out, "  the split form: slower, %.1f us\n", t->split_us);
+    bytes_printf(out, "  the split form: %s, %s%.1f us\n",
+                 t->split_us > t->us ? "slower" : "no faster than noise",
+                 where(c), t->split_us);
 }
 
 static void print_default(const struct matcher *m, const struct match *c,
@@ -140,12 +158,23 @@ static void print_default(const struct matcher *m, const struct match *c,
   bytes_text(out, ": the default, for what has nothing measured\n");
 }
 
+/* As match_print(), but no number is taken for one of this problem. */
+static void print_choice(const struct match *c, struct bytes *out)
+{
+  if (!is_elsewhere(c) || c->us <= 0) {
+    match_print(c, out);
+    return;
+  }
+  match_print_variants(c, out);
+  bytes_printf(out, " (%s, %s%.1f us)", match_word(c->how), where(c), c->us);
+}
+
 static void print_chosen(const struct match *c, struct bytes *out)
 {
   bytes_text(out, "problem   ");
   problem_print(&c->problem, out);
   bytes_text(out, "\nchosen    ");
-  match_print(c, out);
+  print_choice(c, out);
   for (uint32_t i = 0; i < c->step_count; ++i) {
     bytes_text(out, "\n          compiled for ");
     variant_print_facts(&c->step[i].variant->variant, out);
@@ -159,7 +188,7 @@ static void print_chosen(const struct match *c, struct bytes *out)
     bytes_printf(out, "\nrule      %s", match_word(c->how));
   }
   if (c->plan && c->plan->copy_us > 0)
-    bytes_printf(out, "\ncopy      %.1f us for the same traffic",
+    bytes_printf(out, "\ncopy      %s%.1f us for the same traffic", where(c),
                  c->plan->copy_us);
   bytes_text(out, "\n");
 }

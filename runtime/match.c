@@ -169,7 +169,8 @@ static bool try_near(const struct matcher *m, const struct problem *p,
     if (plan->problem.op != p->op || (fused_only && plan->split)) continue;
     if (match_static_difference(&plan->problem, p)) continue;
     distance = match_distance(&plan->problem, p);
-    if (distance >= best_distance || match_misfit(m, plan, p, out)) continue;
+    if (distance > MATCH_NEAR_OCTAVES || distance >= best_distance) continue;
+    if (match_misfit(m, plan, p, out)) continue;
     best = plan;
     best_distance = distance;
   }

@@ -4,7 +4,9 @@
  * Rules, in this order; the first that finds something is used:
  *   exact    a plan of the table has this spelling
  *   near     a plan of the same op and static fields, the nearest one in log
- *            space over the dynamic fields whose variants fit this problem
+ *            space over the dynamic fields whose variants fit this problem, at
+ *            most MATCH_NEAR_OCTAVES away: what was fastest for a tenth of the
+ *            rows says little about all of them
  *   split    every step of the split form has an exact or near plan
  *   default  the op's default variant: the floor's, else the table's own
  * A table serves the device that it was made on; made on another device of the
@@ -18,6 +20,10 @@
 #define DIFFDISPATCH_MATCH_H
 
 #include "table.h"
+
+/* Factors of two between the sizes, as a Euclidean distance over the dynamic
+ * fields.  Three: a sweep of 1, 8, 64, ... leaves no gap. */
+#define MATCH_NEAR_OCTAVES 3.0
 
 struct matcher {
   const struct table *table; /* the host's, or NULL */

@@ -210,6 +210,7 @@ static void visit_symbol(struct load *l, uint32_t i, uint8_t *state, uint32_t *n
     return;
   }
   state[i] = 1;
+  if (s->kind == SYMBOL_SUFFIX) visit_symbol(l, i - 1, state, n);
   for (uint32_t j = 0; s->otherwise && j < l->op->symbol_count; ++j)
     if (expr_uses(s->otherwise, j)) visit_symbol(l, j, state, n);
   state[i] = 2;

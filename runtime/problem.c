@@ -79,6 +79,18 @@ static dd_status check_rules(const struct problem *p)
   return DD_OK;
 }
 
+/* The dtype of an operand that is not there: always its default, so that equal
+ * problems have equal values. */
+static bool is_dtype_of_none(const struct op *op, uint32_t i,
+                             const int64_t *value)
+{
+  const char *word;
+
+  if (op->symbols[i].kind != SYMBOL_SUFFIX) return false;
+  word = word_of(&op->symbols[i - 1], value[i - 1]);
+  return word && strcmp(word, "none") == 0;
+}
+
 dd_status problem_make(const struct op *op, const int64_t *value,
                        const bool *given, struct problem *out)
 {
@@ -86,7 +98,9 @@ dd_status problem_make(const struct op *op, const int64_t *value,
   out->op = op;
   for (uint32_t n = 0; n < op->symbol_count; ++n) {
     uint32_t i = op->order[n];
-    if (given[i] && op->symbols[i].kind != SYMBOL_LET) out->value[i] = value[i];
+    if (given[i] && op->symbols[i].kind != SYMBOL_LET &&
+        !is_dtype_of_none(op, i, out->value))
+      out->value[i] = value[i];
     else TRY(take_default(op, i, out->value));
     TRY(check_value(op, i, out->value[i]));
   }

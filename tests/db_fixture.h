@@ -95,6 +95,7 @@ static inline void demo_message(struct bytes *b)
   demo_symbol(b, "tokens", SYMBOL_INT, true, 0);
   demo_symbol(b, "width", SYMBOL_INT, false, 0);
   for (int i = 0; i < 5; ++i) wire_put_u32(b, 0); /* tensors ... steps */
+  wire_put_text(b, ""); /* items */
   wire_put_text(b, "tokens * width");
   wire_put_text(b, "tokens");
   wire_put_u32(b, 0);
@@ -353,7 +354,7 @@ static inline dd_status dump_variants(struct db *db, int count, struct bytes *b)
   arena_init(&arena, NULL);
   for (int i = 1; i <= count && !status; ++i) {
     struct db_variant_row v;
-    status = db_variant_read(db, i, "sm_90", &arena, &v);
+    status = db_variant_read(db, i, "sm_90", 1, &arena, &v);
     if (status) break;
     bytes_printf(b, "%s %s %s|%s|%s|", v.op, v.scheme, v.tunables, v.facts,
                  v.text);

@@ -94,6 +94,85 @@ def check_table(db, folder, spelling):
     check("show lists the problem", run.returncode == 0 and spelling in run.stdout)
 
 
+SMALL = "rope:bf16 tokens=2 q_heads=1 head_dim=64"
+HUGE = "rope:bf16 tokens=2000000000 q_heads=512 head_dim=128"
+
+
+def check_too_large(folder):
+    """A problem that the device cannot hold costs itself and no other."""
+    db = folder / "large.db"
+    other = SMALL.replace("tokens=2", "tokens=3")
+    words = ["--cpu", "--quiet", "--json", "--sample", 2, "--db", db, "--shapes", SMALL,
+             "--shapes", HUGE, "--shapes", other]
+    run = difftune("sweep", *words)
+    check("a problem that is too large: 65", run.returncode == 65, (run.returncode, run.stderr))
+    winners = [o["winner"] is not None for o in json.loads(run.stdout)]
+    check("those around it have winners", winners == [True, False, True], winners)
+    con = sqlite3.connect(db)
+    rows = con.execute("SELECT f.stage, f.reproducer FROM failure f JOIN problem p"
+                       " ON p.id = f.problem WHERE p.spelling LIKE '%2000000000%'").fetchall()
+    check("its candidates are failure rows", rows and all(r[0] == "check" for r in rows),
+          rows)
+    check("with a command line that shows it again",
+          all(r[1].startswith("difftune check --cpu --shapes '" + HUGE) and "--seed 1" in r[1]
+              for r in rows), rows)
+    check("the sweep is complete",
+          con.execute("SELECT outcome FROM sweep").fetchone()[0] == "complete")
+    con.close()
+    run = difftune("check", *words[:5], "--shapes", HUGE)
+    check("a check of it: 65", run.returncode == 65 and "cannot be set up" in run.stderr,
+          (run.returncode, run.stderr))
+
+
+def check_variant(folder):
+    words = ["sweep", "--cpu", "--quiet", "--json", "--db", folder / "variant.db",
+             "--shapes", SMALL]
+    labels = lambda run: [c["label"] for o in json.loads(run.stdout) for c in o["candidates"]]
+    every = labels(difftune(*words, "--sample", 6))
+    run = difftune(*words, "--variant", every[0])
+    check("--variant takes a whole label", labels(run) == every[:1], (labels(run), run.stderr))
+    part = every[0].split()[1]
+    run = difftune(*words, "--variant", part)
+    check("or words of it", run.returncode == 0 and all(part in l.split() for l in labels(run)),
+          (labels(run), run.stderr))
+    run = difftune(*words, "--variant", every[0] + " lanes=12345")
+    check("one that matches nothing is an error", run.returncode == 64
+          and f"'{every[0]}'" in run.stderr, (run.returncode, run.stderr))
+    run = difftune(*words, "--variant", "split")
+    check("rope has no split plan", run.returncode == 64 and "split form" in run.stderr,
+          (run.returncode, run.stderr))
+
+
+def check_words(db):
+    """What is wrong with the words is said before a device is looked for."""
+    for words, word in [
+            (["--op", "rope", "--shapes", "qknorm_rope:bf16 tokens=1 q_heads=1 head_dim=64"],
+             "excludes"),
+            (["--shapes", "nothing:bf16 tokens=1"], "nothing"),
+            (["--op", "nothing"], "nothing"),
+            (["--l2", "hot"], "'cold' or 'warm'"),
+            (["--gpu", ""], "--gpu")]:
+        gpu = [] if "--gpu" in words else ["--gpu", "no such GPU"]
+        run = difftune("sweep", *gpu, *words, "--db", db)
+        check(f"{words} is refused", run.returncode == 64 and word in run.stderr,
+              (run.returncode, run.stderr))
+    run = difftune("sweep", "-h")
+    check("-h lists the choices of --l2 once", run.stdout.count("warm") == 1, run.stdout)
+    check("-h of check says that nothing is stored",
+          "nothing is stored" in difftune("check", "-h").stdout)
+    folder = pathlib.Path(db).parent / "no-database-here"
+    folder.mkdir()
+    difftune("check", "--cpu", "--quiet", "--sample", 1, "--shapes", SMALL, cwd=folder)
+    check("and a check stores nothing", not list(folder.iterdir()))
+
+
+def check_no_gpu(db):
+    run = difftune("sweep", "--quiet", "--sample", 1, "--shapes", SMALL, "--db", db)
+    fell_back = "using the CPU device" in run.stderr
+    check("without a GPU the reason is said", not fell_back or
+          re.search(r"no GPU here \(.+\); using the CPU device", run.stderr), run.stderr)
+
+
 def check_refusals(db, folder):
     bytes_before = pathlib.Path(db).read_bytes()
     for spelling, word in [
@@ -172,6 +251,10 @@ with tempfile.TemporaryDirectory(prefix="difftune-sweep-") as name:
     check_database(db, outcomes)
     check_table(db, folder, [o["problem"] for o in outcomes
                              if o["problem"].startswith("qknorm_rope")][0])
+    check_too_large(folder)
+    check_variant(folder)
+    check_words(db)
+    check_no_gpu(folder / "fallback.db")
     check_refusals(db, folder)
     check_bad_databases(folder)
     check_interrupt(folder)

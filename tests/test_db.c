@@ -56,6 +56,22 @@ static int64_t raw_number(const char *path, const char *sql)
   return n;
 }
 
+/* The first column of the row that `query` finds for ?1. */
+static void raw_text(const char *path, const char *query, const char *key,
+                     char out[HASH_HEX])
+{
+  sqlite3 *s;
+  sqlite3_stmt *q;
+
+  assert_int_equal(sqlite3_open(path, &s), SQLITE_OK);
+  assert_int_equal(sqlite3_prepare_v2(s, query, -1, &q, NULL), SQLITE_OK);
+  sqlite3_bind_text(q, 1, key, -1, SQLITE_STATIC);
+  assert_int_equal(sqlite3_step(q), SQLITE_ROW);
+  snprintf(out, HASH_HEX, "%s", (const char *)sqlite3_column_text(q, 0));
+  sqlite3_finalize(q);
+  sqlite3_close(s);
+}
+
 /* ---- What is stored comes back ------------------------------------------- */
 
 static void test_ids(void **state)
@@ -159,7 +175,7 @@ static void test_variant_and_samples(void **state)
   make(&w, 3);
   arena_init(&arena, NULL);
   db = open_ok(w.path, DB_READ);
-  assert_ok(db_variant_read(db, 3, "sm_90", &arena, &v));
+  assert_ok(db_variant_read(db, 3, "sm_90", 1, &arena, &v));
   want = demo_variant(&w, 2);
   assert_true(hash_equal(&v.hash, &want.hash));
   assert_string_equal(v.op, "demo");
@@ -169,13 +185,15 @@ static void test_variant_and_samples(void **state)
   assert_string_equal(v.text, demo_text(2));
   assert_int_equal(v.code_size, demo_code_size(2));
   assert_memory_equal(v.code, demo_code(2), demo_code_size(2));
-  assert_ok(db_variant_read(db, 3, "cpu", &arena, &v));
+  assert_ok(db_variant_read(db, 3, "cpu", 1, &arena, &v));
   assert_string_equal((const char *)v.code, demo_text(2));
   assert_int_equal(v.code_size, strlen(demo_text(2)));
-  assert_fails(DD_BAD_DATABASE, "no code of variant 3 for 'sm_80'",
-               db_variant_read(db, 3, "sm_80", &arena, &v));
+  assert_ok(db_variant_read(db, 3, "sm_80", 1, &arena, &v));
+  assert_null(v.code);
+  assert_ok(db_variant_read(db, 3, "sm_90", 2, &arena, &v));
+  assert_null(v.code); /* of another compiler */
   assert_fails(DD_BUG, "no row 9 in table variant",
-               db_variant_read(db, 9, "cpu", &arena, &v));
+               db_variant_read(db, 9, "cpu", 1, &arena, &v));
   assert_ok(db_samples(db, 1, &arena, &samples, &count));
   assert_int_equal(count, 5);
   assert_memory_equal(samples, demo_samples, sizeof demo_samples);
@@ -213,7 +231,7 @@ static void check_text(struct db *db, int64_t id, const char *source,
   size_t n = strlen(source);
 
   arena_init(&arena, NULL);
-  assert_ok(db_variant_read(db, id, "cpu", &arena, &v));
+  assert_ok(db_variant_read(db, id, "cpu", 1, &arena, &v));
   assert_int_equal(v.code_size, n + strlen(entry));
   assert_memory_equal(v.text, source, n);
   assert_string_equal(v.text + n, entry);
@@ -292,7 +310,7 @@ static void test_changed_text(void **state)
     assert_int_equal(raw(w.path, cases[i].sql), SQLITE_OK);
     db = open_ok(w.path, DB_READ);
     assert_fails(DD_BAD_DATABASE, cases[i].why,
-                 db_variant_read(db, 2, "cpu", &arena, &v));
+                 db_variant_read(db, 2, "cpu", 1, &arena, &v));
     assert_int_equal(db_verify(db), DD_BAD_DATABASE);
     db_close(db);
     world_release(&w);
@@ -361,45 +379,261 @@ static void add_run(struct db *db, const struct ids *ids, bool split,
   assert_ok(db_measurement(db, &m, &id));
 }
 
-/* Equal medians: fewer launches, then fewer registers, then the smaller hash;
- * a faster row that was only screened stands behind all of them. */
-static void test_rank(void **state)
+/* ---- The rule, against a model ------------------------------------------- */
+
+enum { RUNS = 24, CHOICES = 5 };
+
+/* What is known of a measurement; the last choice is the split form. */
+struct run {
+  int64_t id, sweep;
+  const char *hash;
+  double median, noise, half;
+  bool final, fresh, tied;
+  int steps;
+};
+
+static uint64_t below(uint64_t *seed, uint64_t limit)
+{
+  *seed = *seed * 6364136223846793005u + 1442695040888963407u;
+  return (*seed >> 33) % limit;
+}
+
+static double slack(const struct run *r)
+{
+  double width = r->half / r->median;
+
+  return r->median * (1 + (width > r->noise ? width : r->noise));
+}
+
+/* The fastest with fresh rounds of the same sweep; the hash between equals. */
+static const struct run *fastest(const struct run *runs, int64_t sweep)
+{
+  const struct run *best = NULL;
+
+  for (int i = 0; i < RUNS; ++i) {
+    const struct run *r = &runs[i];
+    if (r->sweep != sweep || !r->final) continue;
+    if (!best || r->median < best->median ||
+        (r->median == best->median && strcmp(r->hash, best->hash) < 0))
+      best = r;
+  }
+  return best;
+}
+
+#define BY(a, b)                                                               \
+  do {                                                                         \
+    if ((a) != (b)) return (a) < (b) ? -1 : 1;                                 \
+  } while (0)
+
+static int by_rule(const void *left, const void *right)
+{
+  const struct run *a = left, *b = right;
+  int hash = strcmp(a->hash, b->hash);
+
+  BY(b->fresh, a->fresh);
+  BY(b->sweep, a->sweep);
+  BY(b->final, a->final);
+  BY(b->tied, a->tied);
+  if (a->tied) BY(a->steps, b->steps);
+  if (a->tied && hash) return hash;
+  BY(a->median, b->median);
+  BY(a->steps, b->steps);
+  if (hash) return hash;
+  BY(a->id, b->id);
+  return 0;
+}
+
+static void judge(struct run *runs)
+{
+  for (int i = 0; i < RUNS; ++i) {
+    const struct run *best = fastest(runs, runs[i].sweep);
+    runs[i].fresh = best != NULL;
+    runs[i].tied = best && runs[i].final && runs[i].median <= slack(best);
+  }
+  qsort(runs, RUNS, sizeof *runs, by_rule);
+}
+
+struct walk {
+  const struct run *runs;
+  int at;
+};
+
+static dd_status follow(void *user, const struct db_row *row)
+{
+  struct walk *w = user;
+  const struct run *r = &w->runs[w->at++];
+
+  assert_int_equal(row->measurement, r->id);
+  assert_int_equal(row->sweep, r->sweep);
+  assert_int_equal(row->tied, r->tied);
+  assert_int_equal(row->rank, w->at + !w->runs[0].fresh);
+  return DD_OK;
+}
+
+/* Times from a few values a percent apart, so that many are tied. */
+static struct run random_run(struct db *db, uint64_t *random,
+                             struct ids *ids, const int64_t *candidates,
+                             char (*hashes)[HASH_HEX])
+{
+  int choice = (int)below(random, CHOICES);
+  struct run r = {.sweep = ids->sweep, .hash = hashes[choice],
+                  .median = 10 + 0.1 * (double)below(random, 8),
+                  .noise = 0.004 * (double)below(random, 4),
+                  .half = 0.05 * (double)below(random, 5),
+                  .final = below(random, 3) > 0,
+                  .steps = choice == CHOICES - 1 ? 2 : 1};
+  struct db_proof proof = demo_proof(ids, candidates[choice]);
+  struct db_measurement m;
+  int64_t id;
+
+  assert_ok(db_proof(db, &proof, &id));
+  m = demo_measurement(ids, candidates[choice], id, r.median);
+  m.noise = r.noise;
+  m.low_us = r.median - r.half;
+  m.high_us = r.median + r.half;
+  m.stopped = r.final ? "final" : "eliminated";
+  r.half = (m.high_us - m.low_us) / 2;
+  assert_ok(db_measurement(db, &m, &r.id));
+  return r;
+}
+
+static void make_choices(struct db *db, struct world *w, struct ids *ids,
+                         int64_t *candidates, char (*hashes)[HASH_HEX])
+{
+  int64_t variant[CHOICES];
+  char label[8];
+
+  for (int i = 0; i < CHOICES; ++i) {
+    uint32_t steps = i == CHOICES - 1 ? 2 : 1;
+    assert_ok(try_variant(db, w, 10 + i, 30 + i, ids));
+    variant[i] = ids->variant;
+    snprintf(label, sizeof label, "c%d", i);
+    assert_ok(db_candidate(db, steps == 2, steps, &variant[i + 1 - steps],
+                           label, &candidates[i]));
+    raw_text(w->path, "SELECT hash FROM candidate WHERE label = ?1", label,
+             hashes[i]);
+  }
+}
+
+/* db_winner() is the view's first row of the newest sweep. */
+static void check_winner(struct db *db, const struct ids *ids,
+                         const struct run *runs, const int64_t *candidates,
+                         char (*hashes)[HASH_HEX], bool fused)
+{
+  int64_t winner, want = 0;
+
+  for (int i = 0; i < RUNS && !want; ++i) {
+    if (runs[i].sweep != ids->sweep || !runs[i].final) continue;
+    if (fused && runs[i].steps > 1) continue;
+    for (int c = 0; c < CHOICES; ++c)
+      if (runs[i].hash == hashes[c]) want = candidates[c];
+  }
+  assert_ok(db_winner(db, ids->sweep, ids->problem, "cold graph", fused,
+                      &winner));
+  assert_int_equal(winner, want);
+}
+
+/* Four sweeps, of some runs each; the newest is the shortest. */
+static void check_rule(struct db *db, struct world *w, uint64_t *random)
+{
+  char hashes[CHOICES][HASH_HEX];
+  int64_t candidates[CHOICES], none;
+  struct run runs[RUNS];
+  struct walk walk = {runs, 0};
+  struct ids ids = {0};
+
+  assert_ok(try_ids(db, w, 0, &ids));
+  make_choices(db, w, &ids, candidates, hashes);
+  assert_ok(db_batch_begin(db));
+  for (int i = 0; i < RUNS; ++i) {
+    if (i % 7 == 6) ids.sweep = 0;
+    if (!ids.sweep) assert_ok(try_ids(db, w, 0, &ids));
+    runs[i] = random_run(db, random, &ids, candidates, hashes);
+  }
+  judge(runs);
+  check_winner(db, &ids, runs, candidates, hashes, false);
+  check_winner(db, &ids, runs, candidates, hashes, true);
+  assert_ok(db_winner(db, ids.sweep, ids.problem, "warm graph", false, &none));
+  assert_int_equal(none, 0);
+  assert_ok(db_batch_commit(db));
+  assert_ok(db_each(db, NULL, follow, &walk));
+  assert_int_equal(walk.at, RUNS);
+}
+
+static void test_rule_is_the_model(void **state)
+{
+  uint64_t random = 1;
+
+  (void)state;
+  for (int round = 0; round < 40; ++round) {
+    struct world w;
+    struct db *db;
+    world_init(&w);
+    db = open_ok(w.path, DB_WRITE);
+    check_rule(db, &w, &random);
+    db_close(db);
+    world_release(&w);
+  }
+}
+
+/* Two launches are slower to queue than one: of equals the one is taken, also
+ * where the other's median is smaller. */
+static void test_a_tie_takes_fewer_launches(void **state)
 {
   struct world w;
   struct db *db;
   struct ids ids = {0};
-  int64_t v[4], pair[2];
+  int64_t pair[2];
   struct seen s = {0, ""};
-  struct db_filter best = {.best_only = true};
-  struct variant a, b;
 
   (void)state;
   world_init(&w);
   db = open_ok(w.path, DB_WRITE);
   assert_ok(try_ids(db, &w, 0, &ids));
-  for (int i = 0; i < 4; ++i) {
-    assert_ok(try_variant(db, &w, 10 + i, i < 2 ? 64 : 40 - i, &ids));
-    v[i] = ids.variant;
-  }
-  a = demo_variant(&w, 10);
-  b = demo_variant(&w, 11);
-  pair[0] = pair[1] = v[3];
-  add_run(db, &ids, false, &ids.variant, "screened", 1.0, "eliminated");
-  add_run(db, &ids, true, pair, "split", 5.0, "final");
-  if (memcmp(a.hash.byte, b.hash.byte, 32) < 0) {
-    add_run(db, &ids, false, &v[1], "hash2", 5.0, "final");
-    add_run(db, &ids, false, &v[0], "hash1", 5.0, "final");
-  } else {
-    add_run(db, &ids, false, &v[0], "hash2", 5.0, "final");
-    add_run(db, &ids, false, &v[1], "hash1", 5.0, "final");
-  }
-  add_run(db, &ids, false, &v[2], "lean", 5.0, "final");
+  pair[0] = pair[1] = ids.variant;
+  assert_ok(try_variant(db, &w, 1, 32, &ids));
+  add_run(db, &ids, true, pair, "", 10.0, "final"); /* +- 5 % */
+  add_run(db, &ids, false, &ids.variant, "tied", 10.49, "final");
+  assert_ok(try_variant(db, &w, 2, 32, &ids));
+  add_run(db, &ids, false, &ids.variant, "slower", 10.51, "final");
+  add_run(db, &ids, false, &pair[0], "", 1.0, "eliminated");
   assert_ok(db_each(db, NULL, note_label, &s));
   assert_string_equal(s.labels,
-                      "lean:1 hash1:2 hash2:3 split:4 screened:5 ");
-  s = (struct seen){0, ""};
+                      "tied:1 split:2 slower:3 demo.plain heads=0:4 ");
+  db_close(db);
+  world_release(&w);
+}
+
+/* An older sweep's faster time is of other rounds: another clock, another
+ * temperature. */
+static void test_the_newest_sweep_counts(void **state)
+{
+  struct world w;
+  struct db *db;
+  struct ids ids = {0};
+  int64_t first;
+  struct seen s = {0, ""};
+  struct db_filter best = {.best_only = true};
+
+  (void)state;
+  world_init(&w);
+  db = open_ok(w.path, DB_WRITE);
+  assert_ok(try_ids(db, &w, 0, &ids));
+  first = ids.variant;
+  add_run(db, &ids, false, &first, "", 3.0, "final");
+  ids.sweep = 0;
+  assert_ok(try_ids(db, &w, 0, &ids));
+  assert_ok(try_variant(db, &w, 1, 32, &ids));
+  add_run(db, &ids, false, &ids.variant, "young", 5.0, "final");
+  ids.sweep = 0; /* was broken off: it chooses nothing */
+  assert_ok(try_ids(db, &w, 0, &ids));
+  add_run(db, &ids, false, &first, "", 1.0, "eliminated");
   assert_ok(db_each(db, &best, note_label, &s));
-  assert_string_equal(s.labels, "lean:1 ");
+  assert_string_equal(s.labels, "young:1 ");
+  s = (struct seen){0, ""};
+  assert_ok(db_each(db, NULL, note_label, &s));
+  assert_string_equal(s.labels, "young:1 demo.plain heads=0:2 "
+                                "demo.plain heads=0:3 ");
   db_close(db);
   world_release(&w);
 }
@@ -485,7 +719,7 @@ static dd_status look_again(void *user, const struct db_row *row)
   struct db_variant_row v;
 
   arena_init(&arena, NULL);
-  assert_ok(db_variant_read(inner, row->steps[0], "sm_90", &arena, &v));
+  assert_ok(db_variant_read(inner, row->steps[0], "sm_90", 1, &arena, &v));
   arena_release(&arena);
   *(int *)user += count_rows(inner, (struct db_filter){.best_only = true});
   return DD_OK;
@@ -737,10 +971,55 @@ static void test_versions(void **state)
   make(&w, 1);
   assert_int_equal(raw(w.path, "PRAGMA user_version = 7"), SQLITE_OK);
   snprintf(want, sizeof want, "'%s' was written by a newer difftune: its "
-           "version is 7, this program knows 1", w.path);
+           "version is 7, this program knows 2", w.path);
   refuse_both(w.path, want);
   assert_int_equal(raw(w.path, "PRAGMA user_version = 0"), SQLITE_OK);
   refuse_both(w.path, "its version is not a whole number");
+  world_release(&w);
+}
+
+/* A file as version 1 made it, with rows: the columns are the same. */
+static void make_version_1(struct world *w)
+{
+  static const char *const names[] = {
+    "device", "toolchain", "problem", "source", "variant", "code", "candidate",
+    "candidate_step", "sweep", "proof", "measurement", "failure"};
+  struct bytes sql = BYTES_INIT;
+  char young[160];
+
+  make(w, 3);
+  snprintf(young, sizeof young, "%s-2", w->path);
+  assert_int_equal(rename(w->path, young), 0);
+  assert_ok(file_read(DIFFTUNE_SOURCE_DIR "/tests/golden/schema_1.sql", 1 << 20,
+                      &sql));
+  assert_int_equal(raw(w->path, bytes_string(&sql)), SQLITE_OK);
+  bytes_clear(&sql);
+  bytes_printf(&sql, "ATTACH '%s' AS young;", young);
+  for (size_t i = 0; i < COUNT_OF(names); ++i)
+    bytes_printf(&sql, "INSERT INTO main.%s SELECT * FROM young.%s;", names[i],
+                 names[i]);
+  assert_int_equal(raw(w->path, bytes_string(&sql)), SQLITE_OK);
+  bytes_release(&sql);
+}
+
+static void test_version_1_is_brought_up(void **state)
+{
+  struct world w;
+  struct db *db;
+
+  (void)state;
+  make_version_1(&w);
+  assert_int_equal(raw(w.path, "CREATE VIEW mine AS SELECT * FROM best"),
+                   SQLITE_OK);
+  refuse_file(w.path, DB_READ, DD_BAD_DATABASE, "open it once for writing");
+  db = open_ok(w.path, DB_WRITE);
+  assert_ok(db_verify(db));
+  db_close(db);
+  db = open_ok(w.path, DB_READ);
+  assert_int_equal(count_rows(db, (struct db_filter){.best_only = true}), 3);
+  db_close(db);
+  assert_int_equal(raw_number(w.path, "SELECT count(*) FROM mine"), 3);
+  assert_int_equal(raw_number(w.path, "PRAGMA user_version"), 2);
   world_release(&w);
 }
 
@@ -1121,7 +1400,9 @@ int main(void)
     cmocka_unit_test(test_source_is_stored_once),
     cmocka_unit_test(test_changed_text),
     cmocka_unit_test(test_sweep_ends_once),
-    cmocka_unit_test(test_rank),
+    cmocka_unit_test(test_rule_is_the_model),
+    cmocka_unit_test(test_a_tie_takes_fewer_launches),
+    cmocka_unit_test(test_the_newest_sweep_counts),
     cmocka_unit_test(test_no_best_without_fresh_rounds),
     cmocka_unit_test(test_filters),
     cmocka_unit_test(test_visitors),
@@ -1132,6 +1413,7 @@ int main(void)
     cmocka_unit_test(test_raw_sql_is_refused),
     cmocka_unit_test(test_foreign_files),
     cmocka_unit_test(test_versions),
+    cmocka_unit_test(test_version_1_is_brought_up),
     cmocka_unit_test(test_wal_is_refused),
     cmocka_unit_test(test_truncated),
     cmocka_unit_test(test_empty_file),

@@ -24,13 +24,16 @@ struct race {
   struct db *db;
   int64_t device, toolchain, sweep;
   const char *policy, *target;
+  const char *code; /* of its variants; NULL: not stored */
+  double noise;
 };
 
 static struct race race_begin(struct db *db, const struct device_info *info,
                               const char *policy)
 {
   struct db_sweep sweep = {"test", "0", "host", 0, 1, "specs"};
-  struct race r = {db, 0, 0, 0, policy, info->arch ? "sm_90" : "cpu"};
+  struct race r = {db, 0, 0, 0, policy, info->arch ? "sm_90" : "cpu", "code",
+                   0};
 
   assert_ok(db_device(db, info, &r.device));
   assert_ok(db_toolchain(db, "a compiler", &r.toolchain));
@@ -45,7 +48,7 @@ static int64_t store_variant(const struct race *r, const char *op,
   const struct op *o = op_find(&specs.ops, op);
   struct bytes text = BYTES_INIT, source = BYTES_INIT, entry = BYTES_INIT;
   struct variant v;
-  struct db_code code = {0, r->toolchain, r->target, "code", 4, 9, 0, 0};
+  struct db_code code = {0, r->toolchain, r->target, r->code, 4, 9, 0, 0};
   int64_t row, code_row;
 
   variant_of(&o->schemes[0], p, NULL, &v);
@@ -55,7 +58,7 @@ static int64_t store_variant(const struct race *r, const char *op,
   if (stale) v.hash = hash_of("another text", 12);
   assert_ok(db_variant(r->db, &v, source.data, entry.data, &row));
   code.variant = row;
-  assert_ok(db_code(r->db, &code, &code_row));
+  if (r->code) assert_ok(db_code(r->db, &code, &code_row));
   bytes_release(&text);
   bytes_release(&source);
   bytes_release(&entry);
@@ -74,7 +77,8 @@ static void store_time(const struct race *r, const struct problem *p,
                              .policy = r->policy, .median_us = us, .q1_us = us,
                              .q3_us = us, .low_us = us, .high_us = us,
                              .samples = &us, .sample_count = 1,
-                             .stopped = "final", .copy_us = us / 2};
+                             .stopped = "final", .copy_us = us / 2,
+                             .noise = r->noise};
   int64_t problem, candidate, id;
 
   assert_ok(db_problem(r->db, p, &problem));
@@ -309,6 +313,231 @@ static void rows_of_other_specs_are_left_out(void **state)
             "emit --device cpu -o stale.ddt");
 }
 
+/* ---- Databases of one test -------------------------------------------- */
+
+static struct db *new_db(const char *name)
+{
+  char path[160];
+  struct db *db;
+
+  snprintf(path, sizeof path, "%s/%s", folder, name);
+  assert_ok(db_open(path, DB_WRITE, &db));
+  return db;
+}
+
+static double only_us(const char *name)
+{
+  struct table t = open_table(name);
+  double us = t.plans[0].us;
+
+  assert_int_equal(t.plan_count, 1);
+  table_close(&t);
+  return us;
+}
+
+/* Two sweeps of an edited kernel came after the one that these specs can use;
+ * one of theirs is the fastest there is. */
+static void usable_rows_are_not_hidden(void **state)
+{
+  struct device_info gpu = a_gpu("GPU Y", "1");
+  struct db *db = new_db("hidden.db");
+  struct race r;
+
+  (void)state;
+  r = race_begin(db, &gpu, "cold graph");
+  store_problem(&r, ONE_STEP, 6, 0, false);
+  r = race_begin(db, &gpu, "cold graph");
+  store_problem(&r, ONE_STEP, 5, 0, true);
+  r = race_begin(db, &gpu, "cold graph");
+  store_problem(&r, ONE_STEP, 7, 0, true);
+  db_close(db);
+  check_run(0, "not the best, measured with other specs: " ONE_STEP,
+            "emit --db hidden.db -o hidden.ddt");
+  assert_true(only_us("hidden.ddt") == 6);
+}
+
+/* A row without code is passed over; a problem without any is left out, and the
+ * others are not lost with it. */
+static void a_row_without_code_is_passed_over(void **state)
+{
+  struct device_info gpu = a_gpu("GPU Y", "1");
+  struct db *db = new_db("code.db");
+  struct race r = race_begin(db, &gpu, "cold graph");
+  struct table t;
+
+  (void)state;
+  store_problem(&r, ONE_STEP, 6, 0, false);
+  r.code = NULL;
+  store_problem(&r, SPLIT_WINS, 20, 10, false);
+  db_close(db);
+  check_run(0, "left out, its code is not in the database: " SPLIT_WINS,
+            "emit --db code.db -o code.ddt");
+  assert_true(only_us("code.ddt") == 6);
+  db = new_db("code.db");
+  r = race_begin(db, &gpu, "cold graph");
+  store_problem(&r, FUSED_WINS, 20, 10, false);
+  db_close(db);
+  check_run(0, "2 plans", "emit --db code.db -o code.ddt");
+  t = open_table("code.ddt");
+  assert_true(find_plan(&t, FUSED_WINS)->us == 10);
+  table_close(&t);
+}
+
+/* The split form is the fastest, but only the fused kernel's code is stored. */
+static void the_next_row_with_code_is_taken(void **state)
+{
+  struct device_info gpu = a_gpu("GPU Y", "1");
+  struct db *db = new_db("next.db");
+  struct race r = race_begin(db, &gpu, "cold graph");
+  struct problem p, step;
+  int64_t fused, parts[OP_MAX_STEPS];
+  int bind[OP_MAX_TENSORS];
+  struct table t;
+
+  (void)state;
+  assert_ok(problem_parse(&specs.ops, SPLIT_WINS, &p));
+  fused = store_variant(&r, p.op->name, &p, false);
+  r.code = NULL;
+  for (uint32_t i = 0; i < p.op->step_count; ++i) {
+    assert_ok(problem_step(&specs.ops, &p, i, &step, bind));
+    parts[i] = store_variant(&r, step.op->name, &step, false);
+  }
+  store_time(&r, &p, false, 1, &fused, 20);
+  store_time(&r, &p, true, p.op->step_count, parts, 10);
+  db_close(db);
+  check_run(0, "not the best, its code is not in the database: " SPLIT_WINS
+               "  split; taken: fused", "emit --db next.db -o next.ddt");
+  t = open_table("next.ddt");
+  assert_int_equal(t.variant_count, 1);
+  assert_true(!t.plans[0].split && t.plans[0].us == 20);
+  table_close(&t);
+}
+
+/* The newest code is of a compiler that this row was not proven with. */
+static void the_code_is_of_the_proven_compiler(void **state)
+{
+  struct device_info gpu = a_gpu("GPU Y", "1");
+  struct db *db = new_db("compiler.db");
+  struct race r = race_begin(db, &gpu, "cold graph");
+  struct table t;
+
+  (void)state;
+  store_problem(&r, ONE_STEP, 6, 0, false);
+  r = race_begin(db, &gpu, "warm graph");
+  assert_ok(db_toolchain(db, "another compiler", &r.toolchain));
+  r.code = "edoc";
+  store_problem(&r, ONE_STEP, 5, 0, false);
+  db_close(db);
+  check_run(0, "1 plans", "emit --db compiler.db --policy 'cold graph' "
+                          "-o compiler.ddt");
+  t = open_table("compiler.ddt");
+  assert_memory_equal(table_code_find(&t.variants[0], "sm_90")->bytes, "code",
+                      4);
+  table_close(&t);
+  check_run(0, "1 plans", "emit --db compiler.db --policy 'warm graph' "
+                          "-o compiler.ddt");
+  t = open_table("compiler.ddt");
+  assert_memory_equal(table_code_find(&t.variants[0], "sm_90")->bytes, "edoc",
+                      4);
+  table_close(&t);
+}
+
+/* A table has one code per variant: two compilers that disagree cannot share
+ * it, and the first problem has it. */
+static void compilers_that_disagree(void **state)
+{
+  struct device_info gpu = a_gpu("GPU Y", "1");
+  struct db *db = new_db("disagree.db");
+  struct race r = race_begin(db, &gpu, "cold graph");
+
+  (void)state;
+  store_problem(&r, ONE_STEP, 6, 0, false);
+  r = race_begin(db, &gpu, "cold graph");
+  assert_ok(db_toolchain(db, "another compiler", &r.toolchain));
+  r.code = "edoc";
+  store_problem(&r, "rope:bf16 tokens=9 q_heads=2 head_dim=64", 7, 0, false);
+  db_close(db);
+  check_run(0, "left out, its code differs between compilers: rope:bf16 "
+               "tokens=9", "emit --db disagree.db -o disagree.ddt");
+  assert_true(only_us("disagree.ddt") == 6);
+}
+
+/* A slice of a GPU has the name of its whole. */
+static void devices_differ_by_more_than_names(void **state)
+{
+  struct device_info whole = a_gpu("GPU Z", "1"), slice = whole;
+  struct db *db = new_db("slice.db");
+  struct race r = race_begin(db, &whole, "cold graph");
+  struct table t;
+
+  (void)state;
+  store_problem(&r, ONE_STEP, 6, 0, false);
+  slice.sms = 60;
+  r = race_begin(db, &slice, "cold graph");
+  store_problem(&r, ONE_STEP, 12, 0, false);
+  db_close(db);
+  check_run(EX_USAGE, "choose with --device: 'GPU Z (sm_90, 60 SMs)', "
+                      "'GPU Z (sm_90, 132 SMs)'",
+            "emit --db slice.db --device 'GPU Z' -o slice.ddt");
+  check_run(0, "1 plans", "emit --db slice.db --device 'GPU Z (sm_90, 60 SMs)' "
+                          "-o slice.ddt");
+  t = open_table("slice.ddt");
+  assert_int_equal(t.sms, 60);
+  assert_true(t.plans[0].us == 12);
+  table_close(&t);
+  check_run(0, "1 plans", "emit --db slice.db --device '132 sms' -o slice.ddt");
+  assert_true(only_us("slice.ddt") == 6);
+}
+
+/* Within the noise one launch is taken, not two, and show says so. */
+static void a_tie_takes_fewer_launches(void **state)
+{
+  struct device_info gpu = a_gpu("GPU Y", "1");
+  struct db *db = new_db("tie.db");
+  struct race r = race_begin(db, &gpu, "cold graph");
+  struct table t;
+
+  (void)state;
+  r.noise = 0.02;
+  store_problem(&r, SPLIT_WINS, 10.15, 10, false);
+  db_close(db);
+  check_run(0, "1 plans", "emit --db tie.db -o tie.ddt");
+  t = open_table("tie.ddt");
+  assert_false(t.plans[0].split);
+  table_close(&t);
+  check_run(0, "a tie (-1.5 %): 2 launches, not 1", "show --db tie.db --why");
+  check_run(0, "\"tied\": true", "show --db tie.db --why --json");
+}
+
+/* What explain says of a table of some size is more than fits its first try. */
+static void a_long_explanation_is_whole(void **state)
+{
+  struct device_info cpu;
+  struct db *db = new_db("long.db");
+  struct bytes said = BYTES_INIT;
+  struct race r;
+  size_t count;
+
+  (void)state;
+  assert_ok(cpu_device.list(&cpu, 1, &count));
+  r = race_begin(db, &cpu, "cold graph");
+  for (int i = 1; i <= 60; ++i) {
+    char spelling[80];
+    snprintf(spelling, sizeof spelling,
+             "rope:bf16 tokens=%d q_heads=2 head_dim=64", i);
+    store_problem(&r, spelling, 5, 0, false);
+  }
+  db_close(db);
+  check_run(0, "60 plans", "emit --db long.db -o long.ddt");
+  assert_int_equal(run(&said, "explain --cpu --table long.ddt '" ONE_STEP "'"),
+                   0);
+  assert_true(said.size > 4096);
+  assert_int_equal(strlen(bytes_string(&said)), said.size);
+  assert_non_null(strstr(said.data, "tokens=9 q_heads=2 head_dim=64: "));
+  assert_int_equal(said.data[said.size - 1], '\n');
+  bytes_release(&said);
+}
+
 static void check_same(const char *a, const char *b)
 {
   char path[2][128];
@@ -359,6 +588,44 @@ static void show_prints_what_is_there(void **state)
   check_run(EX_USAGE, "nothing", "show nothing:bf16");
 }
 
+/* A word that names nothing is refused, with those that name something. */
+static void show_refuses_unknown_words(void **state)
+{
+  (void)state;
+  check_run(EX_USAGE, "no op is named 'nope'; known are: qk_norm",
+            "show --op rope,nope");
+  check_run(0, "has no such row", "show --op qk_norm"); /* it is an op */
+  check_run(EX_USAGE, "no policy is named 'hot'; known are: 'cold graph'",
+            "show --policy hot");
+  check_run(0, "has no such row", "show --policy 'warm eager'");
+  check_run(EX_USAGE, "no device is named 'H100'; the database has: 'GPU X'",
+            "show --device H100");
+  check_run(EX_USAGE, "'H100'", "show --failures --device H100");
+}
+
+static bool says(const char *arguments, const char *part)
+{
+  struct bytes said = BYTES_INIT;
+  bool found;
+
+  assert_int_equal(run(&said, arguments), 0);
+  found = strstr(bytes_string(&said), part) != NULL;
+  bytes_release(&said);
+  return found;
+}
+
+static void show_all_lists_and_why_explains(void **state)
+{
+  (void)state;
+  assert_true(says("show --all '" SPLIT_WINS "'", "rank"));
+  assert_false(says("show --all '" SPLIT_WINS "'", "why"));
+  assert_false(says("show --all '" SPLIT_WINS "'", "slower"));
+  assert_true(says("show --why '" SPLIT_WINS "'", "why"));
+  assert_true(says("show --why --device 'GPU X' '" FUSED_WINS "'",
+                   "of another sweep"));
+  assert_false(says("show '" SPLIT_WINS "'", "rank"));
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -368,8 +635,18 @@ int main(void)
       cmocka_unit_test(the_younger_of_two_drivers_counts),
       cmocka_unit_test(a_choice_is_never_guessed),
       cmocka_unit_test(rows_of_other_specs_are_left_out),
+      cmocka_unit_test(usable_rows_are_not_hidden),
+      cmocka_unit_test(a_row_without_code_is_passed_over),
+      cmocka_unit_test(the_next_row_with_code_is_taken),
+      cmocka_unit_test(the_code_is_of_the_proven_compiler),
+      cmocka_unit_test(compilers_that_disagree),
+      cmocka_unit_test(devices_differ_by_more_than_names),
+      cmocka_unit_test(a_tie_takes_fewer_launches),
+      cmocka_unit_test(a_long_explanation_is_whole),
       cmocka_unit_test(the_c_file_holds_the_same_bytes),
       cmocka_unit_test(show_prints_what_is_there),
+      cmocka_unit_test(show_refuses_unknown_words),
+      cmocka_unit_test(show_all_lists_and_why_explains),
   };
 
   return cmocka_run_group_tests(tests, setup, teardown);

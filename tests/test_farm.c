@@ -116,7 +116,7 @@ static void crashes_cost_one_unit(void **state)
 {
   (void)state;
   check_costs_one("crash", DD_COMPILE, "the compiler crashed (signal 11)");
-  check_costs_one("exit", DD_COMPILE,
+  check_costs_one("exit", DD_IO, /* not the unit's fault */
                   "the compile worker ended with exit code 3");
   check_costs_one("huge", DD_IO, "the compile worker's answer is too long");
   check_costs_one("nonsense", DD_IO, "cannot read code");
@@ -323,6 +323,42 @@ static void temporary_files_go_away(void **state)
   test_folder_remove(folder);
 }
 
+/* A farm that is killed cannot remove its folder; the next one does. */
+static void a_killed_farm_is_cleaned_up_after(void **state)
+{
+  char folder[64], *before = getenv("TMPDIR");
+  struct farm *f, *other;
+  pid_t child;
+
+  (void)state;
+  if (before) before = strdup(before);
+  test_folder(folder, sizeof folder);
+  setenv("TMPDIR", folder, 1);
+  child = fork();
+  if (!child) {
+    if (!farm_open(1, &f)) check_works(f);
+    raise(SIGKILL);
+  }
+  assert_int_equal(waitpid(child, NULL, 0), child);
+  assert_int_equal(entries(folder), 1);
+  assert_ok(farm_open(1, &f));
+  assert_int_equal(entries(folder), 1);
+  assert_ok(farm_open(1, &other)); /* one that lives is left alone */
+  assert_int_equal(entries(folder), 2);
+  check_works(f);
+  farm_close(f);
+  assert_int_equal(entries(folder), 1);
+  check_works(other);
+  farm_close(other);
+  assert_int_equal(entries(folder), 0);
+  if (before)
+    setenv("TMPDIR", before, 1);
+  else
+    unsetenv("TMPDIR");
+  free(before);
+  test_folder_remove(folder);
+}
+
 /* ---- Memory ---------------------------------------------------------- */
 
 /* Some of everything, in a farm that may be out of memory at any point. */
@@ -463,6 +499,7 @@ int main(int argc, char **argv)
       cmocka_unit_test(a_signal_ends_the_wait),
       cmocka_unit_test(poll_rows_are_those_of_busy_workers),
       cmocka_unit_test(temporary_files_go_away),
+      cmocka_unit_test(a_killed_farm_is_cleaned_up_after),
       cmocka_unit_test(memory_is_freed_whatever_fails),
       cmocka_unit_test(includes_cannot_read_files),
   };

@@ -201,8 +201,13 @@ static void test_matches(void **state)
   matches(&f, "affine:fp32 rows=0 width=64", DD_MATCH_NEAR, line);
   matches(&f, "affine:fp32 rows=10 width=64", DD_MATCH_NEAR, line);
   /* The nearest does not fit, the next one does. */
-  matches(&f, "affine:fp32 rows=512 width=64 align=4", DD_MATCH_NEAR, line);
-  /* None fits. */
+  matches(&f, "affine:fp32 rows=37 width=64 align=4", DD_MATCH_NEAR, line);
+  /* Three octaves are near (alignment counts: two here); more is not, neither
+   * for the whole nor for the parts of the split form. */
+  matches(&f, "affine:fp32 rows=4096 width=64", DD_MATCH_NEAR, fused);
+  matches(&f, "affine:fp32 rows=38 width=64 align=4", DD_MATCH_DEFAULT, plain);
+  matches(&f, "affine:fp32 rows=512 width=64 align=4", DD_MATCH_DEFAULT, plain);
+  /* Too far, and none fits. */
   matches(&f, "affine:fp32 rows=5000 width=64", DD_MATCH_DEFAULT, plain);
   matches(&f, "affine:fp32 rows=8 width=65", DD_MATCH_DEFAULT, plain);
   /* Only the parts were measured, one near and one exactly. */
@@ -477,10 +482,16 @@ static void test_explain(void **state)
       "compiled for io=fp32 width=64 mode=once\n", "this device\n",
       "the split form: slower, 4.0 us\n",
       "affine:fp32 rows=8 width=64: scale.fast threads=32 vec=1 + shift.fast "
-      "threads=32 vec=1, 2.5 us: farther: 6.00 octaves away\n", NULL};
+      "threads=32 vec=1, 2.5 us: too far: 6.00 octaves away\n", NULL};
   static const char *const next[] = {
-      "rule      near: measured as affine:fp32 rows=8 width=64, 6.",
+      "chosen    scale.fast threads=32 vec=1 + shift.fast threads=32 vec=1 "
+      "(near, measured there: 2.5 us)\n",
+      "rule      near: measured as affine:fp32 rows=8 width=64, 2.24 octaves",
+      "copy      measured there: 2.0 us for the same traffic\n",
       "does not fit: align % (vec * 4) == 0\n", NULL};
+  static const char *const fused[] = {
+      "rule      near: measured as affine:fp32 rows=512 width=64, 1.00 octaves",
+      "the split form: slower, measured there: 4.0 us\n", NULL};
   static const char *const other[] = {
       "rule      split\n", "mode differs (once, not twice)\n", NULL};
   static const char *const nothing[] = {
@@ -495,7 +506,8 @@ static void test_explain(void **state)
   make(&t);
   assert_ok(open_with(&f, &t, 0));
   explains(&f, LARGE, exact);
-  explains(&f, "affine:fp32 rows=512 width=64 align=4", next);
+  explains(&f, "affine:fp32 rows=16 width=64 align=4", next);
+  explains(&f, "affine:fp32 rows=1024 width=64", fused);
   explains(&f, "affine:fp32 rows=8 width=64 mode=twice", other);
   wrong.spelling = "affine:fp32 rows=x";
   assert_fails(DD_BAD_ARGUMENT, "rows",
@@ -508,6 +520,25 @@ static void test_explain(void **state)
   t.writer.arch = 90;
   assert_ok(open_with(&f, &t, 0));
   explains(&f, LARGE, foreign);
+  close_table(&f);
+  tiny_release(&t);
+}
+
+/* Plans that were not taken, and a tie with the split form. */
+static void test_explain_others(void **state)
+{
+  static const char *const parts[] = {
+      "threads=64 vec=4, 2.5 us: farther: 2.00 octaves away\n",
+      "the split form: no faster than noise, 2.4 us\n", NULL};
+  struct fixture f;
+  struct tiny t;
+
+  (void)state;
+  make(&t);
+  t.plans[0].split_us = 2.4;
+  tiny_plan(&t, "affine:fp32 rows=128 width=64", 1, 1, 0);
+  assert_ok(open_with(&f, &t, 0));
+  explains(&f, LARGE, parts);
   close_table(&f);
   tiny_release(&t);
 }
@@ -859,6 +890,7 @@ int main(void)
       cmocka_unit_test(test_launch_refusals),
       cmocka_unit_test(test_plan_refusals),
       cmocka_unit_test(test_explain),
+      cmocka_unit_test(test_explain_others),
       cmocka_unit_test(test_describe),
       cmocka_unit_test(test_out_of_memory),
       cmocka_unit_test(test_typed),

@@ -40,7 +40,7 @@ void build_close(struct build *b)
   farm_close(b->farm);
   for (size_t i = 0; i < b->unit_count; ++i) bytes_release(&b->units[i].code);
   mem_resize(NULL, b->parts, b->part_capacity * sizeof *b->parts, 0);
-  mem_resize(NULL, b->table, b->table_capacity * sizeof *b->table, 0);
+  hash_table_release(&b->by_hash);
   mem_resize(NULL, b->units, b->unit_capacity * sizeof *b->units, 0);
   mem_resize(NULL, b->in_unit, b->in_unit_capacity * sizeof *b->in_unit, 0);
   bytes_release(&b->identity);
@@ -49,34 +49,6 @@ void build_close(struct build *b)
 }
 
 /* ---- Parts by hash ----------------------------------------------------------- */
-
-static size_t slot_of(const struct build *b, const struct hash *h)
-{
-  size_t at;
-
-  memcpy(&at, h->byte, sizeof at);
-  for (at &= b->table_capacity - 1; b->table[at];
-       at = (at + 1) & (b->table_capacity - 1))
-    if (hash_equal(&b->parts[b->table[at] - 1]->variant.hash, h)) break;
-  return at;
-}
-
-static dd_status grow_table(struct build *b)
-{
-  size_t capacity = b->table_capacity ? b->table_capacity * 2 : 1024;
-  uint32_t *table;
-
-  if (b->part_count * 2 < b->table_capacity) return DD_OK;
-  table = mem_resize(NULL, NULL, 0, capacity * sizeof *table);
-  if (!table) return fail(DD_NO_MEMORY, "out of memory");
-  mem_resize(NULL, b->table, b->table_capacity * sizeof *table, 0);
-  memset(table, 0, capacity * sizeof *table);
-  b->table = table;
-  b->table_capacity = capacity;
-  for (size_t i = 0; i < b->part_count; ++i)
-    b->table[slot_of(b, &b->parts[i]->variant.hash)] = (uint32_t)i + 1;
-  return DD_OK;
-}
 
 static char *label_of(struct build *b, const struct variant *v)
 {
@@ -100,8 +72,8 @@ static dd_status new_part(struct build *b, const struct variant *v,
   p->variant = *v;
   p->label = label_of(b, v);
   if (!p->label) return fail(DD_NO_MEMORY, "out of memory");
-  *out = (uint32_t)b->part_count;
-  b->table[slot_of(b, &v->hash)] = *out + 1;
+  TRY(hash_table_add(&b->by_hash, &p->variant.hash, p));
+  p->index = *out = (uint32_t)b->part_count;
   b->parts[b->part_count++] = p;
   return DD_OK;
 }
@@ -170,18 +142,17 @@ dd_status build_add(struct build *b, struct variant *v, uint32_t *part)
 {
   struct bytes text = BYTES_INIT;
   dd_status status = emit_variant(&b->specs->tree, v, &text);
-  size_t at;
+  const struct part *known;
 
-  if (!status) status = grow_table(b);
-  if (!status && b->table[at = slot_of(b, &v->hash)]) {
-    *part = b->table[at] - 1;
-    bytes_release(&text);
+  bytes_release(&text);
+  TRY(status);
+  known = hash_table_find(&b->by_hash, &v->hash);
+  if (known) {
+    *part = known->index;
     return DD_OK;
   }
-  if (!status && !goes_with_queue(b, v)) status = build_submit(b);
-  if (!status) status = new_part(b, v, part);
-  bytes_release(&text);
-  if (status) return status;
+  if (!goes_with_queue(b, v)) TRY(build_submit(b));
+  TRY(new_part(b, v, part));
   b->queued[b->queued_count++] = *part;
   return b->queued_count == b->batch ? build_submit(b) : DD_OK;
 }
@@ -211,7 +182,8 @@ static void read_usage(const struct build *b, struct part *p,
   p->shared_bytes = usage.shared_bytes;
 }
 
-/* By index: submitting may move the units. */
+/* By index: submitting may move the units.  What only this machine is to blame
+ * for (no memory, a full disk, no sandbox) is no verdict on any variant. */
 static dd_status take_result(struct build *b, struct farm_result *r)
 {
   uint32_t first = b->units[r->id].first, count = b->units[r->id].count;
@@ -227,6 +199,9 @@ static dd_status take_result(struct build *b, struct farm_result *r)
     b->compiled += count;
     return DD_OK;
   }
+  if (r->status != DD_COMPILE)
+    return fail(r->status, "a unit could not be compiled: %s",
+                bytes_string(&r->error));
   if (count == 1) {
     part_fails(b, b->in_unit[first], bytes_string(&r->error));
     return DD_OK;

@@ -12,6 +12,7 @@
 #include "client.h"
 #include "compiler.h"
 #include "farm.h"
+#include "hash_table.h"
 #include "specs.h"
 
 enum part_state { PART_WAITING, PART_COMPILED, PART_FAILED };
@@ -25,7 +26,7 @@ struct unit {
 struct part { /* one variant */
   struct variant variant;
   enum part_state state;
-  uint32_t unit;
+  uint32_t index, unit; /* of build.parts, of build.units */
   char *reason; /* PART_FAILED: what the compiler said */
   char *label;  /* variant_print's text */
   int registers, local_bytes, shared_bytes;
@@ -41,8 +42,7 @@ struct build {
   struct arena arena;
   struct part **parts;
   size_t part_count, part_capacity;
-  uint32_t *table; /* part + 1 by hash */
-  size_t table_capacity;
+  struct hash_table by_hash; /* struct part */
   struct unit *units;
   size_t unit_count, unit_capacity;
   uint32_t *in_unit; /* parts, unit after unit */

@@ -7,9 +7,15 @@
 #include "client.h"
 
 /* `gpu`: a part of a name (any case), an index or a UUID; or `cpu`; or neither:
- * the first GPU where there is one, else the CPU device.  Asks a worker, so
- * that this process loads no driver.  DD_NO_DEVICE lists what is visible. */
+ * the first GPU where there is one, else the CPU device, and says why no GPU.
+ * Asks a worker, so that this process loads no driver.  DD_NO_DEVICE lists what
+ * is visible. */
 dd_status choose_device(const char *gpu, bool cpu, struct device_info *out);
+
+/* The one that `gpu` means: that UUID, else that index, else the first whose
+ * name has it ("4090" is hardly an index).  NULL: none. */
+const struct device_info *choose_among(const struct device_info *infos,
+                                       size_t count, const char *gpu);
 
 /* "sm_90" or "cpu": what its code is compiled for. */
 void device_target(const struct device_info *info, char target[16]);

@@ -2,88 +2,21 @@
 #include "client.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 #include "command.h"
 #include "output.h"
 
-extern char **environ;
-
-/* ---- Starting and stopping ------------------------------------------------- */
-
-static dd_status make_pipes(int to[2], int from[2])
-{
-  if (pipe2(to, O_CLOEXEC))
-    return fail(DD_IO, "cannot make a pipe: %s", strerror(errno));
-  if (pipe2(from, O_CLOEXEC)) {
-    close(to[0]);
-    close(to[1]);
-    return fail(DD_IO, "cannot make a pipe: %s", strerror(errno));
-  }
-  return DD_OK;
-}
-
-/* Pipe ends above the two numbers that they become in the child, so that
- * neither dup2 overwrites the other's source. */
-static int lift(int fd)
-{
-  int high = fcntl(fd, F_DUPFD_CLOEXEC, 16);
-
-  if (high >= 0) close(fd);
-  return high >= 0 ? high : fd;
-}
-
-static dd_status start(struct client *c)
-{
-  char program[] = "difftune", word[] = WORKER_DEVICE;
-  char *argv[] = {program, word, NULL};
-  posix_spawn_file_actions_t actions;
-  int to[2], from[2], error;
-
-  TRY(make_pipes(to, from));
-  to[0] = lift(to[0]);
-  from[1] = lift(from[1]);
-  posix_spawn_file_actions_init(&actions);
-  posix_spawn_file_actions_adddup2(&actions, to[0], WORKER_IN);
-  posix_spawn_file_actions_adddup2(&actions, from[1], WORKER_OUT);
-  error = posix_spawn(&c->pid, "/proc/self/exe", &actions, NULL, argv, environ);
-  posix_spawn_file_actions_destroy(&actions);
-  close(to[0]);
-  close(from[1]);
-  c->to = to[1];
-  c->from = from[0];
-  c->generation++;
-  if (!error) return DD_OK;
-  close(c->to);
-  close(c->from);
-  c->pid = 0;
-  return fail(DD_IO, "cannot start a device worker: %s", strerror(error));
-}
-
-/* Returns what wait() says of its end. */
-static int stop(struct client *c, bool kill_it)
-{
-  int how = 0;
-
-  if (c->pid <= 0) return 0;
-  close(c->to); /* a healthy worker ends at this */
-  close(c->from);
-  if (kill_it) kill(c->pid, SIGKILL);
-  while (waitpid(c->pid, &how, 0) < 0 && errno == EINTR) continue;
-  c->pid = 0;
-  return how;
-}
+enum { OPEN_TRIES = 3 };
+static const double grace = 2; /* seconds that a healthy worker has to end */
 
 void client_close(struct client *c)
 {
-  stop(c, false);
+  child_stop(&c->child, grace);
 }
 
 /* ---- Calls ------------------------------------------------------------------- */
@@ -104,13 +37,27 @@ static dd_status wait_readable(int fd, double seconds)
   }
 }
 
+static bool take_note(struct client *c, const struct bytes *message)
+{
+  struct wire_reader r;
+
+  wire_reader_init(&r, message->data, message->size);
+  if (wire_u32(&r, "a status") != ANSWER_NOTE) return false;
+  c->noted = wire_u32(&r, "a note");
+  return !wire_status(&r, true, DD_BUG);
+}
+
 /* One request and its answer; says nothing of what failed with it. */
 static dd_status exchange(struct client *c, const struct bytes *request,
                           double seconds, struct bytes *reply)
 {
-  TRY(wire_send(c->to, request));
-  TRY(wait_readable(c->from, seconds));
-  return wire_receive(c->from, MESSAGE_MAX, reply);
+  c->noted = NO_CANDIDATE;
+  TRY(wire_send(c->child.to, request));
+  do {
+    TRY(wait_readable(c->child.from, seconds));
+    TRY(wire_receive(c->child.from, MESSAGE_MAX, reply));
+  } while (take_note(c, reply));
+  return DD_OK;
 }
 
 /* Takes the status and the sentence off the front of an answer. */
@@ -168,49 +115,57 @@ static dd_status open_device(struct client *c)
   return status;
 }
 
-/* After a failure: a fresh worker, and the failure's sentence kept. */
-static dd_status replace(struct client *c, dd_status status, bool died)
+/* Ends the worker after a failure.  A pipe that broke (DD_IO) means that it
+ * has ended already: how is what its caller wants to know. */
+static dd_status stop_after(struct client *c, dd_status status)
 {
-  char sentence[512];
-  int how = stop(c, !died);
+  int how = child_stop(&c->child, status == DD_IO ? grace : 0);
 
-  if (died) status = describe_end(how);
-  snprintf(sentence, sizeof sentence, "%s", dd_last_error());
-  TRY(start(c));
-  TRY(open_device(c));
-  return fail(status, "%s", sentence);
+  return status == DD_IO ? describe_end(how) : status;
+}
+
+static dd_status start(struct client *c)
+{
+  dd_status status;
+
+  TRY(child_start(&c->child, WORKER_DEVICE, NULL));
+  status = open_device(c);
+  return status ? stop_after(c, status) : DD_OK;
+}
+
+static dd_status start_again(struct client *c)
+{
+  for (int i = 0; i < OPEN_TRIES; ++i)
+    if (!start(c)) return DD_OK;
+  return fail_in(DD_NO_DEVICE, "the device cannot be opened again");
 }
 
 dd_status client_call(struct client *c, const struct bytes *request,
                       double seconds, struct bytes *reply)
 {
+  bool answered;
   dd_status status;
 
-  if (c->pid <= 0) {
-    TRY(start(c));
-    TRY(open_device(c));
-  }
+  c->noted = NO_CANDIDATE;
+  if (!c->child.pid) TRY(start_again(c));
   status = exchange(c, request, seconds, reply);
-  if (status) return replace(c, status, status == DD_IO);
-  status = open_reply(reply);
-  return status == DD_DEVICE ? replace(c, status, false) : status;
+  answered = !status;
+  if (answered) status = open_reply(reply);
+  if (!status || (answered && status != DD_DEVICE)) return status;
+  c->generation++;
+  return stop_after(c, answered ? DD_DEVICE : status);
 }
 
 dd_status client_open(struct client *c, const char *kind, int index,
                       const struct bytes *specs)
 {
-  dd_status status;
-
   memset(c, 0, sizeof *c);
   snprintf(c->kind, sizeof c->kind, "%s", kind);
   c->index = index;
   c->specs = specs;
+  c->generation = 1;
   signal(SIGPIPE, SIG_IGN); /* a worker may die while it is written to */
-  TRY(start(c));
-  status = open_device(c);
-  if (status == DD_IO) status = describe_end(stop(c, false));
-  else if (status) stop(c, true);
-  return status;
+  return start(c);
 }
 
 dd_status client_list(const char *kind, struct device_info *infos,
@@ -219,7 +174,7 @@ dd_status client_list(const char *kind, struct device_info *infos,
   struct client c = {0};
   struct bytes request = BYTES_INIT, reply = BYTES_INIT;
   struct wire_reader r;
-  dd_status status = start(&c);
+  dd_status status = child_start(&c.child, WORKER_DEVICE, NULL);
 
   *count = 0;
   wire_put_u32(&request, REQUEST_LIST);
@@ -237,7 +192,7 @@ dd_status client_list(const char *kind, struct device_info *infos,
     if (*count > capacity) *count = capacity;
     status = wire_status(&r, true, DD_BUG);
   }
-  stop(&c, status != DD_OK);
+  child_stop(&c.child, status ? 0 : grace);
   bytes_release(&request);
   bytes_release(&reply);
   return status;

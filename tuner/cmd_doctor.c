@@ -206,19 +206,6 @@ static void look_at_folder(struct doctor *d, const char *subject,
             strcmp(at, path) ? "can be made" : "is writable");
 }
 
-static void look_at_cache(struct doctor *d)
-{
-  const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-  char path[4096];
-
-  if (cache && *cache == '/')
-    snprintf(path, sizeof path, "%s/difftune", cache);
-  else
-    snprintf(path, sizeof path, "%s/.cache/difftune",
-             home && *home ? home : "/tmp");
-  look_at_folder(d, "cache", path);
-}
-
 static void look_at_tmp(struct doctor *d)
 {
   const char *tmp = getenv("TMPDIR");
@@ -247,7 +234,6 @@ static void examine(struct doctor *d)
   look_at_specs(d);
   look_at_sandbox(d);
   look_at_db(d);
-  look_at_cache(d);
   look_at_tmp(d);
   for (size_t i = 0; device_kinds[i]; ++i) look_at_kind(d, device_kinds[i]);
 }

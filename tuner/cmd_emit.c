@@ -2,9 +2,11 @@
  * cmd_emit.c - a device's dispatch table, from the best rows of a database.
  *
  * The same rows give the same bytes: no date, no path, no order of discovery.
- * A variant's identity is the hash of its text; a row whose variant the specs
- * at hand would now write differently is left out, because the library fills
- * its arguments by the specs that go into the table.
+ * A problem gets its first row, in the order of the view `ranked`, that can be
+ * used.  A variant's identity is the hash of its text; a row whose variant the
+ * specs at hand would now write differently cannot be used, because the library
+ * fills its arguments by the specs that go into the table.  Nor can one whose
+ * code is not in the database: a sweep stores that of winners only.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -16,45 +18,78 @@
 #include "specs.h"
 #include "table.h"
 
-/* The row that a plan is made from. */
-struct chosen {
-  const char *problem, *label;
-  int64_t measurement, steps[OP_MAX_STEPS];
-  uint32_t step_count;
-  bool split;
-  double us, split_us, copy_us;
+/* One device, whatever its driver, as a table names it. */
+struct named_device {
+  const char *name, *text; /* text: "NVIDIA H200 (sm_90, 132 SMs)" */
+};
+
+/* A stored variant that was looked at. */
+struct known {
+  int64_t row, toolchain;
+  uint32_t at;     /* its place in the table; UINT32_MAX: it has none */
+  const char *why; /* then: what is against it */
+};
+
+/* The problem whose rows are being walked, best first. */
+struct problem_rows {
+  char *problem, *label; /* label: of its first row */
+  const char *why;       /* what was against its first row */
+  bool taken;
 };
 
 struct emit {
   const char *variants, *db_path, *device, *policy, *out;
   bool json;
-  struct texts policies, devices; /* what the database has */
+  struct texts policies; /* what the database has */
+  struct named_device *choices;
+  uint32_t choice_count, choice_room;
   char target[TARGET_TEXT];
   struct specs specs;
   struct db *db;
   struct arena arena;
   /* the table to be, and the rows that it comes from */
+  const char *device_text;
   char device_name[128], device_kind[16], policy_name[64];
   int arch, sms;
   struct table_variant *variant;
-  int64_t *variant_row;
   uint32_t variant_count, variant_room;
-  struct chosen *chosen;
-  uint32_t chosen_count, chosen_room;
+  struct known *known;
+  uint32_t known_count, known_room;
   struct table_plan *plan;
-  uint32_t plan_count;
-  int64_t stale;
+  uint32_t plan_count, plan_room;
+  struct problem_rows rows;
+  int64_t left_out;
 };
 
-/* Doubles an array of the arena; what it held before stays in the arena. */
-static void *grow(struct arena *a, const void *old, uint32_t *room, size_t size)
+/* Makes room for one more in an array of the arena, by doubling; what it held
+ * before stays in the arena. */
+static dd_status grow(struct arena *a, void **array, uint32_t count,
+                      uint32_t *room, size_t size)
 {
   uint32_t more = *room ? *room * 2 : 32;
-  void *block = arena_alloc(a, more * size);
+  void *block;
 
-  if (block && *room) memcpy(block, old, *room * size);
-  if (block) *room = more;
-  return block;
+  if (count < *room) return DD_OK;
+  block = arena_alloc(a, more * size);
+  if (!block) return fail(DD_NO_MEMORY, "out of memory");
+  if (count) memcpy(block, *array, count * size);
+  *array = block;
+  *room = more;
+  return DD_OK;
+}
+
+#define GROW(e, array, count, room)                                            \
+  do {                                                                         \
+    void *block_ = (e)->array;                                                 \
+    TRY(grow(&(e)->arena, &block_, (e)->count, &(e)->room,                     \
+             sizeof *(e)->array));                                             \
+    (e)->array = block_;                                                       \
+  } while (0)
+
+static dd_status keep(struct emit *e, const char *text, char **out)
+{
+  *out = arena_text(&e->arena, text, strlen(text));
+  return *out ? DD_OK : fail(DD_NO_MEMORY, "out of memory");
 }
 
 /* ---- A stored variant as a struct ------------------------------------ */
@@ -154,193 +189,343 @@ static dd_status add_code(struct emit *e, struct table_variant *t,
   return DD_OK;
 }
 
-/* Its place in the table, read from the database when first asked for;
- * UINT32_MAX where it is stale. */
-static dd_status find_variant(struct emit *e, int64_t id, uint32_t *at)
-{
-  struct db_variant_row row;
-  struct table_variant *t;
+/* ---- Places in the table --------------------------------------------- */
 
-  for (*at = 0; *at < e->variant_count; ++*at)
-    if (e->variant_row[*at] == id) return DD_OK;
-  TRY(db_variant_read(e->db, id, e->target, &e->arena, &row));
-  if (e->variant_count == e->variant_room) {
-    uint32_t room = e->variant_room;
-    e->variant_row = grow(&e->arena, e->variant_row, &room, sizeof(int64_t));
-    e->variant = grow(&e->arena, e->variant, &e->variant_room,
-                      sizeof *e->variant);
-    if (!e->variant_row || !e->variant)
-      return fail(DD_NO_MEMORY, "out of memory");
-  }
-  t = &e->variant[e->variant_count];
-  if (!rebuild(e, &row, &t->variant)) {
-    *at = UINT32_MAX;
+/* The table has one code per variant and target: that of another compiler must
+ * be the same. */
+static dd_status share_place(struct emit *e, struct known *k,
+                             const struct db_variant_row *row)
+{
+  const struct table_code *code = e->variant[k->at].codes;
+
+  if (!e->arch || (code->size == row->code_size &&
+                   !memcmp(code->bytes, row->code, code->size)))
     return DD_OK;
-  }
-  TRY(add_code(e, t, &row));
-  e->variant_row[e->variant_count++] = id;
+  k->at = UINT32_MAX;
+  k->why = "its code differs between compilers";
   return DD_OK;
 }
 
-/* ---- Rows to plans --------------------------------------------------- */
+static dd_status new_place(struct emit *e, struct known *k,
+                           const struct db_variant_row *row,
+                           const struct variant *v)
+{
+  GROW(e, variant, variant_count, variant_room);
+  memset(&e->variant[e->variant_count], 0, sizeof *e->variant);
+  e->variant[e->variant_count].variant = *v;
+  TRY(add_code(e, &e->variant[e->variant_count], row));
+  k->at = e->variant_count++;
+  return DD_OK;
+}
 
-/* What there is to choose from, before anything is chosen. */
+static uint32_t same_variant(const struct emit *e, const struct hash *hash)
+{
+  uint32_t i = 0;
+
+  while (i < e->variant_count &&
+         !hash_equal(&e->variant[i].variant.hash, hash))
+    ++i;
+  return i;
+}
+
+static dd_status find_place(struct emit *e, struct known *k)
+{
+  struct db_variant_row row;
+  struct variant v;
+
+  k->at = UINT32_MAX;
+  TRY(db_variant_read(e->db, k->row, e->target, k->toolchain, &e->arena, &row));
+  k->why = "measured with other specs";
+  if (!rebuild(e, &row, &v)) return DD_OK;
+  k->why = "its code is not in the database";
+  if (!row.code) return DD_OK;
+  k->at = same_variant(e, &row.hash);
+  if (k->at < e->variant_count) return share_place(e, k, &row);
+  return new_place(e, k, &row, &v);
+}
+
+static dd_status look_up(struct emit *e, int64_t row, int64_t toolchain,
+                         const struct known **out)
+{
+  struct known *k;
+
+  for (uint32_t i = 0; i < e->known_count; ++i) {
+    *out = k = &e->known[i];
+    if (k->row == row && k->toolchain == toolchain) return DD_OK;
+  }
+  GROW(e, known, known_count, known_room);
+  *out = k = &e->known[e->known_count++];
+  *k = (struct known){.row = row, .toolchain = toolchain};
+  return find_place(e, k);
+}
+
+/* ---- The device and the policy --------------------------------------- */
+
+static void device_text(const struct db_row *row, struct bytes *out)
+{
+  char target[TARGET_TEXT];
+
+  target_print(row->arch, target);
+  bytes_printf(out, "%s (%s, %d SMs)", row->device, target, row->sms);
+}
+
+static bool is_device(const struct emit *e, const struct db_row *row)
+{
+  return !strcmp(row->device, e->device_name) && row->arch == e->arch &&
+         row->sms == e->sms && !strcmp(row->device_kind, e->device_kind);
+}
+
+static dd_status add_choice(struct emit *e, const struct db_row *row,
+                            const char *text)
+{
+  struct named_device *c;
+  char *name, *copy;
+
+  for (uint32_t i = 0; i < e->choice_count; ++i)
+    if (!strcmp(e->choices[i].text, text)) return DD_OK;
+  GROW(e, choices, choice_count, choice_room);
+  TRY(keep(e, row->device, &name));
+  TRY(keep(e, text, &copy));
+  c = &e->choices[e->choice_count++];
+  *c = (struct named_device){name, copy};
+  return DD_OK;
+}
+
 static dd_status visit_device(void *user, const struct db_row *row)
 {
+  struct bytes text = BYTES_INIT;
+  dd_status status;
+
+  device_text(row, &text);
+  status = bytes_status(&text);
+  if (!status) status = add_choice(user, row, text.data);
+  bytes_release(&text);
+  return status;
+}
+
+/* --device is a part of the name; a whole name wins over longer ones. */
+static bool is_meant(const struct emit *e, const struct named_device *c,
+                     bool whole)
+{
+  if (!e->device) return !whole;
+  if (!whole) return strcasestr(c->text, e->device) != NULL;
+  return !strcmp(c->name, e->device) || !strcmp(c->text, e->device);
+}
+
+static uint32_t count_meant(const struct emit *e, bool whole,
+                            const struct named_device **last,
+                            struct bytes *list)
+{
+  uint32_t n = 0;
+
+  for (uint32_t i = 0; i < e->choice_count; ++i) {
+    if (!is_meant(e, &e->choices[i], whole)) continue;
+    bytes_printf(list, "%s '%s'", n++ ? "," : "", e->choices[i].text);
+    *last = &e->choices[i];
+  }
+  return n;
+}
+
+static dd_status no_device(const struct emit *e)
+{
+  struct bytes list = BYTES_INIT;
+
+  for (uint32_t i = 0; i < e->choice_count; ++i)
+    bytes_printf(&list, "%s '%s'", i ? "," : "; it has", e->choices[i].text);
+  fail(DD_UNTUNED, "'%s' has no measurement%s%s%s", e->db_path,
+       e->device ? " on " : "", e->device ? e->device : "",
+       bytes_string(&list));
+  bytes_release(&list);
+  return DD_UNTUNED;
+}
+
+static dd_status take_device(void *user, const struct db_row *row)
+{
+  struct bytes text = BYTES_INIT;
   struct emit *e = user;
 
-  if (!texts_have(&e->devices, row->device))
-    texts_add(&e->devices, keep_text(row->device));
+  device_text(row, &text);
+  if (!strcmp(bytes_string(&text), e->device_text)) {
+    snprintf(e->device_name, sizeof e->device_name, "%s", row->device);
+    snprintf(e->device_kind, sizeof e->device_kind, "%s", row->device_kind);
+    e->arch = row->arch;
+    e->sms = row->sms;
+    target_print(e->arch, e->target);
+  }
+  bytes_release(&text);
   return DD_OK;
+}
+
+static dd_status choose_device(struct emit *e)
+{
+  struct db_filter best = {.best_only = true};
+  const struct named_device *chosen = NULL;
+  struct bytes list = BYTES_INIT;
+  dd_status status = DD_OK;
+  uint32_t n;
+
+  TRY(db_each(e->db, &best, visit_device, e));
+  n = count_meant(e, true, &chosen, &list);
+  if (!n) n = count_meant(e, false, &chosen, &list);
+  if (n > 1)
+    status = fail(DD_BAD_ARGUMENT, "the database has more than one device; "
+                  "choose with --device:%s", bytes_string(&list));
+  bytes_release(&list);
+  if (!n) return no_device(e);
+  TRY(status);
+  e->device_text = chosen->text;
+  return db_each(e->db, &best, take_device, e);
 }
 
 static dd_status visit_policy(void *user, const struct db_row *row)
 {
   struct emit *e = user;
 
-  if (!strcmp(row->device, e->device_name) &&
-      !texts_have(&e->policies, row->policy))
+  if (is_device(e, row) && !texts_have(&e->policies, row->policy))
     texts_add(&e->policies, keep_text(row->policy));
   return DD_OK;
 }
 
-/* The one of `names` to use; `wanted` or, without it, the only one. */
-static dd_status choose_name(const struct texts *names, const char *wanted,
-                             const char *what, const char *option,
-                             const char **out)
+static dd_status no_policy(const struct emit *e)
 {
   struct bytes list = BYTES_INIT;
 
-  *out = wanted ? wanted : names->count == 1 ? names->item[0] : NULL;
-  if (*out && texts_have(names, *out)) return DD_OK;
-  for (size_t i = 0; i < names->count; ++i)
-    bytes_printf(&list, "%s '%s'", i ? "," : "", names->item[i]);
-  if (wanted)
-    fail(DD_BAD_ARGUMENT, "no %s is named '%s'; the database has%s", what,
-         wanted, bytes_string(&list));
+  for (size_t i = 0; i < e->policies.count; ++i)
+    bytes_printf(&list, "%s '%s'", i ? "," : "", e->policies.item[i]);
+  if (e->policy)
+    fail(DD_BAD_ARGUMENT, "no policy is named '%s'; the database has%s",
+         e->policy, bytes_string(&list));
   else
-    fail(DD_BAD_ARGUMENT, "the database has more than one %s; choose with "
-         "--%s:%s", what, option, bytes_string(&list));
+    fail(DD_BAD_ARGUMENT, "the database has more than one policy; choose with "
+         "--policy:%s", bytes_string(&list));
   bytes_release(&list);
   return DD_BAD_ARGUMENT;
 }
 
-/* --device is a part of the name; the whole name wins over longer ones. */
-static dd_status choose_device(struct emit *e)
-{
-  struct db_filter f = {.device = e->device, .best_only = true};
-  const char *name;
-
-  TRY(db_each(e->db, &f, visit_device, e));
-  if (!e->devices.count)
-    return fail(DD_UNTUNED, "'%s' has no measurement%s%s", e->db_path,
-                e->device ? " on " : "", e->device ? e->device : "");
-  name = e->device && texts_have(&e->devices, e->device) ? e->device : NULL;
-  TRY(choose_name(&e->devices, name, "device", "device", &name));
-  snprintf(e->device_name, sizeof e->device_name, "%s", name);
-  return DD_OK;
-}
-
 static dd_status choose_policy(struct emit *e)
 {
-  struct db_filter f = {.device = e->device_name, .best_only = true};
-  const char *name;
+  struct db_filter best = {.best_only = true};
+  const char *name = e->policy;
 
-  TRY(db_each(e->db, &f, visit_policy, e));
-  TRY(choose_name(&e->policies, e->policy, "policy", "policy", &name));
+  TRY(db_each(e->db, &best, visit_policy, e));
+  if (!name && e->policies.count == 1) name = e->policies.item[0];
+  if (!name || !texts_have(&e->policies, name)) return no_policy(e);
   snprintf(e->policy_name, sizeof e->policy_name, "%s", name);
   return DD_OK;
 }
 
-/* The place of a problem's row, found or new. */
-static dd_status find_chosen(struct emit *e, const char *problem,
-                             struct chosen **out)
-{
-  struct chosen *c;
+/* ---- Rows to plans --------------------------------------------------- */
 
-  for (uint32_t i = 0; i < e->chosen_count; ++i) {
-    *out = &e->chosen[i];
-    if (!strcmp((*out)->problem, problem)) return DD_OK;
+/* Ends the rows of a problem. */
+static void end_problem(struct emit *e)
+{
+  struct problem_rows *r = &e->rows;
+
+  if (r->problem && !r->taken) {
+    e->left_out++;
+    say("left out, %s: %s  %s", r->why, r->problem, r->label);
   }
-  if (e->chosen_count == e->chosen_room)
-    e->chosen = grow(&e->arena, e->chosen, &e->chosen_room, sizeof *c);
-  if (!e->chosen) return fail(DD_NO_MEMORY, "out of memory");
-  c = *out = &e->chosen[e->chosen_count++];
-  memset(c, 0, sizeof *c);
-  c->problem = arena_text(&e->arena, problem, strlen(problem));
-  return c->problem ? DD_OK : fail(DD_NO_MEMORY, "out of memory");
+  memset(r, 0, sizeof *r);
 }
 
-/* A device that was measured under two drivers has two best rows for a
- * problem; the younger one counts. */
-static dd_status visit_best(void *user, const struct db_row *row)
+/* Fills the plan; *why stays NULL where it can be used. */
+static dd_status make_plan(struct emit *e, const struct db_row *row,
+                           struct table_plan *p, const char **why)
+{
+  memset(p, 0, sizeof *p);
+  if (problem_parse(&e->specs.ops, row->problem, &p->problem)) {
+    *why = "measured with other specs";
+    return DD_OK;
+  }
+  for (uint32_t i = 0; i < row->step_count; ++i) {
+    const struct known *k;
+    TRY(look_up(e, row->steps[i], row->toolchain, &k));
+    p->steps[i] = k->at;
+    if (k->at != UINT32_MAX) continue;
+    *why = k->why;
+    return DD_OK;
+  }
+  p->spelling = e->rows.problem;
+  p->split = row->split;
+  p->step_count = row->step_count;
+  p->us = row->median_us;
+  p->split_us = row->split_us;
+  p->copy_us = row->copy_us;
+  return DD_OK;
+}
+
+/* A plan that is not the best there is should not come as a surprise. */
+static void take_plan(struct emit *e, const struct db_row *row)
+{
+  struct problem_rows *r = &e->rows;
+
+  e->plan_count++;
+  r->taken = true;
+  if (r->why)
+    say("not the best, %s: %s  %s; taken: %s", r->why, r->problem, r->label,
+        row->label);
+}
+
+static dd_status begin_problem(struct emit *e, const struct db_row *row)
+{
+  end_problem(e);
+  TRY(keep(e, row->problem, &e->rows.problem));
+  return keep(e, row->label, &e->rows.label);
+}
+
+/* Rows of a problem come together, best first. */
+static dd_status visit_row(void *user, const struct db_row *row)
 {
   struct emit *e = user;
-  struct chosen *c;
+  const char *why = NULL;
 
-  if (strcmp(row->device, e->device_name) ||
-      strcmp(row->policy, e->policy_name))
+  if (!is_device(e, row) || strcmp(row->policy, e->policy_name) ||
+      strcmp(row->stopped, "final"))
     return DD_OK;
-  snprintf(e->device_kind, sizeof e->device_kind, "%s", row->device_kind);
-  e->arch = row->arch;
-  e->sms = row->sms;
-  target_print(e->arch, e->target);
-  TRY(find_chosen(e, row->problem, &c));
-  if (c->measurement > row->measurement) return DD_OK;
-  c->label = arena_text(&e->arena, row->label, strlen(row->label));
-  if (!c->label) return fail(DD_NO_MEMORY, "out of memory");
-  c->measurement = row->measurement;
-  c->step_count = row->step_count;
-  memcpy(c->steps, row->steps, sizeof c->steps);
-  c->split = row->split;
-  c->us = row->median_us;
-  c->split_us = row->split_us;
-  c->copy_us = row->copy_us;
+  if (!e->rows.problem || strcmp(e->rows.problem, row->problem))
+    TRY(begin_problem(e, row));
+  if (e->rows.taken) return DD_OK;
+  GROW(e, plan, plan_count, plan_room);
+  TRY(make_plan(e, row, &e->plan[e->plan_count], &why));
+  if (!why) take_plan(e, row);
+  else if (!e->rows.why) e->rows.why = why;
   return DD_OK;
 }
 
-static dd_status left_out(struct emit *e, const struct chosen *c)
+/* A variant that only rows which were passed over wanted is left out again. */
+static dd_status drop_unused(struct emit *e)
 {
-  e->stale++;
-  say("left out, measured with other specs: %s  %s", c->problem, c->label);
-  return DD_OK;
-}
+  uint32_t *place = ARENA_ARRAY(&e->arena, uint32_t, e->variant_count + 1);
+  uint32_t n = 0;
 
-static dd_status add_plan(struct emit *e, const struct chosen *c)
-{
-  struct table_plan *p = &e->plan[e->plan_count];
-
-  if (problem_parse(&e->specs.ops, c->problem, &p->problem))
-    return left_out(e, c);
-  for (uint32_t i = 0; i < c->step_count; ++i) {
-    TRY(find_variant(e, c->steps[i], &p->steps[i]));
-    if (p->steps[i] == UINT32_MAX) return left_out(e, c);
+  if (!place) return fail(DD_NO_MEMORY, "out of memory");
+  memset(place, 0, sizeof *place * (e->variant_count + 1));
+  for (uint32_t i = 0; i < e->plan_count; ++i)
+    for (uint32_t j = 0; j < e->plan[i].step_count; ++j)
+      place[e->plan[i].steps[j]] = 1;
+  for (uint32_t i = 0; i < e->variant_count; ++i) {
+    if (!place[i]) continue;
+    e->variant[n] = e->variant[i];
+    place[i] = n++;
   }
-  p->spelling = c->problem;
-  p->split = c->split;
-  p->step_count = c->step_count;
-  p->us = c->us;
-  p->split_us = c->split_us;
-  p->copy_us = c->copy_us;
-  e->plan_count++;
+  e->variant_count = n;
+  for (uint32_t i = 0; i < e->plan_count; ++i)
+    for (uint32_t j = 0; j < e->plan[i].step_count; ++j)
+      e->plan[i].steps[j] = place[e->plan[i].steps[j]];
   return DD_OK;
 }
 
 static dd_status collect(struct emit *e)
 {
-  struct db_filter f = {.best_only = true};
+  struct db_filter f = {0};
 
   TRY(choose_device(e));
   TRY(choose_policy(e));
   f.device = e->device_name;
-  TRY(db_each(e->db, &f, visit_best, e));
-  e->plan = ARENA_ARRAY(&e->arena, struct table_plan, e->chosen_count + 1);
-  if (!e->plan) return fail(DD_NO_MEMORY, "out of memory");
-  for (uint32_t i = 0; i < e->chosen_count; ++i)
-    TRY(add_plan(e, &e->chosen[i]));
-  if (e->plan_count) return DD_OK;
-  return fail(DD_UNTUNED, "'%s' has no row that these specs can use",
-              e->db_path);
+  TRY(db_each(e->db, &f, visit_row, e));
+  end_problem(e);
+  if (e->plan_count) return drop_unused(e);
+  return fail(DD_UNTUNED, "'%s' has no row that can be used", e->db_path);
 }
 
 /* ---- Writing --------------------------------------------------------- */
@@ -425,7 +610,7 @@ static void report(const struct emit *e, size_t size)
   json_text(&j, "policy", e->policy_name);
   json_int(&j, "plans", e->plan_count);
   json_int(&j, "variants", e->variant_count);
-  json_int(&j, "left_out", e->stale);
+  json_int(&j, "left_out", e->left_out);
   json_int(&j, "bytes", (int64_t)size);
   json_end(&j, '}');
   json_finish(&j);
@@ -449,7 +634,7 @@ int cmd_emit(int argc, char **argv)
       OPT_VARIANTS(&e.variants),
       OPT_DB(&e.db_path),
       OPT_TEXT("device", 0, &e.device, "NAME",
-               "a part of the device's name, where there are several"),
+               "a part of \"NVIDIA H200 (sm_90, 132 SMs)\", where several"),
       OPT_TEXT("policy", 0, &e.policy, "POLICY",
                "\"cold graph\", ..., where there are several"),
       OPT_TEXT("out", 'o', &e.out, "FILE", "FILE.ddt, or FILE.c to link in"),

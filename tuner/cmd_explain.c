@@ -1,4 +1,6 @@
 /* cmd_explain.c - what the library would run for a problem, and why. */
+#include <stdlib.h>
+
 #include "command.h"
 #include "device.h"
 #include "diffdispatch.h"
@@ -23,11 +25,9 @@ static dd_status ask(dd_context *ctx, const char *spelling, struct bytes *text)
     bytes_add(text, first, length);
     return bytes_status(text);
   }
-  for (size_t i = 0; i <= length; ++i) bytes_add(text, "", 1);
+  bytes_printf(text, "%*s", (int)length, ""); /* room, and one for the zero */
   TRY(bytes_status(text));
-  TRY(dd_explain(ctx, &problem, text->data, text->size, &length));
-  text->size = length;
-  return DD_OK;
+  return dd_explain(ctx, &problem, text->data, length + 1, &length);
 }
 
 static void print(const struct explain *e, const struct bytes *text)
@@ -80,6 +80,13 @@ static dd_status explain(struct explain *e)
   return status;
 }
 
+static int missing_table(const char *given)
+{
+  const char *table = given ? given : getenv("DIFFDISPATCH_TABLE");
+
+  return table && *table ? say_missing(table) : EX_OK;
+}
+
 int cmd_explain(int argc, char **argv)
 {
   struct explain e = {0};
@@ -96,8 +103,11 @@ int cmd_explain(int argc, char **argv)
   if (!options_parse(table, argc, argv, &rest, &code)) return code;
   if (e.cpu && e.gpu) return say_usage("--cpu goes without --gpu");
   if (rest.count != 1)
-    return say_usage("explain wants one problem, not %zu", rest.count);
-  if (e.table && (code = say_missing(e.table))) return code;
+    return say_usage("explain wants one problem, not %zu%s", rest.count,
+                     rest.count < 2 ? ""
+                     : e.gpu ? "; --gpu takes no name here"
+                             : "; put its spelling in quotes");
+  if ((code = missing_table(e.table))) return code;
   e.spelling = rest.item[0];
   return say_failure(explain(&e));
 }

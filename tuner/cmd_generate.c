@@ -19,6 +19,18 @@ struct generate {
   int arch, sms;
 };
 
+static dd_status no_such_scheme(const struct op *op, const char *name)
+{
+  struct bytes known = BYTES_INIT;
+
+  for (uint32_t i = 0; i < op->scheme_count; ++i)
+    bytes_printf(&known, " %s", op->schemes[i].name);
+  fail(DD_BAD_ARGUMENT, "'%s' has no scheme named '%s'; known are:%s", op->name,
+       name, bytes_string(&known));
+  bytes_release(&known);
+  return DD_BAD_ARGUMENT;
+}
+
 /* "qknorm_rope.warp" to its op and scheme. */
 static dd_status find_scheme(struct generate *g, const char *name)
 {
@@ -36,8 +48,7 @@ static dd_status find_scheme(struct generate *g, const char *name)
   if (status || !dot) return status;
   g->scheme = op_scheme_find(g->op, dot + 1);
   if (g->scheme) return DD_OK;
-  return fail(DD_BAD_ARGUMENT, "'%s' has no scheme named '%s'", g->op->name,
-              dot + 1);
+  return no_such_scheme(g->op, dot + 1);
 }
 
 /* The problem asked for, or the op's first trial. */
@@ -47,13 +58,13 @@ static dd_status find_problem(struct generate *g)
   struct problems all;
 
   if (g->spelling) texts_add(&shapes, g->spelling);
-  texts_add(&ops, g->op->name);
+  else texts_add(&ops, g->op->name);
   TRY(problems_read(&g->specs, &shapes, &ops, &all));
-  if (!all.count)
-    return fail(DD_BAD_ARGUMENT, "--problem is not one of '%s'", g->op->name);
-  g->problem = all.item[0];
+  for (size_t i = 0; i < all.count && !g->problem.op; ++i)
+    if (all.item[i].op == g->op) g->problem = all.item[i];
   problems_release(&all);
-  return DD_OK;
+  if (g->problem.op) return DD_OK;
+  return fail(DD_BAD_ARGUMENT, "--problem is not one of '%s'", g->op->name);
 }
 
 static dd_status choose_variant(const struct generate *g, struct variant *out)

@@ -20,9 +20,17 @@ struct show {
   bool open;        /* columns has rows of the group below */
   char group[256];  /* device and policy of the rows at hand */
   char problem[512]; /* of the last row, for --why */
-  double best_us, best_high_us;
+  double best_us;       /* of the row of rank 1, and its other columns */
+  int64_t best_sweep;
+  uint32_t best_launches;
   int64_t rows;
 };
+
+/* Every row of a problem is wanted, not only the best. */
+static bool wants_all(const struct show *s)
+{
+  return s->all || s->why;
+}
 
 /* db_filter has room for one op and one problem, so more are looked at here. */
 static bool wanted_problem(const struct show *s, const char *problem)
@@ -60,6 +68,8 @@ static void print_json_row(struct json *j, const struct db_row *row)
   json_int(j, "sms", row->sms);
   json_text(j, "policy", row->policy);
   json_int(j, "rank", row->rank);
+  json_bool(j, "tied", row->tied);
+  json_int(j, "sweep", row->sweep);
   json_text(j, "variant", row->label);
   json_bool(j, "split", row->split);
   json_int(j, "launches", row->step_count);
@@ -99,9 +109,12 @@ static void open_group(struct show *s, const struct db_row *row)
   printf("%s%s%s%s\n", s->rows ? "\n" : "", colour(stdout, BOLD), group,
          colour(stdout, PLAIN));
   memcpy(s->group, group, sizeof group);
-  if (s->all || s->why)
+  if (s->why)
     columns_init(&s->columns, "problem", ">rank", ">us", "95 %",
                  ">split", ">x", ">copy", ">of copy", "why", "variant", NULL);
+  else if (s->all)
+    columns_init(&s->columns, "problem", ">rank", ">us", "95 %",
+                 ">split", ">x", ">copy", ">of copy", "variant", NULL);
   else
     columns_init(&s->columns, "problem", ">us", "95 %", ">split",
                  ">x", ">copy", ">of copy", "variant", NULL);
@@ -128,6 +141,18 @@ static void numbers(struct columns *c, const struct db_row *row)
   cell(c, "%.2f", row->copy_us / row->median_us);
 }
 
+/* Of candidates that are as fast up to noise: the rule that decided. */
+static void tie_reason(struct show *s, const struct db_row *row, double slower)
+{
+  struct columns *c = &s->columns;
+
+  if (row->step_count > s->best_launches)
+    columns_cell(c, "a tie (%+.1f %%): %u launches, not %u", slower,
+                 row->step_count, s->best_launches);
+  else
+    columns_cell(c, "a tie (%+.1f %%): the smaller hash was taken", slower);
+}
+
 /* Why a candidate is where it is in the list. */
 static void reason(struct show *s, const struct db_row *row)
 {
@@ -136,10 +161,12 @@ static void reason(struct show *s, const struct db_row *row)
 
   if (row->rank == 1)
     columns_cell(c, "%s", "chosen");
+  else if (row->sweep != s->best_sweep)
+    columns_cell(c, "%s", "of another sweep: not to be compared");
   else if (strcmp(row->stopped, "final"))
     columns_cell(c, "%.1f %% slower when screened, %s", slower, row->stopped);
-  else if (row->low_us <= s->best_high_us)
-    columns_cell(c, "%.1f %% slower: a tie within the noise", slower);
+  else if (row->tied)
+    tie_reason(s, row, slower);
   else
     columns_cell(c, "%.1f %% slower", slower);
 }
@@ -154,12 +181,13 @@ static void print_row(struct show *s, const struct db_row *row)
   snprintf(s->problem, sizeof s->problem, "%s", row->problem);
   if (row->rank == 1 || !same) {
     s->best_us = row->median_us;
-    s->best_high_us = row->high_us;
+    s->best_sweep = row->sweep;
+    s->best_launches = row->step_count;
   }
   columns_cell(c, "%s", same ? "" : row->problem);
-  if (s->all || s->why) columns_cell(c, "%lld", (long long)row->rank);
+  if (wants_all(s)) columns_cell(c, "%lld", (long long)row->rank);
   numbers(c, row);
-  if (s->all || s->why) reason(s, row);
+  if (s->why) reason(s, row);
   columns_cell(c, "%s", row->label); /* last: it is long */
 }
 
@@ -183,7 +211,7 @@ static struct db_filter filter_of(const struct show *s)
   f.device = s->device;
   if (s->ops.count == 1) f.op = s->ops.item[0];
   if (s->spellings.count == 1) f.problem = s->spellings.item[0];
-  f.best_only = !s->all && !s->why;
+  f.best_only = !wants_all(s);
   return f;
 }
 
@@ -365,10 +393,105 @@ static dd_status show_failures(struct show *s)
   return db_each_failure(s->db, &f, visit_failure, s);
 }
 
+/* ---- What there is ---------------------------------------------------- */
+
+struct present {
+  struct texts ops, devices;
+};
+
+static void note(struct texts *t, const char *text, size_t size)
+{
+  struct bytes word = BYTES_INIT;
+
+  bytes_add(&word, text, size);
+  if (!texts_have(t, bytes_string(&word)))
+    texts_add(t, keep_text(bytes_string(&word)));
+  bytes_release(&word);
+}
+
+static dd_status note_row(void *user, const struct db_row *row)
+{
+  struct present *p = user;
+
+  note(&p->ops, row->problem, strcspn(row->problem, ":"));
+  note(&p->devices, row->device, strlen(row->device));
+  return DD_OK;
+}
+
+static dd_status note_failure(void *user, const struct db_failure_row *row)
+{
+  struct present *p = user;
+
+  note(&p->ops, row->problem, strcspn(row->problem, ":"));
+  note(&p->devices, row->device, strlen(row->device));
+  return DD_OK;
+}
+
+static dd_status refuse(const char *what, const char *word,
+                        const char *where, const struct texts *known)
+{
+  struct bytes list = BYTES_INIT;
+
+  for (size_t i = 0; i < known->count; ++i)
+    bytes_printf(&list, "%s '%s'", i ? "," : "", known->item[i]);
+  fail(DD_BAD_ARGUMENT, "no %s is named '%s'; %s:%s", what, word, where,
+       bytes_string(&list));
+  bytes_release(&list);
+  return DD_BAD_ARGUMENT;
+}
+
+static dd_status check_policy(const char *policy)
+{
+  static const char *words[] = {"cold graph", "cold eager", "warm graph",
+                                "warm eager"};
+  const struct texts known = {words, COUNT_OF(words)};
+
+  if (!policy || texts_have(&known, policy)) return DD_OK;
+  return refuse("policy", policy, "known are", &known);
+}
+
+static dd_status check_device(const char *device, const struct texts *known)
+{
+  if (!device || !known->count) return DD_OK;
+  for (size_t i = 0; i < known->count; ++i)
+    if (strcasestr(known->item[i], device)) return DD_OK;
+  return refuse("device", device, "the database has", known);
+}
+
+/* An op that the database has may be of other specs; one that it lacks must be
+ * of these. */
+static dd_status check_ops(const struct show *s, const struct texts *known)
+{
+  struct texts missing = {0};
+  struct specs specs;
+  dd_status status;
+
+  for (size_t i = 0; i < s->ops.count; ++i)
+    if (!texts_have(known, s->ops.item[i])) texts_add(&missing, s->ops.item[i]);
+  if (!missing.count) return DD_OK;
+  TRY(specs_load(&specs, s->variants));
+  status = specs_know(&specs, &missing);
+  specs_release(&specs);
+  return status;
+}
+
+/* A word that names nothing is a mistake, not an empty answer. */
+static dd_status check_words(const struct show *s)
+{
+  struct present p = {0};
+
+  TRY(check_policy(s->policy));
+  if (!s->device && !s->ops.count) return DD_OK;
+  TRY(db_each(s->db, NULL, note_row, &p));
+  TRY(db_each_failure(s->db, NULL, note_failure, &p));
+  TRY(check_device(s->device, &p.devices));
+  return check_ops(s, &p.ops);
+}
+
 /* ---- The command ----------------------------------------------------- */
 
 /* Spellings as the database writes them: in order, without defaults. */
-static dd_status canonical(struct texts *spellings)
+static dd_status canonical(const char *variants, struct texts *spellings)
 {
   struct specs specs;
   struct problems all;
@@ -376,7 +499,7 @@ static dd_status canonical(struct texts *spellings)
   dd_status status;
 
   if (!spellings->count) return DD_OK;
-  TRY(specs_load(&specs, NULL));
+  TRY(specs_load(&specs, variants));
   status = problems_read(&specs, spellings, &any, &all);
   spellings->count = 0;
   for (size_t i = 0; !status && i < all.count; ++i) {
@@ -391,11 +514,10 @@ static dd_status canonical(struct texts *spellings)
   return status;
 }
 
-static dd_status show(struct show *s)
+static dd_status print(struct show *s)
 {
   dd_status status;
 
-  TRY(db_open(s->db_path, DB_READ, &s->db));
   json_init(&s->out, stdout);
   if (s->json) json_array(&s->out, NULL);
   status = s->by_op      ? show_ops(s)
@@ -403,17 +525,30 @@ static dd_status show(struct show *s)
                          : show_rows(s);
   if (s->json) json_end(&s->out, ']');
   if (s->json) json_finish(&s->out);
-  db_close(s->db);
   if (!status && !s->rows && !s->json)
     say("'%s' has no such row", s->db_path);
   return status;
 }
 
+static dd_status show(struct show *s)
+{
+  dd_status status;
+
+  TRY(db_open(s->db_path, DB_READ, &s->db));
+  status = check_words(s);
+  if (!status) status = print(s);
+  db_close(s->db);
+  return status;
+}
+
 static int show_coverage(const struct show *s)
 {
+  int code = s->table ? say_missing(s->table) : EX_OK;
   uint32_t missing;
-  dd_status status = coverage_print(s->table, s->variants, s->json, &missing);
+  dd_status status;
 
+  if (code) return code;
+  status = coverage_print(s->table, s->variants, s->json, &missing);
   if (status) return say_failure(status);
   if (missing) say("%u problems of the zoo have no plan", missing);
   return missing ? EX_DATAERR : 0;
@@ -440,12 +575,13 @@ int cmd_show(int argc, char **argv)
   int code;
 
   if (!options_parse(table, argc, argv, &s.spellings, &code)) return code;
-  if (s.coverage + s.by_op + s.failures > 1)
-    return say_usage("of --coverage, --ops and --failures only one goes");
+  if (wants_all(&s) + s.coverage + s.by_op + s.failures > 1)
+    return say_usage("of --all (or --why), --coverage, --ops and --failures "
+                     "only one goes");
   if (s.coverage) return show_coverage(&s);
   s.db_path = db_path_or_default(s.db_path);
   code = say_missing(s.db_path);
   if (code) return code;
-  status = canonical(&s.spellings);
+  status = canonical(s.variants, &s.spellings);
   return say_failure(status ? status : show(&s));
 }

@@ -19,18 +19,24 @@ struct asked {
   struct texts ops, shapes;
   int64_t seed, sample, parts, jobs, batch;
   int l2;
-  char command[1024];
+  const char *command; /* as typed */
 };
 
 static const char *const l2_words[] = {"cold", "warm", NULL};
 
-static void keep_command(struct asked *q, int argc, char **argv)
+static const char *command_line(int argc, char **argv)
 {
-  size_t n = (size_t)snprintf(q->command, sizeof q->command, "difftune");
+  struct bytes line = BYTES_INIT;
+  const char *kept;
 
-  for (int i = 0; i < argc && n < sizeof q->command; ++i)
-    n += (size_t)snprintf(q->command + n, sizeof q->command - n,
-                          strchr(argv[i], ' ') ? " '%s'" : " %s", argv[i]);
+  bytes_text(&line, "difftune");
+  for (int i = 0; i < argc; ++i) {
+    bytes_text(&line, " ");
+    put_shell_word(&line, argv[i]);
+  }
+  kept = keep_text(bytes_string(&line));
+  bytes_release(&line);
+  return kept;
 }
 
 /* ---- Printing ---------------------------------------------------------------- */
@@ -68,7 +74,8 @@ static void print_winners(const struct sweep *s)
 
   columns_init(&c, "problem", ">us", ">95 %", ">copy us", ">of copy",
                ">split us", ">x split", ">proven", "winner", NULL);
-  for (uint32_t i = 0; i < s->count; ++i) print_winner(&c, &s->outcomes[i]);
+  for (uint32_t i = 0; i < s->count; ++i)
+    if (s->outcomes[i].begun) print_winner(&c, &s->outcomes[i]);
   columns_print(&c, stdout, "");
   columns_release(&c);
 }
@@ -81,6 +88,7 @@ static void print_checked(const struct sweep *s)
   for (uint32_t i = 0; i < s->count; ++i) {
     const struct outcome *o = &s->outcomes[i];
     double worst = 0;
+    if (!o->begun) continue;
     for (uint32_t j = 0; j < o->count; ++j)
       if (o->entries[j].proven && o->entries[j].proof.error > worst)
         worst = o->entries[j].proof.error;
@@ -101,7 +109,8 @@ static void json_entry(struct json *j, const struct entry *e)
   if (e->proven) {
     json_real(j, "error", e->proof.error);
     json_real(j, "bit_equal", e->proof.bit_equal);
-  } else {
+  }
+  if (e->stage) {
     json_text(j, "stage", e->stage);
     json_text(j, "reason", e->reason);
   }
@@ -147,7 +156,7 @@ static uint32_t tell_refused(const struct sweep *s)
     uint32_t told = 0;
     for (uint32_t k = 0; k < o->count + (o->has_split ? 1u : 0u); ++k) {
       const struct entry *e = &o->entries[k];
-      if (!e->done || e->proven) continue;
+      if (!e->stage) continue;
       if (told++ < 5) say("refused (%s): %s: %s", e->stage, e->label, e->reason);
     }
     if (told > 5) say("and %u more of %s", told - 5, o->spelling);
@@ -158,59 +167,94 @@ static uint32_t tell_refused(const struct sweep *s)
 
 /* ---- Running -------------------------------------------------------------------- */
 
-static dd_status add_problems(struct sweep *s, const struct asked *q)
+static dd_status read_problems(const struct specs *specs, const struct asked *q,
+                               struct problems *out)
 {
-  struct problems problems = {0};
-  dd_status status = specs_know(s->specs, &q->ops);
+  TRY(problems_read(specs, &q->shapes, &q->ops, out));
+  if (out->count) return DD_OK;
+  return fail(DD_BAD_ARGUMENT, "there is no problem to sweep; name one with "
+              "--shapes");
+}
 
-  if (!status) status = problems_read(s->specs, &q->shapes, &q->ops, &problems);
-  for (size_t i = 0; i < problems.count && !status; ++i)
-    status = sweep_add(s, &problems.item[i], false);
-  if (!status && !problems.count)
-    status = fail(DD_BAD_ARGUMENT, "there is no problem to sweep; name one "
-                  "with --shapes");
-  problems_release(&problems);
-  return status;
+static dd_status add_problems(struct sweep *s, const struct problems *problems)
+{
+  for (size_t i = 0; i < problems->count; ++i)
+    TRY(sweep_add(s, &problems->item[i], false));
+  return sweep_wants_any(s);
 }
 
 static dd_status run(struct sweep *s, const struct asked *q)
 {
   struct recorder recorder = {0};
-  dd_status status = add_problems(s, q), ended;
+  dd_status status = DD_OK;
 
-  if (q->db && !status) {
+  if (q->db) {
     status = record_begin(&recorder, q->db, s->build, &s->client->info,
                           q->command, s->options.seed, s->options.policy);
     s->recorder = &recorder;
   }
   if (!status) status = sweep_run(s);
-  ended = record_end(&recorder, status ? dd_last_error()
-                                : interrupted() ? "interrupted" : "complete");
   s->recorder = NULL;
-  return status ? status : ended;
+  return record_end(&recorder, status);
 }
 
-static int report(const struct sweep *s, const struct asked *q)
+/* Of those that were asked for; --variant may leave a problem nothing. */
+static uint32_t count_lost(const struct sweep *s)
 {
+  uint32_t lost = 0;
+
+  for (uint32_t i = 0; i < s->count; ++i) {
+    const struct outcome *o = &s->outcomes[i];
+    if (o->is_part || o->best >= 0 || (s->options.only && !o->count)) continue;
+    say("no variant of %s could be timed", o->spelling);
+    lost++;
+  }
+  return lost;
+}
+
+static int verdict(const struct sweep *s, uint32_t refused)
+{
+  if (interrupted()) return EXIT_INTERRUPTED;
+  if (s->options.time) return count_lost(s) ? EX_DATAERR : 0;
+  return refused ? EX_DATAERR : 0;
+}
+
+/* Also after a failure: what was measured until then is worth seeing. */
+static int report(const struct sweep *s, const struct asked *q, dd_status status)
+{
+  int code = status ? say_failure(status) : 0;
   uint32_t refused = tell_refused(s);
 
+  if (status && (!s->count || !s->outcomes[0].begun)) return code;
   if (q->json) print_json(s);
   else if (s->options.time) print_winners(s);
   else print_checked(s);
-  if (interrupted()) return EXIT_INTERRUPTED;
-  return refused && !s->options.time ? EX_DATAERR : 0;
+  return code ? code : verdict(s, refused);
 }
 
-static int sweep_device(const struct asked *q, bool time,
+static dd_status open_and_run(struct sweep *s, const struct asked *q,
+                              const struct problems *problems,
+                              const struct device_info *info)
+{
+  char target[16];
+
+  device_target(info, target);
+  TRY(build_open(s->build, s->specs, target, (int)q->jobs,
+                 (uint32_t)(q->batch ? q->batch : 16)));
+  TRY(client_open(s->client, info->kind, info->index, &s->specs->message));
+  TRY(add_problems(s, problems));
+  say("%s begins on %s", s->options.time ? "sweep" : "check", info->name);
+  return run(s, q);
+}
+
+static int sweep_device(const struct asked *q, bool time, struct specs *specs,
+                        const struct problems *problems,
                         const struct device_info *info)
 {
-  struct specs specs = {0};
   struct build build = {0};
   struct client client = {0};
-  struct sweep s = {.specs = &specs, .build = &build, .client = &client};
+  struct sweep s = {.specs = specs, .build = &build, .client = &client};
   bool cpu = strcmp(info->kind, "cpu") == 0;
-  char target[16];
-  dd_status status;
   int code;
 
   arena_init(&s.arena, NULL);
@@ -219,38 +263,52 @@ static int sweep_device(const struct asked *q, bool time,
       .parts = (uint32_t)(q->parts >= 0 ? q->parts : cpu ? 2 : 0),
       .seed = (uint64_t)q->seed, .only = q->variant, .quiet = q->quiet,
       .policy = q->l2 ? "warm graph" : "cold graph"};
-  device_target(info, target);
-  status = specs_load(&specs, q->variants);
-  if (!status)
-    status = build_open(&build, &specs, target, (int)q->jobs,
-                        (uint32_t)(q->batch ? q->batch : 16));
-  if (!status) status = client_open(&client, info->kind, info->index, &specs.message);
-  if (!status) say("%s %s on %s", time ? "sweep" : "check", "begins", info->name);
-  if (!status) status = run(&s, q);
-  code = status ? say_failure(status) : report(&s, q);
+  code = report(&s, q, open_and_run(&s, q, problems, info));
   client_close(&client);
   build_close(&build);
   sweep_release(&s);
+  return code;
+}
+
+/* What can be wrong with the words comes before a device is opened. */
+static int sweep_asked(const struct asked *q, bool time)
+{
+  struct specs specs = {0};
+  struct problems problems = {0};
+  struct device_info info;
+  dd_status status = specs_load(&specs, q->variants);
+  int code;
+
+  if (!status) status = read_problems(&specs, q, &problems);
+  if (!status) status = choose_device(q->gpu, q->cpu, &info);
+  code = status ? say_failure(status)
+                : sweep_device(q, time, &specs, &problems, &info);
+  problems_release(&problems);
   specs_release(&specs);
   return code;
 }
 
+/* The database is a habit of sweep; check writes one only where it is named. */
+#define DB_OPTION(time, value)                                                 \
+  OPT_TEXT("db", 0, value, "FILE",                                             \
+           (time) ? "the tuning database ($DIFFTUNE_DB, else ./difftune.db)"   \
+                  : "store the proofs there (without it nothing is stored)")
+
 static int sweep_or_check(int argc, char **argv, bool time)
 {
   struct asked q = {.seed = 1, .parts = -1};
-  struct device_info info;
-  dd_status status;
   int code;
   const struct option table[] = {
       OPT_TEXT("gpu", 0, &q.gpu, "NAME", "a GPU by part of its name, index or UUID"),
       OPT_FLAG("cpu", 0, &q.cpu, "the CPU device"),
       OPT_OPS(&q.ops),
       OPT_SHAPES(&q.shapes),
-      OPT_TEXT("variant", 0, &q.variant, "LABEL", "only the variant of this label"),
-      OPT_DB(&q.db),
+      OPT_TEXT("variant", 0, &q.variant, "LABEL",
+               "only variants with these words in their label, or split"),
+      DB_OPTION(time, &q.db),
       OPT_INT("seed", 0, &q.seed, 0, INT64_MAX, "N", "for inputs, samples and order (1)"),
       OPT_INT("sample", 0, &q.sample, 0, 65536, "N",
-              "at most N variants per problem, every value of every tunable first"),
+              "at most N variants per problem, as many tunable values as N allows"),
       OPT_INT("parts", 0, &q.parts, 0, 65536, "N",
               "the same for the parts of split forms (0: all)"),
       OPT_CHOICE("l2", 0, &q.l2, l2_words, "cold|warm", "the L2 cache (cold)"),
@@ -262,11 +320,10 @@ static int sweep_or_check(int argc, char **argv, bool time)
       OPT_END};
 
   if (!options_parse(table, argc, argv, NULL, &code)) return code;
-  keep_command(&q, argc, argv);
+  q.command = command_line(argc, argv);
   if (time) q.db = db_path_or_default(q.db);
   interrupt_watch();
-  status = choose_device(q.gpu, q.cpu, &info);
-  return status ? say_failure(status) : sweep_device(&q, time, &info);
+  return sweep_asked(&q, time);
 }
 
 int cmd_sweep(int argc, char **argv)

@@ -3,10 +3,8 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <sched.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,8 +14,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "child.h"
 #include "command.h"
 #include "compiler.h"
+#include "farm_folder.h"
 #include "output.h"
 #include "sandbox.h"
 #include "wire.h"
@@ -44,8 +44,7 @@ struct list {
 };
 
 struct worker {
-  pid_t pid; /* 0: not started, or gone */
-  int to, from;
+  struct child child;
   struct unit *unit; /* what it compiles; NULL: idle */
   size_t sent;
   struct bytes reply;
@@ -59,7 +58,7 @@ struct farm {
   struct list queue, done;
   size_t pending;
   double deadline;
-  char folder[FOLDER_MAX - 16];
+  struct farm_folder folder;
 };
 
 /* ---- Units ----------------------------------------------------------- */
@@ -108,42 +107,6 @@ static void list_release(struct list *l)
 
 /* ---- Starting and stopping a worker ---------------------------------- */
 
-static int remove_one(const char *path, const struct stat *s, int type,
-                      struct FTW *walk)
-{
-  (void)s, (void)type, (void)walk;
-  remove(path);
-  return 0;
-}
-
-static void remove_folder(const char *path)
-{
-  if (*path) nftw(path, remove_one, 8, FTW_DEPTH | FTW_PHYS);
-}
-
-/* Descriptors from 10 up: none is in the way of WORKER_IN and WORKER_OUT. */
-static dd_status make_pipe(int end[2])
-{
-  int low[2];
-
-  end[0] = end[1] = -1;
-  if (pipe2(low, O_CLOEXEC))
-    return fail(DD_IO, "cannot make a pipe: %s", strerror(errno));
-  for (int i = 0; i < 2; ++i) {
-    end[i] = fcntl(low[i], F_DUPFD_CLOEXEC, 10);
-    close(low[i]);
-  }
-  if (end[0] >= 0 && end[1] >= 0) return DD_OK;
-  return fail(DD_IO, "cannot make a pipe: %s", strerror(errno));
-}
-
-static void close_pipe(int end[2])
-{
-  for (int i = 0; i < 2; ++i)
-    if (end[i] >= 0) close(end[i]);
-  end[0] = end[1] = -1;
-}
-
 /* Our environment with TMPDIR set to `folder`; freed with free_environment. */
 static char **make_environment(const char *folder, struct arena *a)
 {
@@ -159,109 +122,45 @@ static char **make_environment(const char *folder, struct arena *a)
   return copy;
 }
 
-/* A group of its own, so that a compiler's children die with it; signals as
- * they are by default; stdin and stdout away from the program's. */
-static int spawn(pid_t *pid, const int to[2], const int from[2],
-                 char *const *environment)
+/* We read and write as far as the pipes go, and never wait in them. */
+static dd_status worker_start(struct worker *w)
 {
-  static char self[] = "/proc/self/exe", word[] = WORKER_COMPILE;
-  char *argv[] = {self, word, NULL};
-  posix_spawn_file_actions_t files;
-  posix_spawnattr_t attr;
-  sigset_t defaults, none;
-  int error;
+  struct arena a;
+  char **environment;
+  dd_status status;
 
-  sigemptyset(&none);
-  sigemptyset(&defaults);
-  sigaddset(&defaults, SIGPIPE);
-  sigaddset(&defaults, SIGINT);
-  sigaddset(&defaults, SIGTERM);
-  posix_spawnattr_init(&attr);
-  posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETPGROUP |
-                                      POSIX_SPAWN_SETSIGDEF |
-                                      POSIX_SPAWN_SETSIGMASK);
-  posix_spawnattr_setpgroup(&attr, 0);
-  posix_spawnattr_setsigdefault(&attr, &defaults);
-  posix_spawnattr_setsigmask(&attr, &none);
-  posix_spawn_file_actions_init(&files);
-  posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
-  posix_spawn_file_actions_adddup2(&files, 2, 1);
-  posix_spawn_file_actions_adddup2(&files, to[0], WORKER_IN);
-  posix_spawn_file_actions_adddup2(&files, from[1], WORKER_OUT);
-  error = posix_spawn(pid, self, &files, &attr, argv, environment);
-  posix_spawn_file_actions_destroy(&files);
-  posix_spawnattr_destroy(&attr);
-  return error;
-}
-
-static dd_status start_with(struct worker *w, struct arena *a, int to[2],
-                            int from[2])
-{
-  char **environment = make_environment(w->folder, a);
-  int error;
-
-  if (!environment) return fail(DD_NO_MEMORY, "out of memory");
-  TRY(make_pipe(to));
-  TRY(make_pipe(from));
   if (mkdir(w->folder, 0700) && errno != EEXIST)
     return fail(DD_IO, "cannot make the folder '%s': %s", w->folder,
                 strerror(errno));
-  if (fcntl(to[1], F_SETFL, O_NONBLOCK) || fcntl(from[0], F_SETFL, O_NONBLOCK))
-    return fail(DD_IO, "cannot set up a pipe: %s", strerror(errno));
-  error = spawn(&w->pid, to, from, environment);
-  if (!error) return DD_OK;
-  w->pid = 0;
-  return fail(DD_IO, "cannot start a compile worker: %s", strerror(error));
-}
-
-static dd_status worker_start(struct worker *w)
-{
-  int to[2] = {-1, -1}, from[2] = {-1, -1};
-  struct arena a;
-  dd_status status;
-
   arena_init(&a, NULL);
-  status = start_with(w, &a, to, from);
+  environment = make_environment(w->folder, &a);
+  status = environment ? child_start(&w->child, WORKER_COMPILE, environment)
+                       : fail(DD_NO_MEMORY, "out of memory");
   arena_release(&a);
-  if (status) {
-    close_pipe(to);
-    close_pipe(from);
-    return status;
-  }
-  w->to = to[1];
-  w->from = from[0];
-  close(to[0]);
-  close(from[1]);
-  return DD_OK;
+  TRY(status);
+  if (!fcntl(w->child.to, F_SETFL, O_NONBLOCK) &&
+      !fcntl(w->child.from, F_SETFL, O_NONBLOCK))
+    return DD_OK;
+  status = fail(DD_IO, "cannot set up a pipe: %s", strerror(errno));
+  child_stop(&w->child, 0);
+  return status;
 }
 
-/* After waitpid(): forgets the process and what it left behind. */
-static void worker_forget(struct worker *w)
+/* Ends a worker, gives its wait status, removes what it left behind. */
+static int worker_stop(struct worker *w)
 {
-  kill(-w->pid, SIGKILL); /* the compiler's children, if there are any */
-  close(w->to);
-  close(w->from);
-  w->pid = 0;
+  int how = child_stop(&w->child, 0);
+
   w->sent = 0;
   bytes_clear(&w->reply);
   remove_folder(w->folder);
-}
-
-/* Ends a worker and gives its wait status. */
-static int worker_stop(struct worker *w)
-{
-  int wait_status = 0;
-
-  kill(w->pid, SIGKILL);
-  while (waitpid(w->pid, &wait_status, 0) < 0 && errno == EINTR) continue;
-  worker_forget(w);
-  return wait_status;
+  return how;
 }
 
 /* A worker that died while it had nothing to do. */
 static void bury_idle(struct worker *w)
 {
-  if (w->pid && waitpid(w->pid, NULL, WNOHANG) == w->pid) worker_forget(w);
+  if (child_has_ended(&w->child)) worker_stop(w);
 }
 
 /* ---- A unit's end ---------------------------------------------------- */
@@ -288,19 +187,22 @@ static void lose(struct farm *f, struct worker *w, dd_status status,
   finish(f, w);
 }
 
-/* The worker is gone while it had a unit: says how it ended. */
+/* The worker is gone while it had a unit: says how it ended.  A signal is the
+ * compiler's crash; one that ends by itself could not begin (no sandbox, no
+ * memory), which says nothing about the unit. */
 static void lose_to_death(struct farm *f, struct worker *w)
 {
   int end = worker_stop(w);
+  bool crashed = WIFSIGNALED(end);
   char sentence[80];
 
-  if (WIFSIGNALED(end))
+  if (crashed)
     snprintf(sentence, sizeof sentence, "the compiler crashed (signal %d)",
              WTERMSIG(end));
   else
     snprintf(sentence, sizeof sentence,
              "the compile worker ended with exit code %d", WEXITSTATUS(end));
-  lose(f, w, DD_COMPILE, sentence);
+  lose(f, w, crashed ? DD_COMPILE : DD_IO, sentence);
 }
 
 static void lose_to_deadline(struct farm *f, struct worker *w)
@@ -326,7 +228,7 @@ static bool move_request(struct worker *w)
   const struct bytes *m = &w->unit->message;
 
   while (w->sent < m->size) {
-    ssize_t n = write(w->to, m->data + w->sent, m->size - w->sent);
+    ssize_t n = write(w->child.to, m->data + w->sent, m->size - w->sent);
     if (would_block(n)) return true;
     if (n < 0) return false;
     w->sent += (size_t)n;
@@ -355,7 +257,7 @@ static enum moved move_reply(struct worker *w)
     if (w->reply.failed || (size != SIZE_MAX && size > REPLY_LIMIT))
       return MOVED_BAD;
     if (w->reply.size >= size) return MOVED_ALL;
-    n = read(w->from, part, sizeof part);
+    n = read(w->child.from, part, sizeof part);
     if (would_block(n)) return MOVED_PART;
     if (n <= 0) return MOVED_BROKEN;
     bytes_add(&w->reply, part, (size_t)n);
@@ -423,7 +325,7 @@ static void feed(struct farm *f)
     bury_idle(w);
     w->unit = list_take(&f->queue);
     w->started = seconds_now();
-    if (!w->pid && worker_start(w))
+    if (!w->child.pid && worker_start(w))
       lose(f, w, DD_IO, dd_last_error());
     else
       move(f, w);
@@ -440,22 +342,6 @@ static int processors(void)
   return CPU_COUNT(&set);
 }
 
-static dd_status make_folder(struct farm *f)
-{
-  const char *tmp = getenv("TMPDIR");
-  int n = snprintf(f->folder, sizeof f->folder, "%s/difftune-farm-XXXXXX",
-                   tmp && *tmp ? tmp : "/tmp");
-
-  if (n >= (int)sizeof f->folder) {
-    f->folder[0] = 0;
-    return fail(DD_IO, "TMPDIR is too long: '%s'", tmp);
-  }
-  if (mkdtemp(f->folder)) return DD_OK;
-  f->folder[0] = 0;
-  return fail(DD_IO, "cannot make a folder in '%s': %s", tmp ? tmp : "/tmp",
-              strerror(errno));
-}
-
 static dd_status farm_fill(struct farm *f, int workers)
 {
   size_t size = (size_t)workers * sizeof *f->worker;
@@ -464,9 +350,9 @@ static dd_status farm_fill(struct farm *f, int workers)
   if (!f->worker) return fail(DD_NO_MEMORY, "out of memory");
   memset(f->worker, 0, size);
   f->count = workers;
-  TRY(make_folder(f));
+  TRY(farm_folder_open(&f->folder));
   for (int i = 0; i < workers; ++i)
-    snprintf(f->worker[i].folder, FOLDER_MAX, "%s/%d", f->folder, i);
+    snprintf(f->worker[i].folder, FOLDER_MAX, "%s/%d", f->folder.path, i);
   return DD_OK;
 }
 
@@ -495,13 +381,13 @@ void farm_close(struct farm *f)
   if (!f) return;
   for (int i = 0; i < f->count; ++i) {
     struct worker *w = &f->worker[i];
-    if (w->pid) worker_stop(w);
+    if (w->child.pid) worker_stop(w);
     if (w->unit) unit_free(w->unit);
     bytes_release(&w->reply);
   }
   list_release(&f->queue);
   list_release(&f->done);
-  remove_folder(f->folder);
+  farm_folder_close(&f->folder);
   mem_resize(NULL, f->worker, (size_t)f->count * sizeof *f->worker, 0);
   mem_resize(NULL, f, sizeof *f, 0);
 }
@@ -563,9 +449,9 @@ size_t farm_poll(const struct farm *f, struct pollfd *fds, size_t capacity)
   for (int i = 0; i < f->count && n < capacity; ++i) {
     const struct worker *w = &f->worker[i];
     if (!w->unit) continue;
-    fds[n++] = (struct pollfd){w->from, POLLIN, 0};
+    fds[n++] = (struct pollfd){w->child.from, POLLIN, 0};
     if (w->sent < w->unit->message.size && n < capacity)
-      fds[n++] = (struct pollfd){w->to, POLLOUT, 0};
+      fds[n++] = (struct pollfd){w->child.to, POLLOUT, 0};
   }
   return n;
 }
@@ -613,7 +499,7 @@ int farm_worker_of(const struct farm *f, int64_t id)
 {
   for (int i = 0; i < f->count; ++i) {
     const struct worker *w = &f->worker[i];
-    if (w->unit && w->unit->result.id == id) return (int)w->pid;
+    if (w->unit && w->unit->result.id == id) return (int)w->child.pid;
   }
   return 0;
 }

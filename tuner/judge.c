@@ -4,6 +4,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "rows.h"
+
 /* dtype_ulp() for finite values without calls: proofs are 10^9 elements long. */
 static double fast_ulp(int64_t dtype, double value)
 {
@@ -93,14 +95,8 @@ void judge_rows(const struct tensor_shape *s, const void *base,
   int64_t bytes = dtype_bytes(s->dtype), width = s->extent[s->rank - 1];
 
   if (!s->count) return;
-  for (int64_t row = first; row < last; ++row) {
-    int64_t left = row, at = 0;
-    for (int d = (int)s->rank - 2; d >= 0; --d) {
-      at += left % s->extent[d] * s->stride[d];
-      left /= s->extent[d];
-    }
-    judge_row(&c, (const char *)base + at * bytes, row * width);
-  }
+  for (int64_t row = first; row < last; ++row)
+    judge_row(&c, (const char *)base + row_offset(s, row) * bytes, row * width);
 }
 
 void judge_add(struct judgement *to, const struct judgement *more)

@@ -3,7 +3,9 @@
  *
  * The worker is a process of its own that holds the device: the parent never
  * loads a driver, and a kernel that hangs or faults takes only the worker.  One
- * request, one answer.  An answer begins with a status and a sentence.
+ * request, one answer.  An answer begins with a status and a sentence.  Before
+ * it, while it races, the worker sends notes: ANSWER_NOTE, and which candidate
+ * it times next.  The last one outlives it and says whom it died of.
  */
 #ifndef DIFFTUNE_MESSAGE_H
 #define DIFFTUNE_MESSAGE_H
@@ -19,6 +21,9 @@ enum request {
   REQUEST_CHECK,   /* candidate -> verdict */
   REQUEST_RACE,    /* text policy, i64 seed, list of candidates -> results */
 };
+
+#define ANSWER_NOTE UINT32_MAX  /* in place of a status */
+#define NO_CANDIDATE UINT32_MAX /* the copy kernel, or nothing of anybody's */
 
 enum { MESSAGE_MAX = 1 << 30, CANDIDATES_MAX = 1 << 16 };
 

@@ -136,11 +136,6 @@ static void print_option(const struct option *o)
   snprintf(left + n, sizeof left - (size_t)n, "--%s%s%s", o->name,
            o->argument ? " " : "", o->argument ? o->argument : "");
   printf("  %-28s  %s\n", left, o->help);
-  if (o->kind != OPTION_CHOICE) return;
-  printf("  %-28s  one of:", "");
-  for (const char *const *word = o->choices; *word; ++word)
-    printf(" %s", *word);
-  printf("\n");
 }
 
 static void print_help(const struct option *table, const char *command)
@@ -182,32 +177,27 @@ static bool set_int(const struct option *o, const char *text)
   return bad_value(o, text, wanted);
 }
 
-static bool set_seconds(const struct option *o, const char *text)
+/* "'a', 'b' or 'c'" */
+static void list_choices(const struct option *o, struct bytes *out)
 {
-  static const char units[] = "smh";
-  static const double seconds[] = {1, 60, 3600};
-  char *end;
-  double value = strtod(text, &end);
-  const char *unit = *end ? strchr(units, *end) : units;
-
-  if (end == text || !unit || (*end && end[1]) || !(value >= 0) ||
-      value > 1e9)
-    return bad_value(o, text, "a time such as 90, 90s, 10m or 2h");
-  *(double *)o->value = value * seconds[unit - units];
-  return true;
+  for (int i = 0; o->choices[i]; ++i)
+    bytes_printf(out, "%s'%s'", !i ? "" : o->choices[i + 1] ? ", " : " or ",
+                 o->choices[i]);
 }
 
 static bool set_choice(const struct option *o, const char *text)
 {
-  const char *near;
+  struct bytes words = BYTES_INIT;
 
   for (int i = 0; o->choices[i]; ++i) {
     if (strcmp(o->choices[i], text)) continue;
     *(int *)o->value = i;
     return true;
   }
-  near = nearest_word(text, o->choices);
-  return bad_value(o, text, near ? near : o->choices[0]);
+  list_choices(o, &words);
+  bad_value(o, text, bytes_string(&words));
+  bytes_release(&words);
+  return false;
 }
 
 static bool set_value(const struct option *o, const char *text)
@@ -218,8 +208,6 @@ static bool set_value(const struct option *o, const char *text)
     return true;
   case OPTION_INT:
     return set_int(o, text);
-  case OPTION_SECONDS:
-    return set_seconds(o, text);
   case OPTION_TEXTS:
     texts_add(o->value, text);
     return true;

@@ -31,7 +31,6 @@ enum option_kind {
   OPTION_FLAG,    /* bool */
   OPTION_TEXT,    /* const char *: the last one counts */
   OPTION_INT,     /* int64_t, min to max */
-  OPTION_SECONDS, /* double: 90, 90s, 10m, 2h */
   OPTION_TEXTS,   /* struct texts: may be repeated */
   OPTION_LIST,    /* struct texts: separated by commas, may be repeated */
   OPTION_CHOICE,  /* int: the index of the word in `choices` */
@@ -57,9 +56,6 @@ struct option {
 #define OPT_INT(name, letter, value, min, max, argument, help)                 \
   {OPTION_INT, name, letter, OPT_OF(int64_t, value), argument, help, NULL,     \
    min, max}
-#define OPT_SECONDS(name, letter, value, argument, help)                       \
-  {OPTION_SECONDS, name, letter, OPT_OF(double, value), argument, help, NULL,  \
-   0, 0}
 #define OPT_TEXTS(name, letter, value, argument, help)                         \
   {OPTION_TEXTS, name, letter, OPT_OF(struct texts, value), argument, help,    \
    NULL, 0, 0}

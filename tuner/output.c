@@ -46,7 +46,7 @@ int say_usage(const char *format, ...)
   return EX_USAGE;
 }
 
-int exit_code(dd_status status)
+static int exit_code(dd_status status)
 {
   switch (status) {
   case DD_OK:
@@ -73,9 +73,24 @@ int exit_code(dd_status status)
   return EX_SOFTWARE;
 }
 
+/* The one place that tells a file that should be read and is not there from
+ * other trouble with files: base.h and generator/tree.c begin the sentence for
+ * reading with these words, and end it with the reason. */
+static bool is_missing_input(dd_status status, const char *sentence)
+{
+  const char *reason = strerror(ENOENT);
+  size_t size = strlen(sentence), end = strlen(reason);
+
+  if (status != DD_IO || size < end) return false;
+  if (strcmp(sentence + size - end, reason)) return false;
+  return strstr(sentence, "cannot open '") || strstr(sentence, "cannot read ");
+}
+
 int say_failure(dd_status status)
 {
-  if (status) say("%s", dd_last_error());
+  if (!status) return EX_OK;
+  say("%s", dd_last_error());
+  if (is_missing_input(status, dd_last_error())) return EX_NOINPUT;
   return exit_code(status);
 }
 

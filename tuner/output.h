@@ -20,9 +20,8 @@ __attribute__((format(printf, 1, 2))) void say(const char *format, ...);
 /* The same, and returns EX_USAGE: `return say_usage("...")`. */
 __attribute__((format(printf, 1, 2))) int say_usage(const char *format, ...);
 /* Says dd_last_error() and returns the exit code of `status`; DD_OK is 0 and
- * says nothing. */
+ * says nothing.  EX_NOINPUT where it says that a file to be read is missing. */
 int say_failure(dd_status status);
-int exit_code(dd_status status);
 /* EX_NOINPUT and a sentence where a file that must be there is not, else 0. */
 int say_missing(const char *path);
 

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "emit.h"
+#include "output.h"
 #include "sweep.h"
 
 dd_status record_begin(struct recorder *r, const char *path, struct build *b,
@@ -19,6 +20,8 @@ dd_status record_begin(struct recorder *r, const char *path, struct build *b,
 
   memset(r, 0, sizeof *r);
   r->build = b;
+  r->info = info;
+  r->seed = seed;
   r->policy = policy;
   gethostname(host, sizeof host - 1);
   hash_hex(&b->specs->ops.hash, specs);
@@ -31,13 +34,19 @@ dd_status record_begin(struct recorder *r, const char *path, struct build *b,
   return db_sweep_begin(r->db, &sweep, &r->sweep);
 }
 
-dd_status record_end(struct recorder *r, const char *how)
+dd_status record_end(struct recorder *r, dd_status status)
 {
-  dd_status status = r->db ? db_sweep_end(r->db, r->sweep, how) : DD_OK;
+  char sentence[1024];
+  dd_status ended = DD_OK;
 
+  snprintf(sentence, sizeof sentence, "%s", status ? dd_last_error()
+                                            : interrupted() ? "interrupted"
+                                                            : "complete");
+  if (r->sweep) ended = db_sweep_end(r->db, r->sweep, sentence);
   db_close(r->db);
   r->db = NULL;
-  return status;
+  r->sweep = 0;
+  return status ? fail(status, "%s", sentence) : ended;
 }
 
 static dd_status record_part(struct recorder *r, uint32_t index)
@@ -69,20 +78,56 @@ static dd_status record_candidate(struct recorder *r, struct entry *e)
                       e->label, &e->row);
 }
 
+void put_shell_word(struct bytes *out, const char *word)
+{
+  static const char plain[] = "abcdefghijklmnopqrstuvwxyz"
+                              "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_=.,:/+@%";
+
+  if (*word && !word[strspn(word, plain)]) {
+    bytes_text(out, word);
+    return;
+  }
+  bytes_text(out, "'");
+  for (; *word; ++word)
+    if (*word == '\'') bytes_text(out, "'\\''");
+    else bytes_add(out, word, 1);
+  bytes_text(out, "'");
+}
+
+/* The command line that shows a failure again, alone. */
+static void put_reproducer(const struct recorder *r, const struct outcome *o,
+                           const struct entry *e, struct bytes *out)
+{
+  bool timed = strcmp(e->stage, "time") == 0;
+
+  bytes_printf(out, "difftune %s ", timed ? "sweep" : "check");
+  if (strcmp(r->info->kind, "cpu") == 0)
+    bytes_text(out, "--cpu");
+  else
+    bytes_printf(out, "--gpu %s", r->info->uuid);
+  bytes_text(out, " --shapes ");
+  put_shell_word(out, o->spelling);
+  bytes_text(out, " --variant ");
+  put_shell_word(out, e->candidate.split ? "split" : e->label);
+  bytes_printf(out, " --seed %llu", (unsigned long long)r->seed);
+  if (strncmp(r->policy, "warm", 4) == 0) bytes_text(out, " --l2 warm");
+}
+
 static dd_status record_failure(struct recorder *r, const struct outcome *o,
                                 const struct entry *e, int64_t problem)
 {
-  char command[1024];
+  struct bytes command = BYTES_INIT;
   struct db_failure f = {.sweep = r->sweep, .candidate = e->row,
                          .problem = problem, .device = r->device,
-                         .stage = e->stage, .reason = e->reason,
-                         .reproducer = command};
+                         .stage = e->stage, .reason = e->reason};
+  dd_status status;
 
-  snprintf(command, sizeof command,
-           "difftune check --%s --shapes '%s' --variant '%s'",
-           strcmp(r->build->target, "cpu") ? "gpu 0" : "cpu", o->spelling,
-           e->label);
-  return db_failure(r->db, &f, &(int64_t){0});
+  put_reproducer(r, o, e, &command);
+  f.reproducer = bytes_string(&command);
+  status = bytes_status(&command);
+  if (!status) status = db_failure(r->db, &f, &(int64_t){0});
+  bytes_release(&command);
+  return status;
 }
 
 static dd_status record_proof(struct recorder *r, struct entry *e,
@@ -119,8 +164,8 @@ static dd_status record_entry(struct recorder *r, const struct outcome *o,
 {
   if (!e->done) return DD_OK;
   TRY(record_candidate(r, e));
-  if (!e->proven) return record_failure(r, o, e, problem);
-  TRY(record_proof(r, e, problem));
+  if (e->proven) TRY(record_proof(r, e, problem));
+  if (e->stage) return record_failure(r, o, e, problem);
   return e->raced ? record_measurement(r, o, e, problem) : DD_OK;
 }
 
@@ -147,6 +192,19 @@ static dd_status record_winner(struct recorder *r, struct outcome *o)
   return db_code(r->db, &row, &p->code_row);
 }
 
+/* The view `ranked` decides who has won; the outcome says the same. */
+static dd_status take_winner(struct recorder *r, const struct outcome *o,
+                             int64_t problem, bool fused, int *best)
+{
+  uint32_t count = o->count + (o->has_split ? 1 : 0);
+  int64_t candidate;
+
+  TRY(db_winner(r->db, r->sweep, problem, r->policy, fused, &candidate));
+  for (uint32_t i = 0; candidate && i < count; ++i)
+    if (o->entries[i].row == candidate && o->entries[i].raced) *best = (int)i;
+  return DD_OK;
+}
+
 dd_status record_outcome(struct recorder *r, struct outcome *o)
 {
   int64_t problem;
@@ -157,6 +215,8 @@ dd_status record_outcome(struct recorder *r, struct outcome *o)
   status = db_problem(r->db, &o->problem, &problem);
   for (uint32_t i = 0; i < count && !status; ++i)
     status = record_entry(r, o, &o->entries[i], problem);
+  if (!status) status = take_winner(r, o, problem, false, &o->best);
+  if (!status) status = take_winner(r, o, problem, true, &o->best_fused);
   if (!status) status = record_winner(r, o);
   if (!status) return db_batch_commit(r->db);
   db_batch_cancel(r->db);

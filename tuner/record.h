@@ -12,7 +12,9 @@ struct outcome;
 struct recorder {
   struct db *db;
   struct build *build;
-  int64_t sweep, device, toolchain;
+  int64_t sweep, device, toolchain; /* rows */
+  const struct device_info *info;
+  uint64_t seed;
   const char *policy;
 };
 
@@ -23,6 +25,11 @@ dd_status record_begin(struct recorder *r, const char *path, struct build *b,
 /* All of one problem's candidates, proofs, measurements and failures, as one
  * transaction: after DD_OK they survive kill -9. */
 dd_status record_outcome(struct recorder *r, struct outcome *o);
-dd_status record_end(struct recorder *r, const char *how); /* NULL db is fine */
+/* Writes down how it ended and closes the database, if there is one.  Returns
+ * `status` with its sentence; where that is DD_OK, what became of the writing. */
+dd_status record_end(struct recorder *r, dd_status status);
+
+/* One word of a command line, quoted where a shell would read it otherwise. */
+void put_shell_word(struct bytes *out, const char *word);
 
 #endif

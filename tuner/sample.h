@@ -8,8 +8,9 @@
 
 /* All variants of the op's schemes that fit, in the order of the space, the
  * default variant first; or with `limit` > 0 at most so many: the default, then
- * points that cover every value of every tunable, then random ones.  The same
- * seed gives the same sample.  *out lives in the arena. */
+ * points that each show a value of a tunable not seen before, until every value
+ * was (as far as the limit allows), then random ones.  The same seed gives the
+ * same sample.  *out lives in the arena. */
 dd_status sample_points(const struct problem *p, int arch, int sms,
                         uint32_t limit, uint64_t seed, struct arena *a,
                         struct variant **out, uint32_t *count);

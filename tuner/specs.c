@@ -1,11 +1,11 @@
 /* specs.c - the ops of a command, and the problems it was asked for. */
 #include "specs.h"
 
-#include "spec.h"
-
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "device.h"
 #include "spec.h"
@@ -111,6 +111,20 @@ static bool number_parse(const struct tunable *t, const char *text,
   return *value || !strcmp(text, "false");
 }
 
+static dd_status no_such_tunable(const struct scheme *s, const char *name,
+                                 size_t size)
+{
+  struct bytes known = BYTES_INIT;
+
+  for (uint32_t i = 0; i < s->tunable_count; ++i)
+    bytes_printf(&known, " %s", s->tunables[i].name);
+  fail(DD_BAD_ARGUMENT, "'%s' has no tunable named '%.*s'; known are:%s",
+       s->name, (int)size, name,
+       known.size ? bytes_string(&known) : " none");
+  bytes_release(&known);
+  return DD_BAD_ARGUMENT;
+}
+
 dd_status tunable_parse(const struct scheme *s, const char *assignment,
                         int64_t value[OP_MAX_TUNABLES])
 {
@@ -131,8 +145,7 @@ dd_status tunable_parse(const struct scheme *s, const char *assignment,
         }
     return no_such_value(t, equals + 1);
   }
-  return fail(DD_BAD_ARGUMENT, "'%s' has no tunable named '%.*s'", s->name,
-              (int)(equals - assignment), assignment);
+  return no_such_tunable(s, assignment, (size_t)(equals - assignment));
 }
 
 /* ---- Problems -------------------------------------------------------- */
@@ -170,19 +183,22 @@ struct reading {
   const struct specs *specs;
   const struct texts *ops;
   struct problems *out;
+  size_t passed_over; /* their op is not in `ops` */
 };
 
-static dd_status read_spelling(const struct reading *r, const char *spelling)
+static dd_status read_spelling(struct reading *r, const char *spelling)
 {
   struct problem p;
 
   TRY(problem_parse(&r->specs->ops, spelling, &p));
-  if (r->ops->count && !texts_have(r->ops, p.op->name)) return DD_OK;
-  return problems_add(r->out, &p);
+  if (!r->ops->count || texts_have(r->ops, p.op->name))
+    return problems_add(r->out, &p);
+  r->passed_over++;
+  return DD_OK;
 }
 
 /* One line of a file, without its comment and the blanks around it. */
-static dd_status read_line(const struct reading *r, struct bytes *line,
+static dd_status read_line(struct reading *r, struct bytes *line,
                            const char *text, size_t size)
 {
   size = strcspn(text, "#") < size ? strcspn(text, "#") : size;
@@ -195,7 +211,7 @@ static dd_status read_line(const struct reading *r, struct bytes *line,
   return read_spelling(r, line->data);
 }
 
-static dd_status read_lines(const struct reading *r, const char *path,
+static dd_status read_lines(struct reading *r, const char *path,
                             const char *text)
 {
   struct bytes line = BYTES_INIT;
@@ -213,7 +229,7 @@ static dd_status read_lines(const struct reading *r, const char *path,
 
 enum { SHAPES_LIMIT = 16 << 20 };
 
-static dd_status read_file(const struct reading *r, const char *path)
+static dd_status read_file(struct reading *r, const char *path)
 {
   struct bytes text = BYTES_INIT;
   dd_status status = file_read(path, SHAPES_LIMIT, &text);
@@ -224,7 +240,7 @@ static dd_status read_file(const struct reading *r, const char *path)
 }
 
 /* An op without the file has no trials, which tests/test_specs.c refuses. */
-static dd_status read_trials(const struct reading *r)
+static dd_status read_trials(struct reading *r)
 {
   for (uint32_t i = 0; i < r->specs->ops.count; ++i) {
     const struct op *op = &r->specs->ops.ops[i];
@@ -238,7 +254,7 @@ static dd_status read_trials(const struct reading *r)
   return DD_OK;
 }
 
-static dd_status read_zoo(const struct reading *r)
+static dd_status read_zoo(struct reading *r)
 {
   struct arena a;
   struct zoo_site *sites;
@@ -255,21 +271,32 @@ static dd_status read_zoo(const struct reading *r)
   return status;
 }
 
+/* Whoever writes a spelling without its ':' should not read of files alone. */
+static dd_status read_shape(struct reading *r, const char *shape)
+{
+  if (!strcmp(shape, "zoo")) return read_zoo(r);
+  if (!access(shape, F_OK)) return read_file(r, shape);
+  if (strchr(shape, ':')) return read_spelling(r, shape);
+  if (strchr(shape, ' '))
+    return fail(DD_BAD_ARGUMENT, "'%s' is neither a problem, which is spelled "
+                "OP:IO name=value ..., nor a file", shape);
+  return fail(DD_IO, "'%s' is no problem, which is spelled OP:IO name=value "
+              "..., and cannot read '%s': %s", shape, shape, strerror(ENOENT));
+}
+
 dd_status problems_read(const struct specs *s, const struct texts *shapes,
                         const struct texts *ops, struct problems *out)
 {
-  struct reading r = {s, ops, out};
+  struct reading r = {s, ops, out, 0};
   dd_status status;
 
   memset(out, 0, sizeof *out);
   status = specs_know(s, ops);
   if (!status && !shapes->count) status = read_trials(&r);
-  for (size_t i = 0; i < shapes->count && !status; ++i) {
-    const char *shape = shapes->item[i];
-    status = strchr(shape, ':')         ? read_spelling(&r, shape)
-             : strcmp(shape, "zoo") == 0 ? read_zoo(&r)
-                                         : read_file(&r, shape);
-  }
+  for (size_t i = 0; i < shapes->count && !status; ++i)
+    status = read_shape(&r, shapes->item[i]);
+  if (!status && r.passed_over && !out->count)
+    status = fail(DD_BAD_ARGUMENT, "--op excludes every problem of --shapes");
   if (status) problems_release(out);
   return status;
 }

@@ -39,9 +39,11 @@ struct problems {
   size_t count, capacity;
 };
 
-/* Each of `shapes` is a spelling (it has a ':'), "zoo" (variants/zoo.lua), or a
- * file with one spelling per line (# begins a comment).  None: every op's variants/OP/trials.txt.
- * Problems of ops not in `ops` (none: all) are left out.
+/* Each of `shapes` is "zoo" (variants/zoo.lua), a file that exists, with one
+ * spelling per line (# begins a comment), or a spelling.  None: every op's
+ * variants/OP/trials.txt.
+ * Problems of ops not in `ops` (none: all) are left out; it is a failure if
+ * that leaves none.
  * Fails with DD_BAD_ARGUMENT (file and line in the sentence), DD_IO. */
 dd_status problems_read(const struct specs *s, const struct texts *shapes,
                         const struct texts *ops, struct problems *out);

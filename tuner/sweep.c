@@ -40,17 +40,70 @@ static dd_status new_outcome(struct sweep *s, const struct problem *p,
   return o->spelling ? DD_OK : fail(DD_NO_MEMORY, "out of memory");
 }
 
-static bool is_wanted(const struct sweep *s, const struct outcome *o,
+/* A word of a label: "op.scheme", "scheme" or "tunable=value". */
+static bool label_has(const char *label, const char *word, size_t size)
+{
+  while (*label) {
+    size_t n = strcspn(label, " ");
+    const char *dot = memchr(label, '.', n);
+    if (n == size && !memcmp(label, word, n)) return true;
+    if (dot && n - (size_t)(dot + 1 - label) == size &&
+        !memcmp(dot + 1, word, size))
+      return true;
+    label += n + strspn(label + n, " ");
+  }
+  return false;
+}
+
+/* How many of the words the label has; *all: each of them. */
+static uint32_t count_words(const char *label, const char *words, bool *all)
+{
+  uint32_t n = 0;
+
+  *all = true;
+  for (words += strspn(words, " "); *words; words += strspn(words, " ")) {
+    size_t size = strcspn(words, " ");
+    bool has = label_has(label, words, size);
+    n += has;
+    *all = *all && has;
+    words += size;
+  }
+  return n;
+}
+
+static bool wants_split_only(const struct sweep *s)
+{
+  return s->options.only && strcmp(s->options.only, "split") == 0;
+}
+
+static bool is_wanted(struct sweep *s, const struct outcome *o,
                       const struct variant *v)
 {
   struct bytes label = BYTES_INIT;
+  uint32_t words;
   bool wanted;
 
   if (!s->options.only || o->is_part) return true;
   variant_print(v, &label);
-  wanted = strcmp(bytes_string(&label), s->options.only) == 0;
+  words = count_words(bytes_string(&label), s->options.only, &wanted);
+  if (!s->near || words > s->near_words) {
+    s->near = arena_text(&s->arena, bytes_string(&label), label.size);
+    s->near_words = words;
+  }
   bytes_release(&label);
+  wanted = wanted && !wants_split_only(s);
+  s->wanted += wanted;
   return wanted;
+}
+
+dd_status sweep_wants_any(const struct sweep *s)
+{
+  if (!s->options.only || s->wanted) return DD_OK;
+  if (wants_split_only(s))
+    return fail(DD_BAD_ARGUMENT, "no problem that was asked for has a split "
+                "form");
+  return fail(DD_BAD_ARGUMENT, "no variant has the label '%s'; the nearest is "
+              "'%s'", s->options.only, s->near ? s->near : "none");
 }
 
 static dd_status add_entry(struct sweep *s, struct entry *e, struct variant *v)
@@ -76,6 +129,7 @@ static dd_status add_entries(struct sweep *s, struct outcome *o)
   for (uint32_t i = 0; i < count; ++i)
     if (is_wanted(s, o, &points[i]))
       TRY(add_entry(s, &o->entries[o->count++], &points[i]));
+  if (wants_split_only(s) && !o->is_part) s->wanted += o->has_split;
   s->total += o->count + o->has_split;
   return build_submit(s->build);
 }
@@ -121,15 +175,42 @@ static void tell(struct sweep *s, const struct outcome *o, const char *doing)
 
 /* ---- Proving -------------------------------------------------------------------- */
 
+static const char *keep_text_of(struct sweep *s, const char *text)
+{
+  const char *kept = arena_text(&s->arena, text, strlen(text));
+
+  return kept ? kept : "out of memory";
+}
+
 static void refuse(struct sweep *s, struct outcome *o, struct entry *e,
                    const char *stage, const char *reason)
 {
   e->done = true;
   e->stage = stage;
-  e->reason = arena_text(&s->arena, reason, strlen(reason));
-  if (!e->reason) e->reason = "out of memory";
+  e->reason = keep_text_of(s, reason);
   o->refused++;
   s->done++;
+}
+
+/* A problem that the device cannot hold, or that breaks it before a candidate
+ * ran, costs its own candidates and no other problem's. */
+static bool is_problems(dd_status status)
+{
+  return status == DD_DEVICE || status == DD_NO_MEMORY;
+}
+
+static bool is_candidates(dd_status status)
+{
+  return is_problems(status) || status == DD_UNSUPPORTED;
+}
+
+static void refuse_problem(struct sweep *s, struct outcome *o)
+{
+  o->broken = keep_text_of(s, dd_last_error());
+  say("%s: it cannot be set up: %s", o->spelling, o->broken);
+  for (uint32_t i = 0; i < o->count; ++i)
+    if (!o->entries[i].done)
+      refuse(s, o, &o->entries[i], "check", o->broken);
 }
 
 static dd_status set_problem(struct sweep *s, struct outcome *o)
@@ -198,13 +279,19 @@ static dd_status prove(struct sweep *s, struct outcome *o, struct entry *e,
   const char *stage = "load";
   dd_status status;
 
-  TRY(keep_problem(s, o, generation));
+  status = keep_problem(s, o, generation);
+  if (is_problems(status)) {
+    refuse_problem(s, o);
+    if (!e->done) refuse(s, o, e, "check", o->broken);
+    return DD_OK;
+  }
+  TRY(status);
   status = load_steps(s, e);
   if (!status) {
     stage = "check";
     status = ask_check(s, e, &e->proof);
   }
-  if (status == DD_DEVICE || status == DD_UNSUPPORTED) {
+  if (is_candidates(status)) {
     refuse(s, o, e, stage, dd_last_error());
     return DD_OK;
   }
@@ -292,8 +379,9 @@ static dd_status prove_split(struct sweep *s, struct outcome *o, int *generation
   struct entry *e = &o->entries[o->count];
 
   if (!o->has_split || interrupted()) return DD_OK;
-  if (make_split(s, o, e)) {
-    say("%s: no split plan: %s", o->spelling, dd_last_error());
+  if (o->broken || make_split(s, o, e)) {
+    if (!o->broken)
+      say("%s: no split plan: %s", o->spelling, dd_last_error());
     o->has_split = false;
     s->done++;
     return DD_OK;
@@ -308,15 +396,32 @@ static uint32_t entry_count(const struct outcome *o)
 
 /* ---- The race ----------------------------------------------------------------------- */
 
-static uint32_t put_racers(const struct outcome *o, struct bytes *request)
+static bool races(const struct entry *e)
+{
+  return e->proven && !e->stage;
+}
+
+static uint32_t count_racers(const struct outcome *o)
 {
   uint32_t n = 0;
 
-  for (uint32_t i = 0; i < entry_count(o); ++i) n += o->entries[i].proven;
-  wire_put_u32(request, n);
-  for (uint32_t i = 0; i < entry_count(o); ++i)
-    if (o->entries[i].proven) put_candidate(request, &o->entries[i].candidate);
+  for (uint32_t i = 0; i < entry_count(o); ++i) n += races(&o->entries[i]);
   return n;
+}
+
+static void put_racers(const struct outcome *o, struct bytes *request)
+{
+  wire_put_u32(request, count_racers(o));
+  for (uint32_t i = 0; i < entry_count(o); ++i)
+    if (races(&o->entries[i])) put_candidate(request, &o->entries[i].candidate);
+}
+
+/* The nth of those that race; NULL: nobody's. */
+static struct entry *racer(const struct outcome *o, uint32_t n)
+{
+  for (uint32_t i = 0; i < entry_count(o); ++i)
+    if (races(&o->entries[i]) && n-- == 0) return &o->entries[i];
+  return NULL;
 }
 
 static dd_status read_results(struct sweep *s, struct outcome *o,
@@ -331,7 +436,7 @@ static dd_status read_results(struct sweep *s, struct outcome *o,
   n = wire_count(&r, CANDIDATES_MAX, "standings");
   for (uint32_t i = 0; i < entry_count(o) && n; ++i) {
     struct entry *e = &o->entries[i];
-    if (!e->proven) continue;
+    if (!races(e)) continue;
     get_standing(&r, &s->arena, &e->standing);
     e->raced = !r.failed;
     n--;
@@ -359,7 +464,7 @@ static void take_first(struct outcome *o)
     if (o->entries[i].proven) o->best_fused = (int)i;
 }
 
-static dd_status race(struct sweep *s, struct outcome *o)
+static dd_status ask_race(struct sweep *s, struct outcome *o)
 {
   struct bytes request = BYTES_INIT, reply = BYTES_INIT;
   dd_status status;
@@ -367,16 +472,63 @@ static dd_status race(struct sweep *s, struct outcome *o)
   wire_put_u32(&request, REQUEST_RACE);
   wire_put_text(&request, s->options.policy);
   wire_put_i64(&request, (int64_t)s->options.seed);
-  if (!put_racers(o, &request)) {
-    bytes_release(&request);
-    return DD_OK;
-  }
-  status = client_call(s->client, &request, 600, &reply);
+  put_racers(o, &request);
+  status = client_call(s->client, &request, 120, &reply);
   if (!status) status = read_results(s, o, &reply);
   bytes_release(&request);
   bytes_release(&reply);
-  find_best(o);
   return status;
+}
+
+/* Where it fails, *culprit is the candidate that it failed of, or NULL. */
+static dd_status race_once(struct sweep *s, struct outcome *o, int *generation,
+                           struct entry **culprit)
+{
+  dd_status status;
+
+  TRY(keep_problem(s, o, generation));
+  for (uint32_t i = 0; i < entry_count(o); ++i) {
+    *culprit = &o->entries[i];
+    if (races(*culprit)) TRY(load_steps(s, *culprit));
+  }
+  status = ask_race(s, o);
+  *culprit = racer(o, s->client->noted);
+  return status;
+}
+
+/* Its proof stands; it just cannot be timed. */
+static void refuse_timed(struct sweep *s, struct outcome *o, struct entry *e,
+                         const char *reason)
+{
+  e->stage = "time";
+  e->reason = keep_text_of(s, reason);
+  o->proven--;
+  o->refused++;
+}
+
+static void refuse_race(struct sweep *s, struct outcome *o)
+{
+  say("%s: the race failed: %s", o->spelling, dd_last_error());
+  for (uint32_t i = 0; i < entry_count(o); ++i)
+    if (races(&o->entries[i]))
+      refuse_timed(s, o, &o->entries[i], dd_last_error());
+}
+
+/* A candidate that crashes or hangs while it is timed is out, and the others
+ * race again; a device that breaks again and again is not worth the hours. */
+enum { RACE_TRIES = 8 };
+
+static dd_status race(struct sweep *s, struct outcome *o, int *generation)
+{
+  for (int tries = 1; count_racers(o) && !interrupted(); ++tries) {
+    struct entry *culprit = NULL;
+    dd_status status = race_once(s, o, generation, &culprit);
+    if (!status) find_best(o);
+    if (!is_candidates(status)) return status;
+    if (culprit) refuse_timed(s, o, culprit, dd_last_error());
+    if (!culprit || tries == RACE_TRIES) refuse_race(s, o);
+  }
+  return DD_OK;
 }
 
 /* ---- A problem, from top to bottom ------------------------------------------------------ */
@@ -384,22 +536,14 @@ static dd_status race(struct sweep *s, struct outcome *o)
 static dd_status sweep_problem(struct sweep *s, struct outcome *o)
 {
   int generation = 0;
-  dd_status status = DD_OK;
 
+  o->begun = true;
   TRY(prove_all(s, o, &generation));
   TRY(prove_split(s, o, &generation));
   if (interrupted()) return DD_OK;
   if (s->options.time) {
     tell(s, o, "racing");
-    TRY(keep_problem(s, o, &generation));
-    for (uint32_t i = 0; i < entry_count(o) && !status; ++i)
-      if (o->entries[i].proven) status = load_steps(s, &o->entries[i]);
-    if (!status) status = race(s, o);
-    if (status == DD_DEVICE) {
-      say("%s: the race failed: %s", o->spelling, dd_last_error());
-      status = DD_OK;
-    }
-    TRY(status);
+    TRY(race(s, o, &generation));
   } else {
     take_first(o);
   }

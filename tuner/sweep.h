@@ -17,7 +17,8 @@ struct sweep_options {
   uint32_t sample;    /* at most so many variants per problem; 0: all */
   uint32_t parts;     /* the same for the split form's parts */
   uint64_t seed;
-  const char *only;   /* the variants of this label; NULL: all */
+  const char *only;   /* variants with these words in their label, or "split":
+                         the split plan alone; NULL: all */
   const char *policy; /* "cold graph" or "warm graph" */
   bool quiet;
 };
@@ -30,7 +31,7 @@ struct entry {
   bool done;          /* proven or refused */
   bool proven;
   struct proof proof;
-  const char *stage, *reason; /* where it was refused */
+  const char *stage, *reason; /* where it was refused; proven ones: in a race */
   bool raced;
   struct standing standing;
   int64_t row, proof_row;     /* in the database */
@@ -41,6 +42,8 @@ struct outcome {
   struct problem problem;
   char *spelling;
   bool is_part;       /* swept only because a split form needs it */
+  bool begun;
+  const char *broken; /* why the device cannot even hold it; NULL: it can */
   struct entry *entries;
   uint32_t count;     /* fused; then the split plan, if has_split */
   bool has_split;
@@ -48,7 +51,7 @@ struct outcome {
   int best_fused;     /* the best that is not the split plan; -1: none */
   int64_t traffic;
   struct race_summary race;
-  uint32_t proven, refused;
+  uint32_t proven, refused; /* refused by the race: not counted as proven */
 };
 
 struct sweep {
@@ -61,14 +64,19 @@ struct sweep {
   struct outcome *outcomes; /* parts before those that need them */
   uint32_t count, capacity;
   double done, total; /* candidates, for the ETA */
+  uint32_t wanted;    /* candidates that options.only keeps */
+  const char *near;   /* the label most like options.only */
+  uint32_t near_words; /* how many of its words that has */
   struct progress progress;
 };
 
 /* Adds the problems (and their parts) and queues their variants for compiling.
  * The sweep's pointers and options are set by the caller. */
 dd_status sweep_add(struct sweep *s, const struct problem *p, bool is_part);
-/* Runs them all.  DD_OK also where candidates were refused; stops early, with
- * DD_OK, when interrupted() says so. */
+/* DD_BAD_ARGUMENT where options.only keeps nothing of what was added. */
+dd_status sweep_wants_any(const struct sweep *s);
+/* Runs them all.  DD_OK also where candidates, or all of a problem's, were
+ * refused; stops early, with DD_OK, when interrupted() says so. */
 dd_status sweep_run(struct sweep *s);
 void sweep_release(struct sweep *s);
 

@@ -9,6 +9,7 @@
 #include "embedded.h"
 #include "parallel.h"
 #include "references.h"
+#include "rows.h"
 
 extern const struct embedded_file embedded_kernels[];
 
@@ -113,15 +114,9 @@ static void poison(struct trial_tensor *x)
   const struct tensor_shape *s = &x->shape;
   int64_t width = s->extent[s->rank - 1], bytes = dtype_bytes(s->dtype);
 
-  for (int64_t row = 0; s->count && row < s->count / width; ++row) {
-    int64_t at = 0, left = row;
-    for (int d = (int)s->rank - 2; d >= 0; --d) {
-      at += left % s->extent[d] * s->stride[d];
-      left /= s->extent[d];
-    }
-    memset(x->image + x->offset + at * bytes, POISON_BYTE,
+  for (int64_t row = 0; s->count && row < s->count / width; ++row)
+    memset(x->image + x->offset + row_offset(s, row) * bytes, POISON_BYTE,
            (size_t)(width * bytes));
-  }
 }
 
 static dd_status make_tensor(struct trial *t, uint32_t i, enum fill_class class,
@@ -364,12 +359,7 @@ static void restore_elements(const struct trial_tensor *x, char *after)
   int64_t width = s->extent[s->rank - 1], bytes = dtype_bytes(s->dtype);
 
   for (int64_t row = 0; s->count && row < s->count / width; ++row) {
-    int64_t at = 0, left = row;
-    for (int d = (int)s->rank - 2; d >= 0; --d) {
-      at += left % s->extent[d] * s->stride[d];
-      left /= s->extent[d];
-    }
-    at = (int64_t)x->offset + at * bytes;
+    int64_t at = (int64_t)x->offset + row_offset(s, row) * bytes;
     memcpy(after + at, x->image + at, (size_t)(width * bytes));
   }
 }

@@ -13,6 +13,7 @@
 #include <sys/prctl.h>
 
 #include "bench.h"
+#include "hash_table.h"
 #include "message.h"
 #include "race.h"
 #include "trial.h"
@@ -25,15 +26,19 @@ struct code { /* a loaded unit; the bytes are kept for the A/A twin */
   struct bytes bytes;
 };
 
+struct held { /* a loaded variant, and the unit it came in */
+  struct loaded loaded;
+  const struct code *origin;
+};
+
 struct worker {
+  int out_fd; /* for notes */
   struct device *device;
   struct op_set ops;
   struct tools tools;
   struct code *codes;
   struct arena arena;       /* of the loaded variants */
-  struct loaded **variants; /* an open-addressing table by hash */
-  const struct code **origin;
-  size_t capacity, count;
+  struct hash_table variants; /* struct held, by hash */
   struct trial *trials[MAX_TRIALS]; /* the problem itself last */
   char *trial_name[MAX_TRIALS];
   int trial_count;
@@ -42,50 +47,12 @@ struct worker {
 
 /* ---- Variants by hash -------------------------------------------------------- */
 
-static size_t slot_of(const struct worker *w, const struct hash *h)
-{
-  size_t at;
-
-  memcpy(&at, h->byte, sizeof at);
-  for (at &= w->capacity - 1; w->variants[at]; at = (at + 1) & (w->capacity - 1))
-    if (hash_equal(&w->variants[at]->variant.hash, h)) break;
-  return at;
-}
-
-static dd_status grow_table(struct worker *w)
-{
-  struct worker old = *w;
-  size_t capacity = w->capacity ? w->capacity * 2 : 1024;
-
-  if (w->count * 2 < w->capacity) return DD_OK;
-  w->variants = mem_resize(NULL, NULL, 0, capacity * sizeof *w->variants);
-  w->origin = mem_resize(NULL, NULL, 0, capacity * sizeof *w->origin);
-  if (!w->variants || !w->origin) return fail(DD_NO_MEMORY, "out of memory");
-  memset(w->variants, 0, capacity * sizeof *w->variants);
-  w->capacity = capacity;
-  for (size_t i = 0; i < old.capacity; ++i) {
-    size_t at;
-    if (!old.variants[i]) continue;
-    at = slot_of(w, &old.variants[i]->variant.hash);
-    w->variants[at] = old.variants[i];
-    w->origin[at] = old.origin[i];
-  }
-  mem_resize(NULL, old.variants, old.capacity * sizeof *old.variants, 0);
-  mem_resize(NULL, old.origin, old.capacity * sizeof *old.origin, 0);
-  return DD_OK;
-}
-
 static dd_status find_variant(const struct worker *w, const struct hash *h,
-                              const struct loaded **out,
-                              const struct code **origin)
+                              const struct held **out)
 {
-  size_t at = w->capacity ? slot_of(w, h) : 0;
-
-  if (!w->capacity || !w->variants[at])
-    return fail(DD_BUG, "a candidate was not loaded before its check");
-  *out = w->variants[at];
-  if (origin) *origin = w->origin[at];
-  return DD_OK;
+  *out = hash_table_find(&w->variants, h);
+  if (*out) return DD_OK;
+  return fail(DD_BUG, "a candidate was not loaded before its check");
 }
 
 /* ---- Opening ------------------------------------------------------------------ */
@@ -149,21 +116,16 @@ static dd_status load_variant(struct worker *w, const struct variant *v,
                               const struct code *c)
 {
   char entry[VARIANT_ENTRY];
-  struct loaded *l;
-  size_t at;
+  struct held *l;
 
-  TRY(grow_table(w));
-  at = slot_of(w, &v->hash);
-  if (w->variants[at]) return DD_OK;
-  l = ARENA_NEW(&w->arena, struct loaded);
+  if (hash_table_find(&w->variants, &v->hash)) return DD_OK;
+  l = ARENA_NEW(&w->arena, struct held);
   if (!l) return fail(DD_NO_MEMORY, "out of memory");
-  l->variant = *v;
+  l->loaded.variant = *v;
+  l->origin = c;
   variant_entry(v, entry);
-  TRY(w->device->api->kernel(w->device, c->module, entry, &l->kernel));
-  w->variants[at] = l;
-  w->origin[at] = c;
-  w->count++;
-  return DD_OK;
+  TRY(w->device->api->kernel(w->device, c->module, entry, &l->loaded.kernel));
+  return hash_table_add(&w->variants, &l->loaded.variant.hash, l);
 }
 
 static dd_status answer_load(struct worker *w, struct wire_reader *r,
@@ -179,14 +141,14 @@ static dd_status answer_load(struct worker *w, struct wire_reader *r,
   wire_put_u32(out, count);
   for (uint32_t i = 0; i < count; ++i) {
     struct variant v;
-    const struct loaded *l;
+    const struct held *l;
     get_variant(r, &w->ops, &w->arena, &v);
     TRY(wire_status(r, false, DD_BUG));
     TRY(load_variant(w, &v, c));
-    TRY(find_variant(w, &v.hash, &l, NULL));
-    wire_put_u32(out, (uint32_t)l->kernel.registers);
-    wire_put_u32(out, (uint32_t)l->kernel.local_bytes);
-    wire_put_u32(out, (uint32_t)l->kernel.shared_bytes);
+    TRY(find_variant(w, &v.hash, &l));
+    wire_put_u32(out, (uint32_t)l->loaded.kernel.registers);
+    wire_put_u32(out, (uint32_t)l->loaded.kernel.local_bytes);
+    wire_put_u32(out, (uint32_t)l->loaded.kernel.shared_bytes);
   }
   return wire_status(r, true, DD_BUG);
 }
@@ -255,8 +217,11 @@ static dd_status answer_problem(struct worker *w, struct wire_reader *r,
 static dd_status find_steps(const struct worker *w, const struct candidate *c,
                             const struct loaded **steps)
 {
-  for (uint32_t i = 0; i < c->step_count; ++i)
-    TRY(find_variant(w, &c->steps[i], &steps[i], NULL));
+  for (uint32_t i = 0; i < c->step_count; ++i) {
+    const struct held *l;
+    TRY(find_variant(w, &c->steps[i], &l));
+    steps[i] = &l->loaded;
+  }
   return DD_OK;
 }
 
@@ -389,11 +354,32 @@ static dd_status make_run(struct race_job *job, const struct candidate *c,
                   steps, t->attr, run);
 }
 
+/* Which candidate is timed next, should the worker die of it.  The A/A twin is
+ * that of a candidate. */
+static dd_status note(const struct worker *w, uint32_t candidate)
+{
+  struct bytes text = BYTES_INIT;
+  dd_status status;
+
+  wire_put_u32(&text, ANSWER_NOTE);
+  wire_put_u32(&text, candidate);
+  status = wire_send(w->out_fd, &text);
+  bytes_release(&text);
+  return status;
+}
+
+static dd_status time_candidate(struct race_job *job, int i)
+{
+  TRY(note(job->w, (uint32_t)(i == job->count ? job->twin_of : i)));
+  return bench_time(&job->bench, &job->timing[i]);
+}
+
 static dd_status record_all(struct race_job *job)
 {
   TRY(bench_record_copy(&job->bench, &job->reference));
   for (int i = 0; i < job->count; ++i) {
     struct run run;
+    TRY(note(job->w, (uint32_t)i));
     TRY(make_run(job, &job->candidates[i], &run));
     TRY(bench_record(&job->bench, &run, &job->timing[i]));
     if (job->candidates[i].split) race_keep(&job->race, i);
@@ -408,19 +394,19 @@ static dd_status enter_twin(struct race_job *job)
 {
   struct worker *w = job->w;
   const struct candidate *c;
-  const struct loaded *l;
-  const struct code *code;
+  const struct held *l;
   struct run run;
   char entry[VARIANT_ENTRY];
   int best = race_best(&job->race);
 
   if (best < 0 || job->candidates[best].split) return DD_OK;
   c = &job->candidates[best];
-  TRY(find_variant(w, &c->steps[0], &l, &code));
-  TRY(w->device->api->load(w->device, code->bytes.data, code->bytes.size,
-                           &job->twin));
+  TRY(find_variant(w, &c->steps[0], &l));
+  TRY(note(w, (uint32_t)best));
+  TRY(w->device->api->load(w->device, l->origin->bytes.data,
+                           l->origin->bytes.size, &job->twin));
   TRY(make_run(job, c, &run));
-  variant_entry(&l->variant, entry);
+  variant_entry(&l->loaded.variant, entry);
   TRY(w->device->api->kernel(w->device, job->twin, entry, &run.steps[0].kernel));
   TRY(bench_record(&job->bench, &run, &job->timing[job->count]));
   job->twin_of = best;
@@ -430,6 +416,7 @@ static dd_status enter_twin(struct race_job *job)
 
 static dd_status time_reference(struct race_job *job)
 {
+  TRY(note(job->w, NO_CANDIDATE));
   TRY(bench_time(&job->bench, &job->reference));
   if (job->race.phase == RACE_FINAL && job->copy_count < 4096)
     job->copy_us[job->copy_count++] = job->reference.us;
@@ -445,7 +432,7 @@ static dd_status run_round(struct race_job *job, int live)
     TRY(time_reference(job));
     before = job->reference.us;
     for (int i = from; i < to; ++i)
-      TRY(bench_time(&job->bench, &job->timing[job->order[i]]));
+      TRY(time_candidate(job, job->order[i]));
     TRY(time_reference(job));
     for (int i = from; i < to; ++i)
       TRY(race_sample(&job->race, job->order[i], job->timing[job->order[i]].us,
@@ -613,8 +600,7 @@ static void close_worker(struct worker *w)
     mem_resize(NULL, c, sizeof *c, 0);
   }
   if (w->device) w->device->api->close(w->device);
-  mem_resize(NULL, w->variants, w->capacity * sizeof *w->variants, 0);
-  mem_resize(NULL, w->origin, w->capacity * sizeof *w->origin, 0);
+  hash_table_release(&w->variants);
   op_set_release(&w->ops);
   arena_release(&w->arena);
 }
@@ -627,6 +613,7 @@ int worker_device_main(int in_fd, int out_fd)
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   signal(SIGINT, SIG_IGN); /* the parent decides */
   memset(&w, 0, sizeof w);
+  w.out_fd = out_fd;
   arena_init(&w.arena, NULL);
   arena_init(&w.trial_arena, NULL);
   while (serve_one(&w, in_fd, out_fd, &request) == DD_OK) continue;

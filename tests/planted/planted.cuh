@@ -17,6 +17,11 @@ __device__ void qknorm_rope_planted(const QkNormRopeArgs &a)
   const int at = blockIdx.x % heads, lane = threadIdx.x;
   const bool q = at < a.q_heads;
   const int head = q ? at : at - a.q_heads, half = a.rope_dim / 2;
+  // 13: an output that is no longer fresh: only a race launches a kernel twice
+  if (P.fault == 13 && blockIdx.x == 0 && lane == 0 && a.q_out != a.q) {
+    const float old = dt::read_one<F.io>(a.q_out, 0);
+    if (old == old) *(volatile int *)16 = 1;
+  }
   const bool last_row = blockIdx.x + 1 == gridDim.x;
   const long long in_row = q ? token * a.q_token_stride + head * a.q_head_stride
                              : token * a.k_token_stride + head * a.k_head_stride;
@@ -69,6 +74,7 @@ __device__ void qknorm_rope_planted(const QkNormRopeArgs &a)
     dt::write_one<F.io>(out, out_row + i,
                         dt::read_one<F.io>(in, in_row + i) * r *
                             dt::read_one<F.io>(weight, i));
+  __syncthreads(); // what lane 0 spoils below stays spoilt
   if (lane != 0) return;
   if (P.fault == 3 && last_row) // NaN in a tail
     dt::write_one<F.io>(out, out_row + a.head_dim - 1, __uint_as_float(0x7fffffffu));

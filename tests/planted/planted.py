@@ -5,9 +5,10 @@ usage: planted.py DIFFTUNE SOURCE_DIR
 
 Copies variants/, adds the planted scheme, and asks `difftune check` for a
 verdict on each of its faults.  Fails if any wrong kernel is accepted, or the
-right one (fault 0) refused.
+right one (fault 0) refused.  Then a sweep: the kernel that crashes while it is
+timed (fault 13) is refused, and costs the others nothing.
 """
-import json, pathlib, shutil, subprocess, sys, tempfile
+import json, pathlib, shutil, sqlite3, subprocess, sys, tempfile
 
 FAULTS = {
     1: "the last row is left out",
@@ -23,7 +24,9 @@ FAULTS = {
     11: "the weights of q and k are swapped",
     12: "the rotation goes the other way",
 }
+CRASHES_TIMED = 13  # right, until its output is not fresh
 PROBLEM = "qknorm_rope:bf16 tokens=9 q_heads=3 kv_heads=2 head_dim=64 rope_dim=32"
+APART = PROBLEM + " inplace=0"
 STRIDED = PROBLEM + " q_stride=384,80 k_stride=192,80 align=2"
 
 
@@ -37,6 +40,49 @@ def check(program, variants, problem):
             for c in outcome["candidates"] if "fault=" in c["label"]}
 
 
+def sweep(program, variants, db, *more):
+    return subprocess.run(
+        [program, "sweep", "--cpu", "--quiet", "--json", "--variants", variants,
+         "--shapes", APART, "--db", db, *more],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def check_sweep(program, variants, folder):
+    """What is wrong with a sweep of the planted kernels; [] is nothing."""
+    db, wrong = folder / "planted.db", []
+    expect = lambda what, holds: None if holds else wrong.append(what)
+    run = sweep(program, variants, db)
+    whole = [o for o in json.loads(run.stdout)
+             if o["problem"].startswith("qknorm_rope")][0]
+    raced = {c["label"]: c for c in whole["candidates"] if "median_us" in c}
+    crash = [c for c in whole["candidates"] if c["label"].endswith("fault=13")][0]
+    expect(f"exit {run.returncode}: {run.stderr}", run.returncode == 0)
+    expect(f"13 is refused while timed: {crash}",
+           crash["proven"] and crash.get("stage") == "time" and "median_us" not in crash)
+    expect(f"0 and the split plan raced: {list(raced)}",
+           any(l.endswith("fault=0") for l in raced)
+           and any(l.startswith("split:") for l in raced))
+    con = sqlite3.connect(db)
+    rows = con.execute("SELECT reason, reproducer FROM failure WHERE stage = 'time'").fetchall()
+    expect(f"one failure row: {rows}", len(rows) == 1)
+    expect("the sweep is complete",
+           con.execute("SELECT outcome FROM sweep").fetchone()[0] == "complete")
+    for _, line in rows:
+        expect(f"the reproducer names it: {line}",
+               line.startswith("difftune sweep --cpu") and "fault=13'" in line
+               and "--seed 1" in line and "inplace=0" in line)
+    con.close()
+    alone = sweep(program, variants, folder / "alone.db", "--variant", "fault=13")
+    expect(f"alone, the split plan is left: exit {alone.returncode}: {alone.stderr}",
+           alone.returncode == 0 and "refused (time)" in alone.stderr)
+    split = sweep(program, variants, folder / "split.db", "--variant", "split")
+    whole = [o for o in json.loads(split.stdout)
+             if o["problem"].startswith("qknorm_rope")][0]
+    expect("--variant split keeps the split plan alone",
+           [c["label"][:6] for c in whole["candidates"]] == ["split:"])
+    return wrong
+
+
 def main():
     program, source = sys.argv[1:3]
     with tempfile.TemporaryDirectory(prefix="difftune-planted-") as folder:
@@ -48,19 +94,21 @@ def main():
                         variants / "qknorm_rope" / name)
         plain = check(program, str(variants), PROBLEM)
         strided = check(program, str(variants), STRIDED)
-    bad = 0
-    for fault in [0, *FAULTS]:
+        wrong = check_sweep(program, str(variants), pathlib.Path(folder))
+    bad = len(wrong)
+    print("the crash while timed:", *(wrong or ["costs the others nothing"]), sep="\n  ")
+    for fault in [0, *FAULTS, CRASHES_TIMED]:
         # a gap exists only between strided rows
         verdicts = [strided] if fault == 10 else [plain, strided]
         for verdict in verdicts:
             c = verdict[fault]
-            if c["proven"] == (fault == 0):
+            if c["proven"] == (fault not in FAULTS):
                 continue
             bad += 1
-            print("ACCEPTED" if fault else "REFUSED", fault, c)
-        print(f"fault {fault:2}: {FAULTS.get(fault, 'none: right'):40} "
+            print("ACCEPTED" if fault in FAULTS else "REFUSED", fault, c)
+        print(f"fault {fault:2}: {FAULTS.get(fault, 'right, when launched once'):40} "
               f"{'proven' if plain[fault]['proven'] else plain[fault]['reason'][:110]}")
-    print(f"{len(FAULTS) + 1 - bad} passed, {bad} failed")
+    print(f"{len(FAULTS) + 3 - bad} passed, {bad} failed")
     return bad != 0
 
 
