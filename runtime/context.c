@@ -49,9 +49,10 @@ size_t text_cut(const char *text, size_t length, char *out, size_t size)
 static dd_status read_options(const dd_open_options *options,
                               dd_open_options *out)
 {
+  static const dd_open_options defaults = DD_OPEN_OPTIONS_INIT;
   const char *path;
 
-  if (!options) options = &(dd_open_options)DD_OPEN_OPTIONS_INIT;
+  if (!options) options = &defaults;
   TRY(struct_read("dd_open_options", options,
                   offsetof(dd_open_options, device) + sizeof(char *), out,
                   sizeof *out));

@@ -84,6 +84,20 @@ static dd_status plan(struct fixture *f, const char *spelling, dd_plan **out)
 
 /* ---- Statuses and structs ------------------------------------------------ */
 
+/* Without options everything has its default; whether there is a GPU is
+ * another question. */
+static void test_open_without_options(void **state)
+{
+  dd_context *ctx;
+  dd_status status = dd_open(NULL, &ctx);
+
+  (void)state;
+  if (status != DD_NO_DEVICE && status != DD_DEVICE) assert_ok(status);
+  if (status == DD_OK) assert_non_null(ctx);
+  else assert_null(ctx);
+  dd_close(ctx);
+}
+
 static void test_statuses(void **state)
 {
   (void)state;
@@ -876,6 +890,7 @@ static void test_header(void **state)
 int main(void)
 {
   const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_open_without_options),
       cmocka_unit_test(test_statuses),
       cmocka_unit_test(test_open_refusals),
       cmocka_unit_test(test_older_options),

@@ -7,12 +7,12 @@ set -u
 difftune=$1 library=$2 out=$3
 "$difftune" doctor >"$out/doctor.txt"
 start=$(date +%s)
-"$difftune" check --gpu 0 -q --shapes zoo >"$out/zoo.txt" 2>"$out/zoo.log"
+timeout -s INT "${CHECK_SECONDS:-590}" "$difftune" check --gpu 0 -q --shapes zoo >"$out/zoo.txt" 2>"$out/zoo.log"
 echo "check of the zoo: exit $?, $(($(date +%s) - start)) s" | tee -a "$out/zoo.txt"
 head -c 3000 "$out/zoo.log"
 python3 scripts/bench/eager.py "$library" 2>&1 | tee "$out/eager.txt"
 start=$(date +%s)
-"$difftune" sweep --gpu 0 -q --shapes scripts/bench/sites.txt --db "$out/sites.db" \
+timeout -s INT "${SWEEP_SECONDS:-590}" "$difftune" sweep --gpu 0 -q --shapes scripts/bench/sites.txt --db "$out/sites.db" \
   >"$out/sites.txt" 2>"$out/sites.log"
 echo "sweep of the sites: exit $?, $(($(date +%s) - start)) s"
 cat "$out/sites.txt"
