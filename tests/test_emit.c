@@ -592,7 +592,7 @@ static void show_prints_what_is_there(void **state)
 static void show_refuses_unknown_words(void **state)
 {
   (void)state;
-  check_run(EX_USAGE, "no op is named 'nope'; known are: qk_norm",
+  check_run(EX_USAGE, "no op is named 'nope'; known are: gate_residual",
             "show --op rope,nope");
   check_run(0, "has no such row", "show --op qk_norm"); /* it is an op */
   check_run(EX_USAGE, "no policy is named 'hot'; known are: 'cold graph'",

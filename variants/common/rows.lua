@@ -92,7 +92,7 @@ local function tensors(o)
                                dtype = "io", extent = extent, strided = true })
   end
   if o.scratch then
-    table.insert(out, tensor { o.scratch, scratch = true, dtype = "io", extent = extent, strided = true })
+    table.insert(out, tensor { o.scratch, scratch = true, dtype = "io", extent = extent })
   end
   return out
 end
