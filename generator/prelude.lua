@@ -511,14 +511,18 @@ end
 local function stride_rules(tensors)
   local out, written = {}, {}
   for _, t in ipairs(tensors) do
-    if t.role == 1 then written[t.name], written[t.alias] = true, true end
+    if t.role == 1 then
+      written[t.name] = ""
+      -- its alias is written where it is absent itself
+      written[t.alias] = t.when ~= "" and "(" .. t.when .. ") || " or ""
+    end
   end
   for _, t in ipairs(tensors) do
     local d = #t.extents - 1
     if t.strides[d] and written[t.name] then
       local row = t.extents[d + 1]
       out[#out + 1] = {
-        expr = string.format("%s >= (%s)", t.strides[d], row),
+        expr = string.format("%s%s >= (%s)", written[t.name], t.strides[d], row),
         sentence = string.format("%s_stride must be at least %s elements per row", t.name, row) }
     end
   end

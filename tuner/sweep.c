@@ -134,12 +134,14 @@ static dd_status add_entries(struct sweep *s, struct outcome *o)
   return build_submit(s->build);
 }
 
+/* A step that is no legal problem (rows of an input that overlap) leaves the
+ * problem without a split plan; make_split() says so. */
 static dd_status add_parts(struct sweep *s, const struct problem *p)
 {
   for (uint32_t i = 0; i < p->op->step_count; ++i) {
     struct problem step;
     int bind[OP_MAX_TENSORS];
-    TRY(problem_step(&s->specs->ops, p, i, &step, bind));
+    if (problem_step(&s->specs->ops, p, i, &step, bind)) continue;
     TRY(sweep_add(s, &step, true));
   }
   return DD_OK;
