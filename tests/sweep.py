@@ -11,7 +11,7 @@ shown, emitted twice, explained, and interrupted sweeps and refusals are tried.
 """
 import hashlib, json, pathlib, re, signal, sqlite3, subprocess, sys, tempfile
 
-program, source = sys.argv[1], pathlib.Path(sys.argv[2])
+program, source = str(pathlib.Path(sys.argv[1]).resolve()), pathlib.Path(sys.argv[2]).resolve()
 sample = int(sys.argv[3]) if len(sys.argv) > 3 else 0
 passed = failed = 0
 
