@@ -7,8 +7,10 @@
 find_library(DIFFTUNE_NVRTC NAMES nvrtc libnvrtc.so.13 libnvrtc.so.12
              HINTS ENV CUDA_HOME ENV CUDA_PATH PATHS /usr/local/cuda
              PATH_SUFFIXES lib64 targets/x86_64-linux/lib)
+set(DIFFTUNE_FLOOR sm_80 sm_86 sm_89 sm_90 sm_100 sm_120 CACHE STRING
+    "What libdiffdispatch's defaults are compiled for")
 if(DIFFTUNE_NVRTC)
-  set(floor_targets sm_80 sm_86 sm_89 sm_90 sm_100 sm_120)
+  set(floor_targets ${DIFFTUNE_FLOOR})
   set(floor_environment DIFFTUNE_NVRTC=${DIFFTUNE_NVRTC})
   message(STATUS "NVRTC: ${DIFFTUNE_NVRTC}; libdiffdispatch's defaults: ${floor_targets}")
 else()
