@@ -7,6 +7,7 @@
 
 #include "compiler.h"
 #include "embedded.h"
+#include "output.h"
 #include "parallel.h"
 #include "references.h"
 #include "rows.h"
@@ -17,7 +18,6 @@ enum {
   GUARD_SMALL = 4096,
   GUARD_LARGE = 65536,
   LARGE = 1 << 20,         /* bytes from which a guard is large */
-  ON_DEVICE = 1 << 22,     /* elements from which the device compares */
   GUARD_BYTE = 0xa5,       /* guards and gaps */
   POISON_BYTE = 0xff,      /* a NaN in every dtype */
 };
@@ -38,20 +38,20 @@ static dd_status find_tools(struct device *d, struct tools *t)
   }
   if (!t->on_device) return DD_OK;
   TRY(d->api->kernel(d, t->module, "dt_judge", &t->judge));
-  return d->api->kernel(d, t->module, "dt_same", &t->same);
+  return d->api->kernel(d, t->module, "dt_stray", &t->stray);
 }
 
-dd_status tools_load(struct device *d, struct tools *t)
+dd_status tools_load(struct device *d, bool on_device, struct tools *t)
 {
   struct bytes text = BYTES_INIT, code = BYTES_INIT, log = BYTES_INIT;
   char target[16] = "cpu";
   dd_status status;
 
   memset(t, 0, sizeof *t);
-  t->on_device = strcmp(d->info.kind, "cuda") == 0;
-  if (t->on_device) snprintf(target, sizeof target, "sm_%d", d->info.arch);
+  t->on_device = on_device;
+  if (d->info.arch) snprintf(target, sizeof target, "sm_%d", d->info.arch);
   bytes_text(&text, embedded_kernels[TOOL_COPY].text);
-  if (t->on_device) bytes_text(&text, embedded_kernels[TOOL_JUDGE].text);
+  if (on_device) bytes_text(&text, embedded_kernels[TOOL_JUDGE].text);
   status = bytes_status(&text);
   if (!status) status = compile_unit(target, text.data, &code, &log);
   if (!status) status = d->api->load(d, code.data, code.size, &t->module);
@@ -99,7 +99,7 @@ static dd_status allocate_tensor(struct trial *t, struct trial_tensor *x)
   size_t guard = x->shape.span > LARGE ? GUARD_LARGE : GUARD_SMALL;
 
   x->offset = guard + promised_alignment(t, x->shape.dtype);
-  x->size = x->offset + (size_t)x->shape.span + guard;
+  x->size = (x->offset + (size_t)x->shape.span + guard + 15) / 16 * 16;
   x->image = mem_resize(NULL, NULL, 0, x->size);
   if (!x->image) return fail(DD_NO_MEMORY, "out of memory: %zu bytes", x->size);
   memset(x->image, GUARD_BYTE, x->size);
@@ -135,7 +135,7 @@ static dd_status make_tensor(struct trial *t, uint32_t i, enum fill_class class,
     fill_tensor(spec, &x->shape, limit, class, seed + 7919 * i,
                 x->image + x->offset);
   t->buffer[i] = x->work + x->offset;
-  return t->device->api->copy_in(t->device, x->pristine, x->image, x->size);
+  return DD_OK;
 }
 
 /* ---- The reference --------------------------------------------------------- */
@@ -229,15 +229,27 @@ static dd_status upload_reference(struct trial *t, uint32_t i)
 {
   size_t n = t->reference_count[i];
 
-  if (!t->tools->on_device || n < ON_DEVICE) return DD_OK;
+  if (!t->tools->on_device || !n) return DD_OK;
   TRY(to_device(t->device, t->value[i], n * 8, &t->device_value[i]));
   TRY(to_device(t->device, t->slack[i], n * 4, &t->device_slack[i]));
+  if (!t->problem.op->step_count) return DD_OK;
   return to_device(t->device, t->split_slack[i], n * 4,
                    &t->device_split_slack[i]);
 }
 
-static dd_status fill_trial(struct trial *t, enum fill_class class,
-                            uint64_t seed, bool trial_attrs)
+static dd_status upload(struct trial *t)
+{
+  for (uint32_t i = 0; i < t->problem.op->tensor_count; ++i) {
+    const struct trial_tensor *x = &t->tensor[i];
+    if (x->image)
+      TRY(t->device->api->copy_in(t->device, x->pristine, x->image, x->size));
+    TRY(upload_reference(t, i));
+  }
+  return trial_reset(t);
+}
+
+static dd_status fill_inputs(struct trial *t, enum fill_class class,
+                             uint64_t seed, bool trial_attrs)
 {
   const struct op *op = t->problem.op;
 
@@ -248,9 +260,29 @@ static dd_status fill_trial(struct trial *t, enum fill_class class,
   find_outputs(t);
   for (uint32_t i = 0; i < op->tensor_count; ++i)
     TRY(make_tensor(t, i, class, seed));
-  TRY(compute_reference(t));
-  for (uint32_t i = 0; i < op->tensor_count; ++i) TRY(upload_reference(t, i));
   return DD_OK;
+}
+
+static dd_status fill_trial(struct trial *t, enum fill_class class,
+                            uint64_t seed, bool trial_attrs)
+{
+  double begun = seconds_now(), filled, computed;
+
+  TRY(fill_inputs(t, class, seed, trial_attrs));
+  filled = seconds_now();
+  TRY(compute_reference(t));
+  computed = seconds_now();
+  TRY(upload(t));
+  t->phases = (struct trial_phases){filled - begun, computed - filled,
+                                    seconds_now() - computed};
+  return DD_OK;
+}
+
+void trial_phases_add(struct trial_phases *to, const struct trial_phases *more)
+{
+  to->fill += more->fill;
+  to->reference += more->reference;
+  to->upload += more->upload;
 }
 
 dd_status trial_make(struct device *d, const struct tools *tools,
@@ -309,7 +341,7 @@ dd_status trial_reset(struct trial *t)
   return DD_OK;
 }
 
-/* ---- Judging on the host ---------------------------------------------------- */
+/* ---- Judging ----------------------------------------------------------------- */
 
 struct judge_job {
   const struct trial *trial;
@@ -331,8 +363,8 @@ static void judge_piece(void *user, int64_t first, int64_t last)
              &job->parts[first / job->grain]);
 }
 
-static void judge_tensor(const struct trial *t, const struct trial_tensor *x,
-                         const char *base, bool split, struct judgement *out)
+static void judge_elements(const struct trial *t, const struct trial_tensor *x,
+                           const char *base, bool split, struct judgement *out)
 {
   struct judge_job job = {t, x, base, split, {JUDGEMENT_INIT}, 1};
   int64_t rows;
@@ -404,7 +436,7 @@ static void describe_wrong(const struct trial *t, const struct trial_tensor *x,
   n = (size_t)snprintf(out->reason, sizeof out->reason,
                        "%lld of %lld elements of '%s' are wrong; [%s]",
                        (long long)j->wrong, (long long)j->elements, name, where);
-  if (base && n < sizeof out->reason)
+  if (n < sizeof out->reason)
     n += (size_t)snprintf(out->reason + n, sizeof out->reason - n, " is %.9g and",
                           dtype_load(s->dtype, base + at * dtype_bytes(s->dtype)));
   if (n < sizeof out->reason)
@@ -412,8 +444,8 @@ static void describe_wrong(const struct trial *t, const struct trial_tensor *x,
              t->value[x->output][j->first_wrong]);
 }
 
-static dd_status judge_on_host(struct trial *t, uint32_t i, bool split,
-                               struct verdict *out)
+static dd_status judge_tensor(struct trial *t, uint32_t i, bool split,
+                              struct verdict *out)
 {
   struct trial_tensor *x = &t->tensor[i];
   const char *name = t->problem.op->tensors[i].name;
@@ -424,7 +456,7 @@ static dd_status judge_on_host(struct trial *t, uint32_t i, bool split,
   if (!after) return fail(DD_NO_MEMORY, "out of memory");
   status = t->device->api->copy_out(t->device, after, x->work, x->size);
   if (!status && x->written) {
-    judge_tensor(t, x, after + x->offset, split, &j);
+    judge_elements(t, x, after + x->offset, split, &j);
     if (j.wrong && !out->reason[0])
       describe_wrong(t, x, after + x->offset, &j, name, out);
     restore_elements(x, after);
@@ -437,129 +469,14 @@ static dd_status judge_on_host(struct trial *t, uint32_t i, bool split,
   return status;
 }
 
-/* ---- Judging on the device --------------------------------------------------- */
-
-/* The argument structs of tuner/kernels/judge.cuh. */
-struct judge_args {
-  const void *base, *value, *slack, *split_slack;
-  void *result;
-  int64_t extent[4], stride[4];
-  int32_t rank, dtype;
-};
-struct judge_result { /* as the kernel writes it */
-  uint64_t wrong, bit_equal, first_wrong;
-  uint32_t worst; /* the bits of a float */
-  uint32_t unused;
-};
-struct same_args {
-  const void *a, *b;
-  void *result;
-  int64_t bytes;
-};
-
-static struct launch tool_launch(const struct kernel *k, const void *args,
-                                 size_t size)
-{
-  return (struct launch){*k, {2048, 1, 1}, 256, 0, args, size};
-}
-
-static dd_status run_tool(struct trial *t, const struct kernel *k,
-                          const void *args, size_t size, void *result,
-                          struct judge_result *out)
-{
-  const struct device_api *api = t->device->api;
-  struct launch l = tool_launch(k, args, size);
-
-  memset(out, 0, sizeof *out);
-  out->first_wrong = UINT64_MAX;
-  TRY(api->copy_in(t->device, result, out, sizeof *out));
-  TRY(api->launch(t->device, &l, NULL));
-  TRY(api->wait(t->device));
-  return api->copy_out(t->device, out, result, sizeof *out);
-}
-
-static dd_status judge_elements(struct trial *t, struct trial_tensor *x,
-                                bool split, void *result, struct judgement *j)
-{
-  struct judge_args args = {x->work + x->offset, t->device_value[x->output],
-                            t->device_slack[x->output],
-                            split ? t->device_split_slack[x->output] : NULL,
-                            result, {0}, {0}, (int32_t)x->shape.rank,
-                            (int32_t)x->shape.dtype};
-  struct judge_result r;
-  float worst;
-
-  memcpy(args.extent, x->shape.extent, sizeof args.extent);
-  memcpy(args.stride, x->shape.stride, sizeof args.stride);
-  TRY(run_tool(t, &t->tools->judge, &args, sizeof args, result, &r));
-  memcpy(&worst, &r.worst, sizeof worst);
-  *j = (struct judgement){worst, x->shape.count, (int64_t)r.wrong,
-                          (int64_t)r.bit_equal,
-                          r.wrong ? (int64_t)r.first_wrong : -1};
-  return DD_OK;
-}
-
-static dd_status same_bytes(struct trial *t, const struct trial_tensor *x,
-                            size_t from, size_t size, void *result,
-                            const char *name, struct verdict *out)
-{
-  struct same_args args = {x->work + from, x->pristine + from, result,
-                           (int64_t)size};
-  struct judge_result r;
-
-  TRY(run_tool(t, &t->tools->same, &args, sizeof args, result, &r));
-  if (r.wrong && !out->reason[0])
-    snprintf(out->reason, sizeof out->reason,
-             "it changed byte %lld from the start of '%s', which is not an "
-             "output", (long long)(from + r.first_wrong) - (long long)x->offset,
-             name);
-  return DD_OK;
-}
-
-/* Gaps between strided rows are judged by the small trials, on the host. */
-static dd_status judge_on_device(struct trial *t, uint32_t i, bool split,
-                                 void *result, struct verdict *out)
-{
-  struct trial_tensor *x = &t->tensor[i];
-  const char *name = t->problem.op->tensors[i].name;
-  struct judgement j = JUDGEMENT_INIT;
-  size_t end = x->offset + (size_t)x->shape.span;
-
-  if (!x->written) return same_bytes(t, x, 0, x->size, result, name, out);
-  TRY(judge_elements(t, x, split, result, &j));
-  if (j.wrong && !out->reason[0]) describe_wrong(t, x, NULL, &j, name, out);
-  judge_add(&out->judgement, &j);
-  TRY(same_bytes(t, x, 0, x->offset, result, name, out));
-  return same_bytes(t, x, end, x->size - end, result, name, out);
-}
-
-static bool is_judged_on_device(const struct trial *t,
-                                const struct trial_tensor *x)
-{
-  if (x->written) return t->device_value[x->output] != NULL;
-  if (is_scratch(t, (uint32_t)(x - t->tensor))) return false;
-  return t->tools->on_device && x->shape.count >= ON_DEVICE;
-}
-
 dd_status trial_judge(struct trial *t, bool split, struct verdict *out)
 {
-  struct device *d = t->device;
-  void *result = NULL;
-  dd_status status = d->api->wait(d);
-
   memset(out, 0, sizeof *out);
   out->judgement = (struct judgement)JUDGEMENT_INIT;
-  if (!status) status = d->api->allocate(d, sizeof(struct judge_result), &result);
-  for (uint32_t i = 0; i < t->problem.op->tensor_count && !status; ++i) {
-    struct trial_tensor *x = &t->tensor[i];
-    if (!x->image) continue;
-    if (is_judged_on_device(t, x))
-      status = judge_on_device(t, i, split, result, out);
-    else
-      status = judge_on_host(t, i, split, out);
-  }
-  if (result) d->api->deallocate(d, result, sizeof(struct judge_result));
+  TRY(t->device->api->wait(t->device));
+  for (uint32_t i = 0; i < t->problem.op->tensor_count; ++i)
+    if (t->tensor[i].image) TRY(judge_tensor(t, i, split, out));
   if (out->judgement.wrong && out->judgement.error <= 1)
     out->judgement.error = INFINITY;
-  return status;
+  return DD_OK;
 }

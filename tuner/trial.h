@@ -15,17 +15,21 @@
 #include "judge.h"
 #include "problem.h"
 
-/* Kernels of the tuner's own (tuner/kernels/), loaded once per device.  On the
- * CPU device the host does the comparing. */
+/* Kernels of the tuner's own (tuner/kernels/), loaded once per device. */
 enum { COPY_KINDS = 3 };
 extern const uint32_t copy_each[COPY_KINDS]; /* vectors per thread */
 struct tools {
   struct module *module;
-  struct kernel copy[COPY_KINDS], judge, same;
-  bool on_device; /* compare large tensors on the device */
+  struct kernel copy[COPY_KINDS], judge, stray;
+  bool on_device; /* a jury judges there, so the references go there too */
 };
-dd_status tools_load(struct device *d, struct tools *t);
+dd_status tools_load(struct device *d, bool on_device, struct tools *t);
 void tools_release(struct device *d, struct tools *t);
+
+struct trial_phases { /* seconds of making it */
+  double fill, reference, upload;
+};
+void trial_phases_add(struct trial_phases *to, const struct trial_phases *more);
 
 struct trial_tensor {
   struct tensor_shape shape;
@@ -40,13 +44,14 @@ struct trial {
   struct device *device;
   const struct tools *tools;
   struct problem problem;
+  struct trial_phases phases;
   double attr[OP_MAX_ATTRS];
   struct trial_tensor tensor[OP_MAX_TENSORS];
   void *buffer[OP_MAX_TENSORS]; /* what a launch binds; NULL where absent */
   double *value[OP_MAX_TENSORS]; /* the reference, per output tensor */
   float *slack[OP_MAX_TENSORS], *split_slack[OP_MAX_TENSORS];
   size_t reference_count[OP_MAX_TENSORS];
-  void *device_value[OP_MAX_TENSORS]; /* copies, where the device compares */
+  void *device_value[OP_MAX_TENSORS]; /* copies, with tools->on_device */
   float *device_slack[OP_MAX_TENSORS], *device_split_slack[OP_MAX_TENSORS];
 };
 
@@ -59,8 +64,8 @@ void trial_free(struct trial *t); /* NULL is fine */
 
 dd_status trial_reset(struct trial *t);
 
-/* After the launch.  `split`: allow what rounding the split form's intermediate
- * values may add.  DD_OK with judgement.error > 1, or a reason that is not
+/* After the launch, on the host.  `split`: allow what rounding the split form's
+ * intermediate values may add.  DD_OK with judgement.error > 1, or a reason that is not
  * empty, means that the candidate is wrong. */
 struct verdict {
   struct judgement judgement;

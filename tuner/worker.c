@@ -16,9 +16,9 @@
 #include "hash_table.h"
 #include "message.h"
 #include "race.h"
-#include "trial.h"
+#include "worker_check.h"
 
-enum { MAX_TRIALS = 32, MAX_DEVICES = 64 };
+enum { MAX_DEVICES = 64 };
 
 struct code { /* a loaded unit; the bytes are kept for the A/A twin */
   struct code *next;
@@ -39,10 +39,7 @@ struct worker {
   struct code *codes;
   struct arena arena;       /* of the loaded variants */
   struct hash_table variants; /* struct held, by hash */
-  struct trial *trials[MAX_TRIALS]; /* the problem itself last */
-  char *trial_name[MAX_TRIALS];
-  int trial_count;
-  struct arena trial_arena;
+  struct checker checker; /* the trials of one problem at a time */
 };
 
 /* ---- Variants by hash -------------------------------------------------------- */
@@ -91,7 +88,10 @@ static dd_status answer_open(struct worker *w, struct wire_reader *r,
   if (!api || w->device) return fail(DD_BUG, "a worker opens one device, once");
   TRY(op_set_read(&w->ops, specs, size, NULL));
   TRY(api->open((int)index, &w->device));
-  TRY(tools_load(w->device, &w->tools));
+  /* On the CPU device the host judges: faster than fibers would. */
+  TRY(tools_load(w->device, strcmp(api->kind, "cuda") == 0, &w->tools));
+  w->checker = (struct checker){
+      .device = w->device, .ops = &w->ops, .tools = &w->tools};
   put_device_info(out, &w->device->info);
   return DD_OK;
 }
@@ -153,45 +153,7 @@ static dd_status answer_load(struct worker *w, struct wire_reader *r,
   return wire_status(r, true, DD_BUG);
 }
 
-/* ---- Trials ----------------------------------------------------------------------- */
-
-static void forget_trials(struct worker *w)
-{
-  for (int i = 0; i < w->trial_count; ++i) trial_free(w->trials[i]);
-  w->trial_count = 0;
-  arena_release(&w->trial_arena);
-}
-
-static dd_status add_trial(struct worker *w, const struct problem *p,
-                           enum fill_class class, uint64_t seed, bool attrs)
-{
-  struct bytes name = BYTES_INIT;
-  struct trial *t;
-
-  if (w->trial_count == MAX_TRIALS)
-    return fail(DD_BUG, "'%s' has too many awkward problems", p->op->name);
-  TRY(trial_make(w->device, &w->tools, p, class, seed, attrs, &t));
-  problem_print(p, &name);
-  w->trials[w->trial_count] = t;
-  w->trial_name[w->trial_count++] =
-      arena_text(&w->trial_arena, bytes_string(&name), name.size);
-  bytes_release(&name);
-  return w->trial_name[w->trial_count - 1] ? DD_OK
-                                           : fail(DD_NO_MEMORY, "out of memory");
-}
-
-/* The op's awkward list on top of the problem; what is not legal there (a
- * stride that does not go with more heads) is left out. */
-static dd_status add_awkward(struct worker *w, const struct problem *p,
-                             uint64_t seed)
-{
-  for (uint32_t i = 0; i < p->op->awkward_count; ++i) {
-    struct problem q;
-    if (problem_override(p, p->op->awkward[i], &q)) continue;
-    TRY(add_trial(w, &q, i % 2 ? FILL_SPECIAL : FILL_HARD, seed + i, true));
-  }
-  return DD_OK;
-}
+/* ---- Proving ------------------------------------------------------------------------- */
 
 static dd_status answer_problem(struct worker *w, struct wire_reader *r,
                                 struct bytes *out)
@@ -203,16 +165,12 @@ static dd_status answer_problem(struct worker *w, struct wire_reader *r,
 
   TRY(wire_status(r, true, DD_BUG));
   if (!w->device) return fail(DD_BUG, "no device is open");
-  forget_trials(w);
   TRY(problem_parse(&w->ops, spelling, &p));
   TRY(problem_traffic(&p, &reads, &writes));
-  TRY(add_awkward(w, &p, seed));
-  TRY(add_trial(w, &p, FILL_PLAIN, seed, false));
+  TRY(checker_set(&w->checker, &p, seed));
   wire_put_i64(out, reads + writes);
   return DD_OK;
 }
-
-/* ---- Checking ----------------------------------------------------------------------- */
 
 static dd_status find_steps(const struct worker *w, const struct candidate *c,
                             const struct loaded **steps)
@@ -225,99 +183,18 @@ static dd_status find_steps(const struct worker *w, const struct candidate *c,
   return DD_OK;
 }
 
-static dd_status launch_once(struct worker *w, struct trial *t,
-                             const struct run *run)
-{
-  uint8_t args[OP_MAX_STEPS * OP_MAX_ARGS_SIZE];
-  struct launch launches[OP_MAX_STEPS];
-
-  TRY(run_launches(run, t->buffer, args, launches));
-  for (uint32_t i = 0; i < run->step_count; ++i)
-    TRY(w->device->api->launch(w->device, &launches[i], NULL));
-  return w->device->api->wait(w->device);
-}
-
-/* One trial; a candidate that does not fit an awkward problem is not tried on
- * it (*tried stays false), but it must fit the problem itself. */
-static dd_status try_once(struct worker *w, int i, const struct candidate *c,
-                          const struct loaded *const *steps,
-                          struct verdict *verdict, bool *tried)
-{
-  struct trial *t = w->trials[i];
-  struct run run;
-  dd_status status = run_make(w->device, &w->ops, &t->problem, c->split,
-                              c->step_count, steps, t->attr, &run);
-
-  *tried = false;
-  if (status == DD_UNSUPPORTED && i + 1 < w->trial_count) return DD_OK;
-  TRY(status);
-  TRY(trial_reset(t));
-  TRY(launch_once(w, t, &run));
-  TRY(trial_judge(t, c->split, verdict));
-  *tried = true;
-  return DD_OK;
-}
-
-/* Where intermediate values are rounded, a kernel must round where the
- * reference does: on the problem's own, plain inputs all but one element in a
- * thousand (and three, for small problems) come out with the same bits.  Rows
- * that lie 1000 deviations from zero magnify what fp32 cannot hold; they are
- * held against the bound of one flipped rounding alone. */
-static void check_bits(const struct trial *t, const struct candidate *c,
-                       const struct judgement *plain, struct proof *proof)
-{
-  int64_t differ = plain->elements - plain->bit_equal;
-
-  if (problem_get(&t->problem, "rounding") == 0 || c->split) return;
-  if (!proof->right || differ <= 3 + plain->elements / 1000) return;
-  proof->right = false;
-  snprintf(proof->reason, sizeof proof->reason,
-           "%lld of %lld elements have other bits than the rounding reference",
-           (long long)differ, (long long)plain->elements);
-}
-
-static dd_status check(struct worker *w, const struct candidate *c,
-                       struct proof *proof)
-{
-  const struct loaded *steps[OP_MAX_STEPS];
-  struct judgement plain = JUDGEMENT_INIT; /* of the problem itself, the last */
-  int64_t equal = 0;
-
-  memset(proof, 0, sizeof *proof);
-  proof->right = true;
-  TRY(find_steps(w, c, steps));
-  for (int i = 0; i < w->trial_count && proof->right; ++i) {
-    struct verdict v;
-    bool tried;
-    TRY(try_once(w, i, c, steps, &v, &tried));
-    if (!tried) continue;
-    proof->cases++;
-    proof->elements += v.judgement.elements;
-    equal += v.judgement.bit_equal;
-    plain = v.judgement;
-    if (v.judgement.error > proof->error) proof->error = v.judgement.error;
-    if (v.reason[0] || !(v.judgement.error <= 1)) {
-      proof->right = false;
-      snprintf(proof->reason, sizeof proof->reason, "on %.180s: %s",
-               w->trial_name[i], v.reason);
-    }
-  }
-  proof->bit_equal =
-      proof->elements ? (double)equal / (double)proof->elements : 1;
-  check_bits(w->trials[w->trial_count - 1], c, &plain, proof);
-  return DD_OK;
-}
-
 static dd_status answer_check(struct worker *w, struct wire_reader *r,
                               struct bytes *out)
 {
+  const struct loaded *steps[OP_MAX_STEPS];
   struct candidate c;
   struct proof proof;
 
   get_candidate(r, &c);
   TRY(wire_status(r, true, DD_BUG));
-  if (!w->trial_count) return fail(DD_BUG, "no problem is set");
-  TRY(check(w, &c, &proof));
+  if (!w->checker.count) return fail(DD_BUG, "no problem is set");
+  TRY(find_steps(w, &c, steps));
+  TRY(checker_prove(&w->checker, &c, steps, &proof));
   put_proof(out, &proof);
   return DD_OK;
 }
@@ -346,7 +223,7 @@ static dd_status make_run(struct race_job *job, const struct candidate *c,
                           struct run *run)
 {
   struct worker *w = job->w;
-  const struct trial *t = w->trials[w->trial_count - 1];
+  const struct trial *t = checker_own(&w->checker);
   const struct loaded *steps[OP_MAX_STEPS];
 
   TRY(find_steps(w, c, steps));
@@ -494,7 +371,7 @@ static dd_status race_problem(struct race_job *job, const char *policy,
   enum bench_policy p =
       strncmp(policy, "warm", 4) == 0 ? BENCH_WARM : BENCH_COLD;
 
-  TRY(bench_make(w->trials[w->trial_count - 1], p, &job->bench));
+  TRY(bench_make(checker_own(&w->checker), p, &job->bench));
   TRY(record_all(job));
   TRY(run_race(job));
   return put_results(job, out);
@@ -524,7 +401,7 @@ static dd_status answer_race(struct worker *w, struct wire_reader *r,
   struct arena a;
   dd_status status;
 
-  if (!w->trial_count || !count) return fail(DD_BUG, "there is nothing to race");
+  if (!w->checker.count || !count) return fail(DD_BUG, "there is nothing to race");
   rule = rule_for(w);
   arena_init(&a, NULL);
   job.candidates = ARENA_ARRAY(&a, struct candidate, (size_t)count);
@@ -589,7 +466,7 @@ static dd_status serve_one(struct worker *w, int in_fd, int out_fd,
 static void close_worker(struct worker *w)
 {
   if (w->device) {
-    forget_trials(w);
+    checker_release(&w->checker);
     tools_release(w->device, &w->tools);
   }
   while (w->codes) {
@@ -615,7 +492,6 @@ int worker_device_main(int in_fd, int out_fd)
   memset(&w, 0, sizeof w);
   w.out_fd = out_fd;
   arena_init(&w.arena, NULL);
-  arena_init(&w.trial_arena, NULL);
   while (serve_one(&w, in_fd, out_fd, &request) == DD_OK) continue;
   bytes_release(&request);
   close_worker(&w);

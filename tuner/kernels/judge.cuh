@@ -1,29 +1,82 @@
-// Comparing on the device: for outputs too large to bring back.
+// Judging on the device: all trials of a problem in two launches, which also
+// put back what was there before.  dt_judge compares the elements of every
+// written tensor with the reference and restores them; after it, dt_stray finds
+// and restores every other byte that changed: guards, gaps, inputs.
 #ifndef DT_EXPORT
 #define DT_EXPORT(name, args)
 #endif
 
-// ---- dt_judge: every element against the reference ---------------------------
-// The same rule as tuner/judge.c, which a test holds it against.
-struct JudgeArgs {
-    const void* base;
-    const double* value;
-    const float* slack;
-    const float* split_slack;
-    unsigned long long* result; // wrong, bit-equal, first wrong, worst (float bits)
-    long long extent[4], stride[4];
-    int rank, dtype;
+enum { THREADS = 256, EACH = 16, AT_ONCE = 4, VECTORS = 4 };
+
+// One per trial, zero before.  `worst` holds the bits of a float.
+struct Tally {
+    unsigned long long wrong, equal, stray;
+    unsigned worst, unused;
 };
 
-__device__ inline double load_element(const void* base, long long at, int dtype)
+// The last of `parts` that begins at this block or before it.
+template <class Part>
+__device__ inline const Part& part_of_block(const Part* parts, int count)
 {
-    if (dtype == 1) return ((const float*)base)[at];
-    const unsigned bits = ((const unsigned short*)base)[at];
+    int low = 0, high = count - 1;
+    while (low < high) {
+        const int middle = (low + high + 1) / 2;
+        if (parts[middle].first_block <= blockIdx.x) low = middle;
+        else high = middle - 1;
+    }
+    return parts[low];
+}
+
+// ---- dt_judge: every element against the reference ---------------------------
+struct Elements { // of one tensor; dense dims are merged, the last stride is 1
+    char* work;
+    const char* pristine;
+    const double* value; // NULL: scratch, whose elements may be anything
+    const float* slack;
+    const float* split_slack; // NULL: none
+    long long count, extent[4], stride[4];
+    int rank, dtype, bytes, tally;
+    unsigned first_block, unused;
+};
+
+struct JudgeArgs {
+    const Elements* parts;
+    Tally* tally;
+    int count, split;
+};
+
+__device__ __noinline__ long long place_between_gaps(const Elements& p, long long index)
+{
+    long long at = 0;
+    if (p.count < 1ll << 32) { // 64-bit division costs several times as much
+        unsigned left = (unsigned)index;
+        for (int d = p.rank - 1; d > 0; --d) {
+            const unsigned extent = (unsigned)p.extent[d], next = left / extent;
+            at += (left - next * extent) * p.stride[d];
+            left = next;
+        }
+        return at + left * p.stride[0];
+    }
+    for (int d = p.rank - 1; d > 0; --d) {
+        at += index % p.extent[d] * p.stride[d];
+        index /= p.extent[d];
+    }
+    return at + index * p.stride[0];
+}
+
+__device__ inline long long place_of(const Elements& p, long long index)
+{
+    return p.rank == 1 ? index : place_between_gaps(p, index);
+}
+
+__device__ inline double number_of(unsigned bits, int dtype)
+{
+    if (dtype == 1) return __uint_as_float(bits);
     if (dtype == 3) return __uint_as_float(bits << 16);
     const unsigned exponent = bits >> 10 & 31, mantissa = bits & 1023;
-    double v = exponent == 31 ? (mantissa ? __uint_as_float(0x7fffffffu) : __uint_as_float(0x7f800000u))
-             : exponent == 0  ? mantissa * 0x1p-24
-                              : (1024 + mantissa) * __uint_as_float((exponent + 127 - 25) << 23);
+    const float v = exponent == 31 ? __uint_as_float(mantissa ? 0x7fffffffu : 0x7f800000u)
+                  : exponent == 0  ? mantissa * 0x1p-24f
+                  : __uint_as_float((exponent + 127 - 15) << 23 | mantissa << 13);
     return bits & 0x8000 ? -v : v;
 }
 
@@ -36,69 +89,134 @@ __device__ inline double ulp_of(double value, int dtype)
     return __longlong_as_double((long long)(exponent - mantissa + 1023) << 52);
 }
 
-__device__ inline double error_of(double out, double value, double slack, int dtype)
+struct Seen { // by one thread
+    unsigned wrong, equal;
+    double worst;
+};
+
+// Where one of the two is a NaN or an infinity.
+__device__ __noinline__ double error_of_special(double out, double value, double allowed, int dtype)
 {
     const double infinity = __uint_as_float(0x7f800000u);
     const double largest = dtype == 3 ? 0x1.fep127 : dtype == 2 ? 65504. : 0x1.fffffep127;
     if (value != value || out != out) return value != value && out != out ? 0 : infinity;
-    if (value == infinity || value == -infinity) return out == value ? 0 : infinity;
-    const double allowed = ulp_of(value, dtype) + slack;
-    if (out != infinity && out != -infinity) return fabs(out - value) / allowed;
-    return (out < 0) == (value < 0) && fabs(value) + allowed > largest ? 0 : infinity;
+    if (fabs(value) == infinity) return out == value ? 0 : infinity;
+    const bool same_sign = (__double_as_longlong(out) ^ __double_as_longlong(value)) >= 0;
+    return same_sign && fabs(value) + allowed > largest ? 0 : infinity;
 }
 
-extern "C" __global__ void __launch_bounds__(256) dt_judge(const __grid_constant__ JudgeArgs a)
+// The rule of tuner/judge.c, which a test holds it against.  a / b <= 1 is
+// a <= b in IEEE arithmetic, so that most elements need no division.
+__device__ inline void judge_element(double out, double value, double slack, int dtype, Seen& seen)
 {
-    long long count = 1;
-    for (int d = 0; d < a.rank; ++d) count *= a.extent[d];
-    unsigned long long wrong = 0, equal = 0, first = ~0ull;
-    float worst = 0;
-    for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < count;
-         i += (long long)gridDim.x * blockDim.x) {
-        long long at = 0, left = i;
-        for (int d = a.rank - 1; d >= 0; --d) {
-            at += left % a.extent[d] * a.stride[d];
-            left /= a.extent[d];
+    const double infinity = __uint_as_float(0x7f800000u);
+    const double ulp = ulp_of(value, dtype), allowed = ulp + slack, off = fabs(out - value);
+    if (off < infinity) {
+        seen.equal += off < 0.5 * ulp;
+        seen.wrong += !(off <= allowed);
+        if (off > seen.worst * allowed) seen.worst = off / allowed;
+        return;
+    }
+    const double error = error_of_special(out, value, allowed, dtype);
+    seen.equal += out == value || (out != out && value != value);
+    seen.wrong += !(error <= 1);
+    if (error > seen.worst) seen.worst = error;
+}
+
+// The loads of AT_ONCE elements are in flight together: the stores after them
+// would otherwise hold up the next element's.
+template <class Bits>
+__device__ inline void judge_block(const Elements& p, bool split, Seen& seen)
+{
+    Bits* const work = (Bits*)p.work;
+    const Bits* const pristine = (const Bits*)p.pristine;
+    const bool judged = sizeof(Bits) <= 4 && p.value;
+    const long long first = (long long)(blockIdx.x - p.first_block) * (THREADS * EACH) + threadIdx.x;
+#pragma unroll 1
+    for (int k = 0; k < EACH; k += AT_ONCE) {
+        long long at[AT_ONCE];
+        Bits got[AT_ONCE], was[AT_ONCE];
+        double value[AT_ONCE];
+        float slack[AT_ONCE], more[AT_ONCE];
+#pragma unroll
+        for (int j = 0; j < AT_ONCE; ++j)
+            at[j] = place_of(p, min(first + (k + j) * THREADS, p.count - 1));
+#pragma unroll
+        for (int j = 0; j < AT_ONCE; ++j) {
+            const long long i = min(first + (k + j) * THREADS, p.count - 1);
+            got[j] = work[at[j]];
+            was[j] = pristine[at[j]];
+            value[j] = judged ? p.value[i] : 0;
+            slack[j] = judged ? p.slack[i] : 0;
+            more[j] = judged && split ? p.split_slack[i] : 0;
         }
-        const double value = a.value[i], out = load_element(a.base, at, a.dtype);
-        const double slack = (double)a.slack[i] + (a.split_slack ? (double)a.split_slack[i] : 0.);
-        const double error = error_of(out, value, slack, a.dtype);
-        if (out == value || fabs(out - value) < 0.5 * ulp_of(value, a.dtype) || (value != value && out != out)) equal++;
-        if ((float)error > worst) worst = (float)error;
-        if (!(error <= 1)) {
-            wrong++;
-            if ((unsigned long long)i < first) first = i;
+#pragma unroll
+        for (int j = 0; j < AT_ONCE; ++j) {
+            if (first + (k + j) * THREADS >= p.count) return;
+            if (judged) judge_element(number_of((unsigned)got[j], p.dtype), value[j],
+                                      (double)slack[j] + (double)more[j], p.dtype, seen);
+            work[at[j]] = was[j];
         }
     }
-    if (wrong) {
-        atomicAdd(&a.result[0], wrong);
-        atomicMin(&a.result[2], first);
-    }
-    if (equal) atomicAdd(&a.result[1], equal);
-    atomicMax((unsigned*)&a.result[3], __float_as_uint(worst)); // not negative: bits are in order
+}
+
+extern "C" __global__ void __launch_bounds__(256, 3) dt_judge(const __grid_constant__ JudgeArgs a)
+{
+    __shared__ unsigned wrong, equal, worst;
+    if (threadIdx.x == 0) wrong = equal = worst = 0;
+    __syncthreads();
+    const Elements& p = part_of_block(a.parts, a.count);
+    Seen seen = {0, 0, 0};
+    const bool split = a.split && p.split_slack;
+    if (p.bytes == 2) judge_block<unsigned short>(p, split, seen);
+    else if (p.bytes == 4) judge_block<unsigned>(p, split, seen);
+    else judge_block<unsigned long long>(p, split, seen);
+    if (seen.wrong) atomicAdd(&wrong, seen.wrong);
+    if (seen.equal) atomicAdd(&equal, seen.equal);
+    if (seen.worst > 0) atomicMax(&worst, __float_as_uint((float)seen.worst)); // not negative: bits are in order
+    __syncthreads();
+    if (threadIdx.x) return;
+    Tally& tally = a.tally[p.tally];
+    if (wrong) atomicAdd(&tally.wrong, (unsigned long long)wrong);
+    if (equal) atomicAdd(&tally.equal, (unsigned long long)equal);
+    if (worst) atomicMax(&tally.worst, worst);
 }
 DT_EXPORT(dt_judge, JudgeArgs)
 
-// ---- dt_same: are two ranges of bytes equal? ---------------------------------
-struct SameArgs {
-    const unsigned char* a;
-    const unsigned char* b;
-    unsigned long long* result; // different, unused, first different
-    long long bytes;
+// ---- dt_stray: whatever else changed -----------------------------------------
+struct Range { // of an allocation, in vectors of 16 bytes
+    uint4* work;
+    const uint4* pristine;
+    long long count;
+    unsigned first_block;
+    int tally;
 };
 
-extern "C" __global__ void __launch_bounds__(256) dt_same(const __grid_constant__ SameArgs s)
+struct StrayArgs {
+    const Range* parts;
+    Tally* tally;
+    long long count;
+};
+
+extern "C" __global__ void __launch_bounds__(256) dt_stray(const __grid_constant__ StrayArgs a)
 {
-    unsigned long long different = 0, first = ~0ull;
-    for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < s.bytes;
-         i += (long long)gridDim.x * blockDim.x)
-        if (s.a[i] != s.b[i]) {
-            different++;
-            if ((unsigned long long)i < first) first = i;
-        }
-    if (different) {
-        atomicAdd(&s.result[0], different);
-        atomicMin(&s.result[2], first);
+    const Range& p = part_of_block(a.parts, (int)a.count);
+    const long long first = (long long)(blockIdx.x - p.first_block) * (THREADS * VECTORS) + threadIdx.x;
+    uint4 now[VECTORS], was[VECTORS];
+#pragma unroll
+    for (int j = 0; j < VECTORS; ++j) {
+        const long long i = first + j * THREADS;
+        if (i >= p.count) continue;
+        now[j] = p.work[i];
+        was[j] = p.pristine[i];
+    }
+#pragma unroll
+    for (int j = 0; j < VECTORS; ++j) {
+        const long long i = first + j * THREADS;
+        if (i >= p.count) return;
+        if (now[j].x == was[j].x && now[j].y == was[j].y && now[j].z == was[j].z && now[j].w == was[j].w) continue;
+        p.work[i] = was[j];
+        atomicAdd(&a.tally[p.tally].stray, 1ull);
     }
 }
-DT_EXPORT(dt_same, SameArgs)
+DT_EXPORT(dt_stray, StrayArgs)

@@ -1,0 +1,316 @@
+/*
+ * test_jury.c - the judge kernels, on the CPU device, against the host's judge.
+ *
+ * Device memory is host memory here, so a test plays the kernel: it writes to a
+ * trial's tensors what a launch might have left.
+ */
+#include "test.h"
+
+#include <math.h>
+
+#include "jury.h"
+#include "rows.h"
+#include "specs.h"
+
+static struct specs specs;
+static struct device *device;
+static struct tools tools;
+
+static uint64_t state = 0x9e3779b97f4a7c15;
+static uint64_t draw(void)
+{
+  state ^= state << 13, state ^= state >> 7, state ^= state << 17;
+  return state * 0x2545f4914f6cdd1du;
+}
+static double unit(void) /* in [-1, 1) */
+{
+  return (double)(draw() >> 11) * 0x1p-52 - 1;
+}
+
+/* ---- Trials ----------------------------------------------------------- */
+
+#define SMALL " tokens=3 q_heads=2 kv_heads=1 head_dim=10 rope_dim=4"
+#define GAPS " q_out_stride=64,12 k_out_stride=24,12"
+#define SPREAD " q_out_stride=16,48 k_out_stride=24,12" /* heads outermost */
+
+static struct trial *make_trial(const char *spelling)
+{
+  struct problem p;
+  struct trial *t;
+
+  assert_ok(problem_parse(&specs.ops, spelling, &p));
+  assert_ok(trial_make(device, &tools, &p, FILL_SPECIAL, 1, true, &t));
+  return t;
+}
+
+static char *element(struct trial_tensor *x, int64_t index)
+{
+  int64_t width = x->shape.extent[x->shape.rank - 1];
+  int64_t at = row_offset(&x->shape, index / width) + index % width;
+
+  return x->work + x->offset + at * dtype_bytes(x->shape.dtype);
+}
+
+/* What a right kernel leaves. */
+static void write_right(struct trial *t)
+{
+  for (int i = 0; i < OP_MAX_TENSORS; ++i) {
+    struct trial_tensor *x = &t->tensor[i];
+    for (int64_t e = 0; x->written && e < x->shape.count; ++e)
+      dtype_store(x->shape.dtype, element(x, e), t->value[x->output][e]);
+  }
+}
+
+static void assert_is_back(const struct trial *t)
+{
+  for (int i = 0; i < OP_MAX_TENSORS; ++i)
+    if (t->tensor[i].image)
+      assert_memory_equal(t->tensor[i].work, t->tensor[i].image,
+                          t->tensor[i].size);
+}
+
+/* The host's verdict, then the jury's finding: they must be the same. */
+static struct finding judge_both(struct trial *t, struct jury *jury, bool split,
+                                 struct verdict *v)
+{
+  struct finding f[MAX_TRIALS];
+  const struct judgement *j = &f[0].judgement;
+
+  assert_ok(trial_judge(t, split, v));
+  assert_ok(jury_judge(jury, split, f));
+  assert_int_equal(j->elements, v->judgement.elements);
+  assert_int_equal(j->wrong, v->judgement.wrong);
+  assert_int_equal(j->bit_equal, v->judgement.bit_equal);
+  if (!isinf(v->judgement.error))
+    assert_true((float)j->error == (float)v->judgement.error);
+  assert_int_equal(f[0].stray, v->reason[0] && !v->judgement.wrong);
+  assert_is_back(t);
+  return f[0];
+}
+
+/* ---- Tests ------------------------------------------------------------- */
+
+static const char *const problems[] = {
+    "qknorm_rope:bf16" SMALL " align=2",
+    "qknorm_rope:bf16" SMALL " inplace=0 align=2",
+    "qknorm_rope:fp16" SMALL " inplace=0 align=2" GAPS,
+    "qknorm_rope:fp32" SMALL " inplace=0 align=4" SPREAD,
+    "qknorm_rope:bf16 tokens=130 q_heads=2 kv_heads=1 head_dim=64",
+    "qk_norm:bf16 tokens=37 q_heads=5 kv_heads=0 head_dim=6 align=2",
+    "norm_scale_shift:bf16 seq=19 hidden=1030 align=2",
+    "residual_norm_scale_shift:fp16 seq=1 hidden=3 align=2",
+};
+
+static void what_is_right_is_right(void **unused)
+{
+  (void)unused;
+  for (size_t i = 0; i < COUNT_OF(problems); ++i) {
+    struct trial *t = make_trial(problems[i]);
+    struct jury jury;
+    struct verdict v;
+    assert_ok(jury_make(&t, 1, &jury));
+    for (int times = 0; times < 2; ++times) {
+      struct finding f;
+      write_right(t);
+      f = judge_both(t, &jury, times, &v);
+      if (f.judgement.wrong || f.stray || f.judgement.error > 0.5)
+        fail_msg("%s: %s", problems[i], v.reason);
+      assert_int_equal(f.judgement.bit_equal, f.judgement.elements);
+    }
+    /* Nothing was launched: outputs are poison, or still the input. */
+    judge_both(t, &jury, false, &v);
+    jury_release(&jury);
+    trial_free(t);
+  }
+}
+
+static double any_value(int64_t dtype)
+{
+  const double largest = dtype == DD_F16 ? 65504 : 0x1.fep127;
+  const double special[] = {0,       -0.0,     NAN,           INFINITY,
+                            -INFINITY, largest, -largest,     1.01 * largest,
+                            1e39,    -1e300,   0x1p-130,      -0x1p-24,
+                            1e-300,  0x1.fp-15, 0x1.fffffep127, 1};
+
+  if (draw() % 3 == 0) return special[draw() % COUNT_OF(special)];
+  return ldexp(unit(), (int)(draw() % 60) - 30);
+}
+
+static float any_slack(double ulp)
+{
+  const float special[] = {0, 0, INFINITY, NAN, 3e38f, 1e-30f};
+
+  if (draw() % 4 == 0) return special[draw() % COUNT_OF(special)];
+  return (float)(fabs(unit()) * ulp);
+}
+
+/* Near the edge of what is allowed, or anything. */
+static double any_output(int64_t dtype, double value, double allowed)
+{
+  if (draw() % 4 == 0) return any_value(dtype);
+  return value + 1.5 * unit() * allowed;
+}
+
+static void spoil_element(struct trial *t, struct trial_tensor *x, int64_t e)
+{
+  int o = x->output;
+  double value = any_value(x->shape.dtype);
+  double ulp = dtype_ulp(x->shape.dtype, value);
+
+  t->value[o][e] = value;
+  t->slack[o][e] = any_slack(ulp);
+  t->split_slack[o][e] = any_slack(ulp);
+  ((double *)t->device_value[o])[e] = value;
+  t->device_slack[o][e] = t->slack[o][e];
+  if (t->device_split_slack[o])
+    t->device_split_slack[o][e] = t->split_slack[o][e];
+  dtype_store(x->shape.dtype, element(x, e),
+              any_output(x->shape.dtype, value, ulp + t->slack[o][e]));
+}
+
+/* The values, their slacks and the outputs are anything at all; a few of them
+ * only, so that a rule that is wrong for one kind is not hidden by others. */
+static void both_have_one_rule(void **unused)
+{
+  (void)unused;
+  for (size_t i = 0; i < COUNT_OF(problems); ++i) {
+    struct trial *t = make_trial(problems[i]);
+    struct jury jury;
+    int64_t right = 0, wrong = 0;
+    assert_ok(jury_make(&t, 1, &jury));
+    for (int times = 0; times < 60; ++times) {
+      bool split = times % 2 && t->problem.op->step_count;
+      struct verdict v;
+      struct finding f;
+      write_right(t);
+      for (int k = 0; k < 1 << times % 8; ++k)
+        for (int n = 0; n < OP_MAX_TENSORS; ++n)
+          if (t->tensor[n].written && t->tensor[n].shape.count)
+            spoil_element(t, &t->tensor[n],
+                          (int64_t)(draw() % (uint64_t)t->tensor[n].shape.count));
+      f = judge_both(t, &jury, split, &v);
+      wrong += f.judgement.wrong;
+      right += f.judgement.elements - f.judgement.wrong;
+    }
+    assert_true(right > 60 && wrong > 60);
+    jury_release(&jury);
+    trial_free(t);
+  }
+}
+
+/* Spoils a byte of a trial that is right otherwise. */
+static struct finding spoil_byte(struct trial *t, struct jury *jury,
+                                 struct trial_tensor *x, size_t at,
+                                 struct verdict *v)
+{
+  write_right(t);
+  x->work[at] ^= 0x55;
+  return judge_both(t, jury, false, v);
+}
+
+static void every_byte_is_guarded(void **unused)
+{
+  (void)unused;
+  for (size_t i = 0; i < COUNT_OF(problems); ++i) {
+    struct trial *t = make_trial(problems[i]);
+    struct jury jury;
+    struct verdict v;
+    assert_ok(jury_make(&t, 1, &jury));
+    for (int n = 0; n < OP_MAX_TENSORS; ++n) {
+      struct trial_tensor *x = &t->tensor[n];
+      size_t end = x->offset + (size_t)x->shape.span;
+      const size_t edges[] = {0, x->offset - 1, end, x->size - 1};
+      if (!x->image) continue;
+      for (size_t k = 0; k < COUNT_OF(edges); ++k)
+        assert_true(spoil_byte(t, &jury, x, edges[k], &v).stray);
+      for (int k = 0; k < 40 && end > x->offset; ++k)
+        spoil_byte(t, &jury, x, x->offset + draw() % (end - x->offset), &v);
+      if (!x->written && x->shape.count &&
+          t->problem.op->tensors[n].role == TENSOR_IN)
+        assert_true(spoil_byte(t, &jury, x, x->offset, &v).stray);
+    }
+    jury_release(&jury);
+    trial_free(t);
+  }
+}
+
+/* Between the rows of an output, byte by byte. */
+static void gaps_are_guarded(void **unused)
+{
+  struct trial *t = make_trial(problems[2]);
+  struct trial_tensor *x = NULL;
+  struct jury jury;
+  struct verdict v;
+  int64_t strays = 0;
+
+  (void)unused;
+  for (int n = 0; n < OP_MAX_TENSORS && !x; ++n)
+    if (t->tensor[n].written) x = &t->tensor[n];
+  assert_ok(jury_make(&t, 1, &jury));
+  for (int64_t b = 0; b < x->shape.span; ++b)
+    strays += spoil_byte(t, &jury, x, x->offset + (size_t)b, &v).stray;
+  assert_int_equal(strays, x->shape.span - 2 * x->shape.count);
+  jury_release(&jury);
+  trial_free(t);
+}
+
+/* One of many is wrong, and another writes where it should not. */
+static void findings_are_told_apart(void **unused)
+{
+  struct trial *t[COUNT_OF(problems)];
+  struct finding f[MAX_TRIALS];
+  struct jury jury;
+  const int wrong = 1, stray = 4;
+
+  (void)unused;
+  for (size_t i = 0; i < COUNT_OF(problems); ++i) {
+    t[i] = make_trial(problems[i]);
+    write_right(t[i]);
+  }
+  for (int n = 0; n < OP_MAX_TENSORS; ++n)
+    if (t[wrong]->tensor[n].written)
+      dtype_store(DD_BF16, element(&t[wrong]->tensor[n], 0), 1e30);
+  t[stray]->tensor[0].work[0] = 1;
+  assert_ok(jury_make(t, COUNT_OF(problems), &jury));
+  assert_ok(jury_judge(&jury, false, f));
+  for (int i = 0; i < (int)COUNT_OF(problems); ++i) {
+    assert_int_equal(f[i].judgement.wrong, i == wrong ? 2 : 0);
+    assert_int_equal(f[i].stray, i == stray);
+    assert_is_back(t[i]);
+  }
+  jury_release(&jury);
+  for (size_t i = 0; i < COUNT_OF(problems); ++i) trial_free(t[i]);
+}
+
+/* ---- Set-up -------------------------------------------------------------- */
+
+static int set_up(void **unused)
+{
+  (void)unused;
+  assert_ok(specs_load(&specs, NULL));
+  assert_ok(cpu_device.open(0, &device));
+  assert_ok(tools_load(device, true, &tools));
+  return 0;
+}
+
+static int tear_down(void **unused)
+{
+  (void)unused;
+  tools_release(device, &tools);
+  cpu_device.close(device);
+  specs_release(&specs);
+  return 0;
+}
+
+int main(void)
+{
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(what_is_right_is_right),
+      cmocka_unit_test(both_have_one_rule),
+      cmocka_unit_test(every_byte_is_guarded),
+      cmocka_unit_test(gaps_are_guarded),
+      cmocka_unit_test(findings_are_told_apart),
+  };
+
+  return cmocka_run_group_tests(tests, set_up, tear_down);
+}
