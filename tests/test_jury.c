@@ -99,6 +99,7 @@ static const char *const problems[] = {
     "qk_norm:bf16 tokens=37 q_heads=5 kv_heads=0 head_dim=6 align=2",
     "norm_scale_shift:bf16 seq=19 hidden=1030 align=2",
     "residual_norm_scale_shift:fp16 seq=1 hidden=3 align=2",
+    "norm_gate_residual:bf16 seq=5 hidden=34 align=2",
 };
 
 static void what_is_right_is_right(void **unused)
@@ -168,6 +169,13 @@ static void spoil_element(struct trial *t, struct trial_tensor *x, int64_t e)
               any_output(x->shape.dtype, value, ulp + t->slack[o][e]));
 }
 
+static void spoil_any(struct trial *t, struct trial_tensor *x)
+{
+  uint64_t count = (uint64_t)x->shape.count;
+
+  if (count) spoil_element(t, x, (int64_t)(draw() % count));
+}
+
 /* The values, their slacks and the outputs are anything at all; a few of them
  * only, so that a rule that is wrong for one kind is not hidden by others. */
 static void both_have_one_rule(void **unused)
@@ -185,9 +193,7 @@ static void both_have_one_rule(void **unused)
       write_right(t);
       for (int k = 0; k < 1 << times % 8; ++k)
         for (int n = 0; n < OP_MAX_TENSORS; ++n)
-          if (t->tensor[n].written && t->tensor[n].shape.count)
-            spoil_element(t, &t->tensor[n],
-                          (int64_t)(draw() % (uint64_t)t->tensor[n].shape.count));
+          if (t->tensor[n].written) spoil_any(t, &t->tensor[n]);
       f = judge_both(t, &jury, split, &v);
       wrong += f.judgement.wrong;
       right += f.judgement.elements - f.judgement.wrong;

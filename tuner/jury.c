@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-/* ---- As tuner/kernels/judge.cuh has it --------------------------------------- */
+/* ---- As tuner/kernels/judge.cuh has it ----------------------------------- */
 
 enum {
   THREADS = 256,
@@ -46,7 +46,7 @@ struct stray_args {
   int64_t count;
 };
 
-/* ---- Making -------------------------------------------------------------------- */
+/* ---- Making -------------------------------------------------------------- */
 
 enum {
   MAX_PARTS = MAX_TRIALS * OP_MAX_TENSORS,
@@ -198,7 +198,7 @@ void jury_release(struct jury *j)
   memset(j, 0, sizeof *j);
 }
 
-/* ---- Judging ------------------------------------------------------------------- */
+/* ---- Judging ------------------------------------------------------------- */
 
 static dd_status launch(const struct jury *j, const struct kernel *k,
                         uint32_t blocks, const void *args, size_t size)

@@ -68,7 +68,7 @@ void tools_release(struct device *d, struct tools *t)
   memset(t, 0, sizeof *t);
 }
 
-/* ---- Making --------------------------------------------------------------- */
+/* ---- Making -------------------------------------------------------------- */
 
 /* Which tensors a launch writes, and whose reference each is held against. */
 static void find_outputs(struct trial *t)
@@ -138,7 +138,7 @@ static dd_status make_tensor(struct trial *t, uint32_t i, enum fill_class class,
   return DD_OK;
 }
 
-/* ---- The reference --------------------------------------------------------- */
+/* ---- The reference ------------------------------------------------------- */
 
 struct reference_job {
   reference_fn *compute;
@@ -341,7 +341,7 @@ dd_status trial_reset(struct trial *t)
   return DD_OK;
 }
 
-/* ---- Judging ----------------------------------------------------------------- */
+/* ---- Judging ------------------------------------------------------------- */
 
 struct judge_job {
   const struct trial *trial;

@@ -65,8 +65,8 @@ void trial_free(struct trial *t); /* NULL is fine */
 dd_status trial_reset(struct trial *t);
 
 /* After the launch, on the host.  `split`: allow what rounding the split form's
- * intermediate values may add.  DD_OK with judgement.error > 1, or a reason that is not
- * empty, means that the candidate is wrong. */
+ * intermediate values may add.  DD_OK with judgement.error > 1, or a reason
+ * that is not empty, means that the candidate is wrong. */
 struct verdict {
   struct judgement judgement;
   char reason[320];

@@ -19,7 +19,7 @@ struct pass { /* a variant was right */
   struct judgement judgement;
 };
 
-/* ---- Trials --------------------------------------------------------------------- */
+/* ---- Trials -------------------------------------------------------------- */
 
 static void free_exam(struct exam *e)
 {
@@ -174,7 +174,8 @@ static void tell_phases(struct checker *c)
   memset(&c->phases, 0, sizeof c->phases);
 }
 
-dd_status checker_set(struct checker *c, const struct problem *p, uint64_t seed)
+dd_status checker_set(struct checker *c, const struct problem *p,
+                      uint64_t seed)
 {
   dd_status status;
 
@@ -203,7 +204,7 @@ const struct trial *checker_own(const struct checker *c)
   return c->exams[c->count - 1]->trial;
 }
 
-/* ---- One candidate on one trial -------------------------------------------------- */
+/* ---- One candidate on one trial ------------------------------------------ */
 
 struct result {
   enum { UNFIT, KNOWN, LAUNCHED } how;
@@ -239,7 +240,8 @@ static dd_status make_run(const struct proving *p, int i, struct run *run,
 }
 
 /* The launches are enqueued; the host waits for none. */
-static dd_status launch_on(const struct proving *p, int i, const struct run *run)
+static dd_status launch_on(const struct proving *p, int i,
+                           const struct run *run)
 {
   const struct device *d = p->c->device;
   uint8_t args[OP_MAX_STEPS * OP_MAX_ARGS_SIZE];
@@ -272,7 +274,7 @@ static dd_status try_on_host(struct proving *p, int i)
   return DD_OK;
 }
 
-/* ---- What is known ----------------------------------------------------------------- */
+/* ---- What is known ------------------------------------------------------- */
 
 static bool is_kept(const struct exam *e)
 {
@@ -306,7 +308,7 @@ static void keep_pass(struct proving *p, int i)
   if (hash_table_add(&e->passed, &pass->variant, pass)) return;
 }
 
-/* ---- All trials ----------------------------------------------------------------------- */
+/* ---- All trials ---------------------------------------------------------- */
 
 static dd_status prove_on_host(struct proving *p)
 {
@@ -389,7 +391,7 @@ static dd_status prove_on_device(struct proving *p)
   return status;
 }
 
-/* ---- The proof -------------------------------------------------------------------------- */
+/* ---- The proof ----------------------------------------------------------- */
 
 /* Where intermediate values are rounded, a kernel must round where the
  * reference does: on the problem's own, plain inputs all but one element in a

@@ -42,7 +42,8 @@ struct checker { /* all zero: none */
 };
 
 /* Makes the trials of a problem in place of the last one's. */
-dd_status checker_set(struct checker *c, const struct problem *p, uint64_t seed);
+dd_status checker_set(struct checker *c, const struct problem *p,
+                      uint64_t seed);
 void checker_release(struct checker *c);
 
 /* The trial of the problem itself, on plain inputs. */

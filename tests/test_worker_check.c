@@ -1,0 +1,194 @@
+/*
+ * test_worker_check.c - proofs by the jury are the host's proofs.
+ *
+ * On the CPU device, with a right kernel and two that spoil it: one on every
+ * launch, one on every other.
+ */
+#include "test.h"
+
+#include "compiler.h"
+#include "emit.h"
+#include "specs.h"
+#include "worker_check.h"
+
+static struct specs specs;
+static struct device *device;
+static struct tools with_jury, without;
+static struct module *module;
+
+enum { RIGHT, STRAY, FLAKY, KERNELS };
+static struct loaded loaded[KERNELS];
+
+#define PROBLEM "rope:bf16 tokens=9 q_heads=3 kv_heads=2 head_dim=64"
+#define LARGER "rope:bf16 tokens=21 q_heads=4 kv_heads=2 head_dim=64"
+
+/* Launches are counted in data that is not zero before: what is, is shared
+ * memory here. */
+static void add_spoilt(const char *right, struct bytes *text)
+{
+  static const char *const names[] = {"stray", "flaky"};
+  static const char *const when[] = {"true", "runs++ % 2"};
+
+  bytes_text(text, "static int runs = 1;\n");
+  for (int i = 0; i < 2; ++i)
+    bytes_printf(text,
+                 "extern \"C\" __global__ void %s(const RopeArgs a) {\n"
+                 "  %s(a);\n"
+                 "  if (blockIdx.x == 0 && threadIdx.x == 0 && %s)\n"
+                 "    ((short *)a.q)[-1] = 1;\n"
+                 "}\n"
+                 "DT_EXPORT(%s, RopeArgs)\n",
+                 names[i], right, when[i], names[i]);
+}
+
+static void load_kernels(void)
+{
+  struct bytes text = BYTES_INIT, code = BYTES_INIT, log = BYTES_INIT;
+  char entry[VARIANT_ENTRY];
+  const char *const names[KERNELS] = {entry, "stray", "flaky"};
+  struct problem p;
+  struct variant v;
+
+  assert_ok(problem_parse(&specs.ops, PROBLEM, &p));
+  variant_of(&p.op->schemes[0], &p, NULL, &v);
+  assert_ok(emit_variant(&specs.tree, &v, &text));
+  bytes_clear(&text);
+  assert_ok(emit_unit(&specs.tree, &v, 1, &text));
+  variant_entry(&v, entry);
+  add_spoilt(entry, &text);
+  assert_ok(bytes_status(&text));
+  assert_ok(compile_unit("cpu", bytes_string(&text), &code, &log));
+  assert_ok(device->api->load(device, code.data, code.size, &module));
+  for (int i = 0; i < KERNELS; ++i) {
+    loaded[i].variant = v;
+    loaded[i].variant.hash.byte[0] ^= (uint8_t)i;
+    assert_ok(device->api->kernel(device, module, names[i], &loaded[i].kernel));
+  }
+  bytes_release(&text);
+  bytes_release(&code);
+  bytes_release(&log);
+}
+
+static struct checker checker_of(const struct tools *tools)
+{
+  return (struct checker){
+      .device = device, .ops = &specs.ops, .tools = tools};
+}
+
+static void set(struct checker *c, const char *spelling)
+{
+  struct problem p;
+
+  assert_ok(problem_parse(&specs.ops, spelling, &p));
+  assert_ok(checker_set(c, &p, 1));
+}
+
+static struct proof prove(struct checker *c, int kernel)
+{
+  const struct loaded *steps[] = {&loaded[kernel]};
+  struct candidate candidate = {.step_count = 1};
+  struct proof proof;
+
+  candidate.steps[0] = loaded[kernel].variant.hash;
+  assert_ok(checker_prove(c, &candidate, steps, &proof));
+  return proof;
+}
+
+/* ---- Tests ------------------------------------------------------------- */
+
+static void both_prove_the_same(void **unused)
+{
+  struct checker jury = checker_of(&with_jury), host = checker_of(&without);
+
+  (void)unused;
+  set(&jury, PROBLEM);
+  set(&host, PROBLEM);
+  for (int i = RIGHT; i <= STRAY; ++i) {
+    struct proof a = prove(&jury, i), b = prove(&host, i);
+    assert_int_equal(a.right, i == RIGHT);
+    assert_int_equal(b.right, i == RIGHT);
+    assert_string_equal(a.reason, b.reason);
+    assert_int_equal(a.cases, b.cases);
+    assert_int_equal(a.elements, b.elements);
+    assert_true((float)a.error == (float)b.error);
+    assert_true(a.bit_equal == b.bit_equal);
+  }
+  assert_true(prove(&jury, RIGHT).right);
+  checker_release(&jury);
+  checker_release(&host);
+}
+
+static void two_runs_that_differ_are_wrong(void **unused)
+{
+  struct checker c = checker_of(&with_jury);
+  struct proof proof;
+
+  (void)unused;
+  set(&c, PROBLEM);
+  assert_int_equal(c.count, 5); /* so that the sixth launch is right */
+  proof = prove(&c, FLAKY);
+  assert_false(proof.right);
+  if (!strstr(proof.reason, "two runs differ")) fail_msg("%s", proof.reason);
+  assert_true(prove(&c, RIGHT).right);
+  checker_release(&c);
+}
+
+/* Problems of the same statics have their small trials in common. */
+static void what_is_known_is_not_launched(void **unused)
+{
+  const struct tools *tools[] = {&with_jury, &without};
+
+  (void)unused;
+  for (int i = 0; i < 2; ++i) {
+    struct checker c = checker_of(tools[i]);
+    struct proof first, next;
+    set(&c, PROBLEM);
+    first = prove(&c, RIGHT);
+    assert_int_equal(c.phases.launches, first.cases);
+    set(&c, LARGER);
+    next = prove(&c, RIGHT);
+    assert_true(first.right && next.right);
+    assert_int_equal(next.cases, first.cases);
+    assert_true(next.elements > first.elements);
+    assert_int_equal(c.phases.launches, 1);
+    assert_int_equal(c.phases.known, first.cases - 1);
+    assert_false(prove(&c, STRAY).right); /* another variant is not known */
+    assert_false(prove(&c, STRAY).right); /* and what is wrong, never */
+    checker_release(&c);
+  }
+}
+
+/* ---- Set-up -------------------------------------------------------------- */
+
+static int set_up(void **unused)
+{
+  (void)unused;
+  assert_ok(specs_load(&specs, NULL));
+  assert_ok(cpu_device.open(0, &device));
+  assert_ok(tools_load(device, true, &with_jury));
+  assert_ok(tools_load(device, false, &without));
+  load_kernels();
+  return 0;
+}
+
+static int tear_down(void **unused)
+{
+  (void)unused;
+  device->api->unload(device, module);
+  tools_release(device, &with_jury);
+  tools_release(device, &without);
+  cpu_device.close(device);
+  specs_release(&specs);
+  return 0;
+}
+
+int main(void)
+{
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(both_prove_the_same),
+      cmocka_unit_test(two_runs_that_differ_are_wrong),
+      cmocka_unit_test(what_is_known_is_not_launched),
+  };
+
+  return cmocka_run_group_tests(tests, set_up, tear_down);
+}
