@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "parallel.h"
+#include "rows.h"
 
 struct job {
   const struct tensor_spec *tensor;
@@ -86,16 +87,32 @@ static double value_at(const struct job *job, int64_t row, int64_t column)
   }
 }
 
-/* Where row `row` (all outer dims as one) begins, in elements. */
-static int64_t row_start(const struct tensor_shape *s, int64_t row)
+/* A 16-bit float by its format, as dtype_store() rounds it, where the value is
+ * well inside the normal range; false elsewhere.  Inputs have 10^8 elements. */
+static bool store_normal(void *at, double value, int mantissa, int reach)
 {
-  int64_t at = 0;
+  int cut = 52 - mantissa; /* bits that are rounded off, to nearest even */
+  uint64_t bits;
+  uint16_t half;
+  int exponent;
 
-  for (int d = (int)s->rank - 2; d >= 0; --d) {
-    at += row % s->extent[d] * s->stride[d];
-    row /= s->extent[d];
-  }
-  return at;
+  memcpy(&bits, &value, 8);
+  exponent = (int)(bits >> 52 & 0x7ff) - 1023;
+  if (exponent <= -reach || exponent >= reach) return false;
+  half = (uint16_t)(bits >> 63 << 15);
+  bits &= UINT64_MAX >> 1;
+  bits += ((uint64_t)1 << (cut - 1)) - 1 + (bits >> cut & 1);
+  bits -= (uint64_t)(1022 - reach) << 52; /* the bias is reach + 1 */
+  half |= (uint16_t)(bits >> cut);
+  memcpy(at, &half, 2);
+  return true;
+}
+
+static void store(int64_t dtype, void *at, double value)
+{
+  if (dtype == DD_BF16 && store_normal(at, value, 7, 126)) return;
+  if (dtype == DD_F16 && store_normal(at, value, 10, 14)) return;
+  dtype_store(dtype, at, value);
 }
 
 static void fill_rows(void *user, int64_t first, int64_t last)
@@ -105,9 +122,9 @@ static void fill_rows(void *user, int64_t first, int64_t last)
   int64_t width = s->extent[s->rank - 1], bytes = dtype_bytes(s->dtype);
 
   for (int64_t row = first; row < last; ++row) {
-    char *at = job->base + row_start(s, row) * bytes;
+    char *at = job->base + row_offset(s, row) * bytes;
     for (int64_t c = 0; c < width; ++c)
-      dtype_store(s->dtype, at + c * bytes, value_at(job, row, c));
+      store(s->dtype, at + c * bytes, value_at(job, row, c));
   }
 }
 

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "compiler.h"
 #include "embedded.h"
@@ -18,6 +19,7 @@ enum {
   GUARD_SMALL = 4096,
   GUARD_LARGE = 65536,
   LARGE = 1 << 20,         /* bytes from which a guard is large */
+  PIECE = 1 << 20,         /* bytes that a thread sets at a time */
   GUARD_BYTE = 0xa5,       /* guards and gaps */
   POISON_BYTE = 0xff,      /* a NaN in every dtype */
 };
@@ -93,30 +95,67 @@ static size_t promised_alignment(const struct trial *t, int64_t dtype)
   return (size_t)align;
 }
 
+/* Memory of hundreds of MB, which threads are about to fill: with pages of 4 KB
+ * the kernel would take as long as they do. */
+static void *allocate_host(size_t size)
+{
+  void *memory = mem_resize(NULL, NULL, 0, size);
+  uintptr_t page = 2 << 20, from = ((uintptr_t)memory + page - 1) & -page;
+  uintptr_t to = ((uintptr_t)memory + size) & -page;
+
+  if (memory && from < to)
+    madvise((char *)memory + (from - (uintptr_t)memory), to - from,
+            MADV_HUGEPAGE); /* only a hint */
+  return memory;
+}
+
+struct span { /* of one value */
+  char *at;
+  int byte;
+};
+
+static void set_bytes(void *user, int64_t first, int64_t last)
+{
+  const struct span *s = user;
+
+  memset(s->at + first, s->byte, (size_t)(last - first));
+}
+
 static dd_status allocate_tensor(struct trial *t, struct trial_tensor *x)
 {
   const struct device_api *api = t->device->api;
   size_t guard = x->shape.span > LARGE ? GUARD_LARGE : GUARD_SMALL;
+  struct span guards;
 
   x->offset = guard + promised_alignment(t, x->shape.dtype);
   x->size = (x->offset + (size_t)x->shape.span + guard + 15) / 16 * 16;
-  x->image = mem_resize(NULL, NULL, 0, x->size);
+  x->image = allocate_host(x->size);
   if (!x->image) return fail(DD_NO_MEMORY, "out of memory: %zu bytes", x->size);
-  memset(x->image, GUARD_BYTE, x->size);
+  guards = (struct span){x->image, GUARD_BYTE};
+  parallel_for((int64_t)x->size, PIECE, set_bytes, &guards);
   TRY(api->allocate(t->device, x->size, (void **)&x->work));
   TRY(api->allocate(t->device, x->size, (void **)&x->pristine));
   return DD_OK;
+}
+
+static void poison_rows(void *user, int64_t first, int64_t last)
+{
+  const struct trial_tensor *x = user;
+  const struct tensor_shape *s = &x->shape;
+  int64_t bytes = dtype_bytes(s->dtype), width = s->extent[s->rank - 1] * bytes;
+
+  for (int64_t row = first; row < last; ++row)
+    memset(x->image + x->offset + row_offset(s, row) * bytes, POISON_BYTE,
+           (size_t)width);
 }
 
 /* Poison the elements, not the gaps between them. */
 static void poison(struct trial_tensor *x)
 {
   const struct tensor_shape *s = &x->shape;
-  int64_t width = s->extent[s->rank - 1], bytes = dtype_bytes(s->dtype);
+  int64_t width = s->count ? s->extent[s->rank - 1] : 1;
 
-  for (int64_t row = 0; s->count && row < s->count / width; ++row)
-    memset(x->image + x->offset + row_offset(s, row) * bytes, POISON_BYTE,
-           (size_t)(width * bytes));
+  parallel_for(s->count / width, 1 + PIECE / width, poison_rows, x);
 }
 
 static dd_status make_tensor(struct trial *t, uint32_t i, enum fill_class class,
@@ -171,9 +210,9 @@ static dd_status allocate_reference(struct trial *t, uint32_t i)
 
   if (t->problem.op->tensors[i].role != TENSOR_OUT || n == 0) return DD_OK;
   t->reference_count[i] = n;
-  t->value[i] = mem_resize(NULL, NULL, 0, n * sizeof(double));
-  t->slack[i] = mem_resize(NULL, NULL, 0, n * sizeof(float));
-  t->split_slack[i] = mem_resize(NULL, NULL, 0, n * sizeof(float));
+  t->value[i] = allocate_host(n * sizeof(double));
+  t->slack[i] = allocate_host(n * sizeof(float));
+  t->split_slack[i] = allocate_host(n * sizeof(float));
   if (!t->value[i] || !t->slack[i] || !t->split_slack[i])
     return fail(DD_NO_MEMORY, "out of memory: a reference of %zu elements", n);
   return DD_OK;
