@@ -162,9 +162,9 @@ static void spoil_element(struct trial *t, struct trial_tensor *x, int64_t e)
   t->slack[o][e] = any_slack(ulp);
   t->split_slack[o][e] = any_slack(ulp);
   ((double *)t->device_value[o])[e] = value;
-  t->device_slack[o][e] = t->slack[o][e];
+  ((float *)t->device_slack[o])[e] = t->slack[o][e];
   if (t->device_split_slack[o])
-    t->device_split_slack[o][e] = t->split_slack[o][e];
+    ((float *)t->device_split_slack[o])[e] = t->split_slack[o][e];
   dtype_store(x->shape.dtype, element(x, e),
               any_output(x->shape.dtype, value, ulp + t->slack[o][e]));
 }

@@ -2,6 +2,7 @@
 #include "trial.h"
 
 #include <math.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -184,7 +185,47 @@ struct reference_job {
   const struct trial *trial;
   struct reference_tensor tensor[OP_MAX_TENSORS];
   int64_t items;
+  pthread_mutex_t turn; /* to send */
+  bool unsent;          /* some could not be sent */
 };
+
+static dd_status send_array(const struct trial *t, void *to, const void *from,
+                            int64_t first, int64_t count, int64_t size)
+{
+  return t->device->api->copy_in(t->device, (char *)to + first * size,
+                                 (const char *)from + first * size,
+                                 (size_t)(count * size));
+}
+
+/* Elements [first, first + count) of a reference, to the device. */
+static dd_status send_elements(const struct trial *t, uint32_t i, int64_t first,
+                               int64_t count)
+{
+  TRY(send_array(t, t->device_value[i], t->value[i], first, count, 8));
+  TRY(send_array(t, t->device_slack[i], t->slack[i], first, count, 4));
+  if (!t->device_split_slack[i]) return DD_OK;
+  return send_array(t, t->device_split_slack[i], t->split_slack[i], first,
+                    count, 4);
+}
+
+static int64_t elements_per_item(const struct reference_job *job, uint32_t i)
+{
+  return job->trial->tensor[i].shape.count / job->items;
+}
+
+/* One thread sends while the others compute. */
+static void send_rows(struct reference_job *job, int64_t first, int64_t last)
+{
+  const struct trial *t = job->trial;
+
+  pthread_mutex_lock(&job->turn);
+  for (uint32_t i = 0; i < t->problem.op->tensor_count && !job->unsent; ++i) {
+    int64_t per = elements_per_item(job, i);
+    if (t->device_value[i])
+      job->unsent = send_elements(t, i, first * per, (last - first) * per);
+  }
+  pthread_mutex_unlock(&job->turn);
+}
 
 static void compute_rows(void *user, int64_t first, int64_t last)
 {
@@ -194,18 +235,19 @@ static void compute_rows(void *user, int64_t first, int64_t last)
   struct reference_call call = {&t->problem, job->tensor, t->attr, first, last};
 
   for (uint32_t i = 0; i < t->problem.op->tensor_count; ++i) {
-    int64_t skip;
+    int64_t skip = first * elements_per_item(job, i);
     if (!t->value[i]) continue;
-    skip = first * (t->tensor[i].shape.count / job->items);
     out[i].value = t->value[i] + skip;
     out[i].slack = t->slack[i] + skip;
     out[i].split_slack = t->split_slack[i] + skip;
   }
   job->compute(&call, out);
+  send_rows(job, first, last);
 }
 
 static dd_status allocate_reference(struct trial *t, uint32_t i)
 {
+  const struct device_api *api = t->device->api;
   size_t n = (size_t)t->tensor[i].shape.count;
 
   if (t->problem.op->tensors[i].role != TENSOR_OUT || n == 0) return DD_OK;
@@ -215,7 +257,11 @@ static dd_status allocate_reference(struct trial *t, uint32_t i)
   t->split_slack[i] = allocate_host(n * sizeof(float));
   if (!t->value[i] || !t->slack[i] || !t->split_slack[i])
     return fail(DD_NO_MEMORY, "out of memory: a reference of %zu elements", n);
-  return DD_OK;
+  if (!t->tools->on_device) return DD_OK;
+  TRY(api->allocate(t->device, n * 8, &t->device_value[i]));
+  TRY(api->allocate(t->device, n * 4, &t->device_slack[i]));
+  if (!t->problem.op->step_count) return DD_OK;
+  return api->allocate(t->device, n * 4, &t->device_split_slack[i]);
 }
 
 static reference_fn *find_reference(const char *op)
@@ -225,15 +271,43 @@ static reference_fn *find_reference(const char *op)
   return NULL;
 }
 
+/* Pieces that are worth a thread, and many enough that all of them have some
+ * until the end. */
+static int64_t choose_grain(int64_t items, int64_t largest)
+{
+  int64_t elements = largest / 64;
+
+  if (elements < 1 << 13) elements = 1 << 13;
+  if (elements > 1 << 18) elements = 1 << 18;
+  return 1 + elements / (1 + largest / items);
+}
+
+/* What a thread could not send is sent again by this one, whose words for the
+ * failure are the caller's. */
+static dd_status run_reference(struct reference_job *job, int64_t largest)
+{
+  const struct trial *t = job->trial;
+
+  pthread_mutex_init(&job->turn, NULL);
+  parallel_for(job->items, choose_grain(job->items, largest), compute_rows,
+               job);
+  pthread_mutex_destroy(&job->turn);
+  for (uint32_t i = 0; i < t->problem.op->tensor_count && job->unsent; ++i)
+    if (t->device_value[i])
+      TRY(send_elements(t, i, 0, (int64_t)t->reference_count[i]));
+  return DD_OK;
+}
+
 static dd_status compute_reference(struct trial *t)
 {
   const struct op *op = t->problem.op;
-  struct reference_job job = {find_reference(op->name), t, {{0}}, 0};
+  struct reference_job job = {.compute = find_reference(op->name), .trial = t};
   int64_t largest = 0;
 
   if (!job.compute)
     return fail(DD_UNSUPPORTED, "op '%s' has no reference in this program; "
-                "build difftune with variants/%s/reference.c", op->name, op->name);
+                "build difftune with variants/%s/reference.c", op->name,
+                op->name);
   for (uint32_t i = 0; i < op->tensor_count; ++i) {
     const struct trial_tensor *x = &t->tensor[i];
     struct reference_tensor *r = &job.tensor[i];
@@ -249,31 +323,7 @@ static dd_status compute_reference(struct trial *t)
   }
   if (op->items) TRY(expr_eval(op->items, t->problem.value, &job.items));
   if (!largest || job.items <= 0) return DD_OK; /* nothing to compute */
-  parallel_for(job.items, 1 + 65536 / (1 + largest / job.items), compute_rows,
-               &job);
-  return DD_OK;
-}
-
-static dd_status to_device(struct device *d, const void *from, size_t size,
-                           void *to_pointer)
-{
-  void *memory;
-
-  TRY(d->api->allocate(d, size, &memory));
-  memcpy(to_pointer, &memory, sizeof memory);
-  return d->api->copy_in(d, memory, from, size);
-}
-
-static dd_status upload_reference(struct trial *t, uint32_t i)
-{
-  size_t n = t->reference_count[i];
-
-  if (!t->tools->on_device || !n) return DD_OK;
-  TRY(to_device(t->device, t->value[i], n * 8, &t->device_value[i]));
-  TRY(to_device(t->device, t->slack[i], n * 4, &t->device_slack[i]));
-  if (!t->problem.op->step_count) return DD_OK;
-  return to_device(t->device, t->split_slack[i], n * 4,
-                   &t->device_split_slack[i]);
+  return run_reference(&job, largest);
 }
 
 static dd_status upload(struct trial *t)
@@ -282,7 +332,6 @@ static dd_status upload(struct trial *t)
     const struct trial_tensor *x = &t->tensor[i];
     if (x->image)
       TRY(t->device->api->copy_in(t->device, x->pristine, x->image, x->size));
-    TRY(upload_reference(t, i));
   }
   return trial_reset(t);
 }

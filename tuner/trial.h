@@ -27,7 +27,7 @@ dd_status tools_load(struct device *d, bool on_device, struct tools *t);
 void tools_release(struct device *d, struct tools *t);
 
 struct trial_phases { /* seconds of making it */
-  double fill, reference, upload;
+  double fill, reference, upload; /* references are sent as they are made */
 };
 void trial_phases_add(struct trial_phases *to, const struct trial_phases *more);
 
@@ -51,8 +51,9 @@ struct trial {
   double *value[OP_MAX_TENSORS]; /* the reference, per output tensor */
   float *slack[OP_MAX_TENSORS], *split_slack[OP_MAX_TENSORS];
   size_t reference_count[OP_MAX_TENSORS];
-  void *device_value[OP_MAX_TENSORS]; /* copies, with tools->on_device */
-  float *device_slack[OP_MAX_TENSORS], *device_split_slack[OP_MAX_TENSORS];
+  /* copies, with tools->on_device */
+  void *device_value[OP_MAX_TENSORS], *device_slack[OP_MAX_TENSORS];
+  void *device_split_slack[OP_MAX_TENSORS];
 };
 
 /* Allocates, fills, computes the reference.  `trial_attrs`: the specs' trial

@@ -6,6 +6,7 @@
  */
 #include "worker.h"
 
+#include <malloc.h>
 #include <math.h>
 #include <signal.h>
 #include <stdio.h>
@@ -482,6 +483,15 @@ static void close_worker(struct worker *w)
   arena_release(&w->arena);
 }
 
+/* Trials come and go by the hundred MB.  A page that went back to the kernel
+ * would have to be cleared when it comes again, which takes longer than filling
+ * it does. */
+static void keep_pages(void)
+{
+  mallopt(M_MMAP_MAX, 0);
+  mallopt(M_TRIM_THRESHOLD, -1);
+}
+
 int worker_device_main(int in_fd, int out_fd)
 {
   struct worker w;
@@ -489,6 +499,7 @@ int worker_device_main(int in_fd, int out_fd)
 
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   signal(SIGINT, SIG_IGN); /* the parent decides */
+  keep_pages();
   memset(&w, 0, sizeof w);
   w.out_fd = out_fd;
   arena_init(&w.arena, NULL);
