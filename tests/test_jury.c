@@ -288,6 +288,24 @@ static void findings_are_told_apart(void **unused)
   for (size_t i = 0; i < COUNT_OF(problems); ++i) trial_free(t[i]);
 }
 
+/* Nobody is acquitted where a judge did not come to work. */
+static void absent_judges_are_noticed(void **unused)
+{
+  struct finding f[MAX_TRIALS];
+
+  (void)unused;
+  for (int i = 0; i < 2; ++i) {
+    struct trial *t = make_trial(problems[4]);
+    struct jury jury;
+    assert_ok(jury_make(&t, 1, &jury));
+    write_right(t);
+    *(i ? &jury.range_blocks : &jury.part_blocks) -= 1;
+    assert_fails(DD_DEVICE, "looked at", jury_judge(&jury, false, f));
+    jury_release(&jury);
+    trial_free(t);
+  }
+}
+
 /* ---- Set-up -------------------------------------------------------------- */
 
 static int set_up(void **unused)
@@ -316,6 +334,7 @@ int main(void)
       cmocka_unit_test(every_byte_is_guarded),
       cmocka_unit_test(gaps_are_guarded),
       cmocka_unit_test(findings_are_told_apart),
+      cmocka_unit_test(absent_judges_are_noticed),
   };
 
   return cmocka_run_group_tests(tests, set_up, tear_down);

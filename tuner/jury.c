@@ -13,7 +13,7 @@ enum {
 };
 
 struct tally {
-  uint64_t wrong, equal, stray;
+  uint64_t judged, wrong, equal, compared, stray;
   uint32_t worst, unused;
 };
 
@@ -115,6 +115,7 @@ static void add_range(struct plan *p, int trial, const struct trial_tensor *x,
 
   *r = (struct range){x->work + from, x->pristine + from,
                       (int64_t)((to - from) / VECTOR), j->range_blocks, trial};
+  j->vectors[trial] += r->count;
   j->range_blocks += (uint32_t)((r->count + BLOCK_VECTORS - 1) / BLOCK_VECTORS);
 }
 
@@ -219,6 +220,21 @@ static dd_status launch_both(const struct jury *j, bool split)
   return launch(j, &j->tools->stray, j->range_blocks, &stray, sizeof stray);
 }
 
+/* A launch that did nothing would find nothing wrong. */
+static dd_status check_tally(const struct jury *j, const struct tally *tally)
+{
+  for (int t = 0; t < j->trials; ++t)
+    if ((int64_t)tally[t].judged != j->elements[t] ||
+        (int64_t)tally[t].compared != j->vectors[t])
+      return fail(DD_DEVICE, "the judge kernels looked at %llu of %lld elements "
+                  "and %llu of %lld vectors; is the driver whole?",
+                  (unsigned long long)tally[t].judged,
+                  (long long)j->elements[t],
+                  (unsigned long long)tally[t].compared,
+                  (long long)j->vectors[t]);
+  return DD_OK;
+}
+
 static struct finding finding_of(const struct tally *t, int64_t elements)
 {
   struct finding f = {{0, elements, (int64_t)t->wrong, (int64_t)t->equal, -1},
@@ -240,6 +256,7 @@ dd_status jury_judge(struct jury *j, bool split,
   TRY(api->wait(j->device));
   TRY(api->copy_out(j->device, tally, j->tally,
                     (size_t)j->trials * sizeof tally[0]));
+  TRY(check_tally(j, tally));
   for (int t = 0; t < j->trials; ++t)
     findings[t] = finding_of(&tally[t], j->elements[t]);
   return DD_OK;

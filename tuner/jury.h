@@ -22,7 +22,7 @@ struct jury { /* all zero: none */
   struct device *device;
   const struct tools *tools;
   int trials;
-  int64_t elements[MAX_TRIALS]; /* that are judged, of each trial */
+  int64_t elements[MAX_TRIALS], vectors[MAX_TRIALS]; /* to look at, by trial */
   uint32_t part_count, range_count, part_blocks, range_blocks;
   void *parts, *ranges, *tally; /* on the device */
 };
@@ -31,7 +31,8 @@ struct jury { /* all zero: none */
 dd_status jury_make(struct trial *const *trials, int count, struct jury *out);
 void jury_release(struct jury *j);
 
-/* Waits for the launches.  DD_DEVICE says what one of them did wrong.  The
+/* Waits for the launches.  DD_DEVICE says what one of them did wrong, or that
+ * the judges did not look at everything.  The
  * finding of a trial that nothing was launched on says nothing; it is put back
  * all the same, so that no candidate answers for another's stray writes. */
 dd_status jury_judge(struct jury *j, bool split,

@@ -8,9 +8,11 @@
 
 enum { THREADS = 256, EACH = 16, AT_ONCE = 4, VECTORS = 4 };
 
-// One per trial, zero before.  `worst` holds the bits of a float.
+// One per trial, zero before.  `judged` elements and `compared` vectors are what
+// was looked at: a judge that did not come to work must not acquit.  `worst`
+// holds the bits of a float.
 struct Tally {
-    unsigned long long wrong, equal, stray;
+    unsigned long long judged, wrong, equal, compared, stray;
     unsigned worst, unused;
 };
 
@@ -90,7 +92,7 @@ __device__ inline double ulp_of(double value, int dtype)
 }
 
 struct Seen { // by one thread
-    unsigned wrong, equal;
+    unsigned judged, wrong, equal;
     double worst;
 };
 
@@ -111,6 +113,7 @@ __device__ inline void judge_element(double out, double value, double slack, int
 {
     const double infinity = __uint_as_float(0x7f800000u);
     const double ulp = ulp_of(value, dtype), allowed = ulp + slack, off = fabs(out - value);
+    seen.judged++;
     if (off < infinity) {
         seen.equal += off < 0.5 * ulp;
         seen.wrong += !(off <= allowed);
@@ -162,21 +165,23 @@ __device__ inline void judge_block(const Elements& p, bool split, Seen& seen)
 
 extern "C" __global__ void __launch_bounds__(256, 3) dt_judge(const __grid_constant__ JudgeArgs a)
 {
-    __shared__ unsigned wrong, equal, worst;
-    if (threadIdx.x == 0) wrong = equal = worst = 0;
+    __shared__ unsigned judged, wrong, equal, worst;
+    if (threadIdx.x == 0) judged = wrong = equal = worst = 0;
     __syncthreads();
     const Elements& p = part_of_block(a.parts, a.count);
-    Seen seen = {0, 0, 0};
+    Seen seen = {0, 0, 0, 0};
     const bool split = a.split && p.split_slack;
     if (p.bytes == 2) judge_block<unsigned short>(p, split, seen);
     else if (p.bytes == 4) judge_block<unsigned>(p, split, seen);
     else judge_block<unsigned long long>(p, split, seen);
+    if (seen.judged) atomicAdd(&judged, seen.judged);
     if (seen.wrong) atomicAdd(&wrong, seen.wrong);
     if (seen.equal) atomicAdd(&equal, seen.equal);
     if (seen.worst > 0) atomicMax(&worst, __float_as_uint((float)seen.worst)); // not negative: bits are in order
     __syncthreads();
     if (threadIdx.x) return;
     Tally& tally = a.tally[p.tally];
+    atomicAdd(&tally.judged, (unsigned long long)judged);
     if (wrong) atomicAdd(&tally.wrong, (unsigned long long)wrong);
     if (equal) atomicAdd(&tally.equal, (unsigned long long)equal);
     if (worst) atomicMax(&tally.worst, worst);
@@ -201,7 +206,11 @@ struct StrayArgs {
 extern "C" __global__ void __launch_bounds__(256) dt_stray(const __grid_constant__ StrayArgs a)
 {
     const Range& p = part_of_block(a.parts, (int)a.count);
-    const long long first = (long long)(blockIdx.x - p.first_block) * (THREADS * VECTORS) + threadIdx.x;
+    const long long begin = (long long)(blockIdx.x - p.first_block) * (THREADS * VECTORS);
+    const long long first = begin + threadIdx.x;
+    Tally& tally = a.tally[p.tally];
+    if (threadIdx.x == 0)
+        atomicAdd(&tally.compared, (unsigned long long)min(p.count - begin, (long long)(THREADS * VECTORS)));
     uint4 now[VECTORS], was[VECTORS];
 #pragma unroll
     for (int j = 0; j < VECTORS; ++j) {
@@ -216,7 +225,7 @@ extern "C" __global__ void __launch_bounds__(256) dt_stray(const __grid_constant
         if (i >= p.count) return;
         if (now[j].x == was[j].x && now[j].y == was[j].y && now[j].z == was[j].z && now[j].w == was[j].w) continue;
         p.work[i] = was[j];
-        atomicAdd(&a.tally[p.tally].stray, 1ull);
+        atomicAdd(&tally.stray, 1ull);
     }
 }
 DT_EXPORT(dt_stray, StrayArgs)
