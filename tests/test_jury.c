@@ -183,23 +183,23 @@ static void both_have_one_rule(void **unused)
   (void)unused;
   for (size_t i = 0; i < COUNT_OF(problems); ++i) {
     struct trial *t = make_trial(problems[i]);
-    struct jury jury;
     int64_t right = 0, wrong = 0;
-    assert_ok(jury_make(&t, 1, &jury));
     for (int times = 0; times < 60; ++times) {
       bool split = times % 2 && t->problem.op->step_count;
+      struct jury jury;
       struct verdict v;
       struct finding f;
       write_right(t);
       for (int k = 0; k < 1 << times % 8; ++k)
         for (int n = 0; n < OP_MAX_TENSORS; ++n)
           if (t->tensor[n].written) spoil_any(t, &t->tensor[n]);
+      assert_ok(jury_make(&t, 1, &jury));
       f = judge_both(t, &jury, split, &v);
+      jury_release(&jury);
       wrong += f.judgement.wrong;
       right += f.judgement.elements - f.judgement.wrong;
     }
     assert_true(right > 60 && wrong > 60);
-    jury_release(&jury);
     trial_free(t);
   }
 }

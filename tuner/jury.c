@@ -20,6 +20,7 @@ struct tally {
 struct elements {
   char *work;
   const char *pristine;
+  char *rounded;
   const void *value, *slack, *split_slack;
   int64_t count, extent[OP_MAX_RANK], stride[OP_MAX_RANK];
   int32_t rank, dtype, bytes, tally;
@@ -46,6 +47,72 @@ struct stray_args {
   int64_t count;
 };
 
+/* ---- Launches ------------------------------------------------------------ */
+
+static dd_status launch(const struct jury *j, const struct kernel *k,
+                        uint32_t blocks, const void *args, size_t size)
+{
+  struct launch l = {*k, {blocks, 1, 1}, THREADS, 0, args, size};
+
+  return j->device->api->launch(j->device, &l, NULL);
+}
+
+static dd_status launch_elements(const struct jury *j, const struct kernel *k,
+                                 bool split)
+{
+  struct judge_args args = {j->parts, j->tally, (int32_t)j->part_count, split};
+
+  return launch(j, k, j->part_blocks, &args, sizeof args);
+}
+
+static dd_status launch_ranges(const struct jury *j)
+{
+  struct stray_args args = {j->ranges, j->tally, j->range_count};
+
+  return launch(j, &j->tools->stray, j->range_blocks, &args, sizeof args);
+}
+
+static size_t tally_size(const struct jury *j)
+{
+  return (size_t)j->trials * sizeof(struct tally);
+}
+
+static dd_status clear_tally(const struct jury *j)
+{
+  return j->device->api->fill(j->device, j->tally, 0, tally_size(j));
+}
+
+/* Waits.  A launch that did nothing would find nothing wrong, so that what was
+ * looked at is counted too. */
+static dd_status read_tally(const struct jury *j, bool ranges,
+                            struct tally tally[MAX_TRIALS])
+{
+  const struct device_api *api = j->device->api;
+
+  TRY(api->wait(j->device));
+  TRY(api->copy_out(j->device, tally, j->tally, tally_size(j)));
+  for (int t = 0; t < j->trials; ++t) {
+    int64_t vectors = ranges ? j->vectors[t] : 0;
+    if ((int64_t)tally[t].judged != j->elements[t] ||
+        (int64_t)tally[t].compared != vectors)
+      return fail(DD_DEVICE, "the judge kernels looked at %llu of %lld elements "
+                  "and %llu of %lld vectors; is the driver whole?",
+                  (unsigned long long)tally[t].judged,
+                  (long long)j->elements[t],
+                  (unsigned long long)tally[t].compared, (long long)vectors);
+  }
+  return DD_OK;
+}
+
+static struct judgement judgement_of(const struct tally *t, int64_t elements)
+{
+  float worst;
+
+  memcpy(&worst, &t->worst, sizeof worst);
+  return (struct judgement){worst, elements, (int64_t)t->wrong,
+                            (int64_t)t->equal, -1};
+}
+
 /* ---- Making -------------------------------------------------------------- */
 
 enum {
@@ -56,6 +123,7 @@ enum {
 struct plan { /* of the parts, before they go to the device */
   struct jury *jury;
   struct elements parts[MAX_PARTS];
+  size_t rounded_at[MAX_PARTS]; /* in rounded_bits */
   struct range ranges[2 * MAX_PARTS];
 };
 
@@ -87,9 +155,10 @@ static void add_elements(struct plan *p, const struct trial *t, int trial,
   struct jury *j = p->jury;
   struct elements *e = &p->parts[j->part_count++];
   int o = x->output;
+  bool poisoned = t->problem.op->tensors[x - t->tensor].role != TENSOR_IN;
 
   *e = (struct elements){.work = x->work + x->offset,
-                         .pristine = x->pristine + x->offset,
+                         .pristine = poisoned ? NULL : x->pristine + x->offset,
                          .count = x->shape.count,
                          .dtype = (int32_t)x->shape.dtype,
                          .bytes = (int32_t)dtype_bytes(x->shape.dtype),
@@ -99,6 +168,8 @@ static void add_elements(struct plan *p, const struct trial *t, int trial,
     e->value = t->device_value[o];
     e->slack = t->device_slack[o];
     e->split_slack = t->device_split_slack[o];
+    p->rounded_at[e - p->parts] = j->rounded_size;
+    j->rounded_size += ((size_t)(e->count * e->bytes) + 255) / 256 * 256;
     j->elements[trial] += x->shape.count;
   }
   merge_dims(&x->shape, e);
@@ -159,11 +230,30 @@ static dd_status send(struct jury *j, const void *from, size_t size, void **to)
 static dd_status send_plan(struct plan *p)
 {
   struct jury *j = p->jury;
+  const struct device_api *api = j->device->api;
 
+  TRY(api->allocate(j->device, j->rounded_size, &j->rounded_bits));
+  for (uint32_t i = 0; i < j->part_count; ++i)
+    if (p->parts[i].value)
+      p->parts[i].rounded = (char *)j->rounded_bits + p->rounded_at[i];
   TRY(send(j, p->parts, j->part_count * sizeof p->parts[0], &j->parts));
   TRY(send(j, p->ranges, j->range_count * sizeof p->ranges[0], &j->ranges));
-  return j->device->api->allocate(
-      j->device, (size_t)j->trials * sizeof(struct tally), &j->tally);
+  return api->allocate(j->device, tally_size(j), &j->tally);
+}
+
+/* What a kernel would be found to be that leaves the rounded reference. */
+static dd_status judge_rounded(struct jury *j)
+{
+  struct tally tally[MAX_TRIALS];
+
+  for (int split = 0; split < 2; ++split) {
+    TRY(clear_tally(j));
+    TRY(launch_elements(j, &j->tools->round, split));
+    TRY(read_tally(j, false, tally));
+    for (int t = 0; t < j->trials; ++t)
+      j->rounded[split][t] = judgement_of(&tally[t], j->elements[t]);
+  }
+  return DD_OK;
 }
 
 dd_status jury_make(struct trial *const *trials, int count, struct jury *out)
@@ -173,6 +263,7 @@ dd_status jury_make(struct trial *const *trials, int count, struct jury *out)
 
   memset(out, 0, sizeof *out);
   if (!p) return fail(DD_NO_MEMORY, "out of memory");
+  memset(p, 0, sizeof *p);
   p->jury = out;
   out->device = trials[0]->device;
   out->tools = trials[0]->tools;
@@ -182,6 +273,7 @@ dd_status jury_make(struct trial *const *trials, int count, struct jury *out)
       add_tensor(p, trials[t], t, i);
   status = send_plan(p);
   mem_resize(NULL, p, sizeof *p, 0);
+  if (!status) status = judge_rounded(out);
   if (status) jury_release(out);
   return status;
 }
@@ -194,70 +286,38 @@ void jury_release(struct jury *j)
     d->api->deallocate(d, j->parts, j->part_count * sizeof(struct elements));
   if (j->ranges)
     d->api->deallocate(d, j->ranges, j->range_count * sizeof(struct range));
-  if (j->tally)
-    d->api->deallocate(d, j->tally, (size_t)j->trials * sizeof(struct tally));
+  if (j->tally) d->api->deallocate(d, j->tally, tally_size(j));
+  if (j->rounded_bits)
+    d->api->deallocate(d, j->rounded_bits, j->rounded_size);
   memset(j, 0, sizeof *j);
 }
 
 /* ---- Judging ------------------------------------------------------------- */
 
-static dd_status launch(const struct jury *j, const struct kernel *k,
-                        uint32_t blocks, const void *args, size_t size)
+/* Where an element is the rounded reference, its error is that of dt_round; at
+ * any other it is not less: so the worst is the larger of the two. */
+static struct finding finding_of(const struct judgement *rounded,
+                                 const struct tally *t)
 {
-  struct launch l = {*k, {blocks, 1, 1}, THREADS, 0, args, size};
+  struct finding f = {judgement_of(t, rounded->elements), t->stray != 0};
+  struct judgement *j = &f.judgement;
 
-  return j->device->api->launch(j->device, &l, NULL);
-}
-
-static dd_status launch_both(const struct jury *j, bool split)
-{
-  struct judge_args judge = {j->parts, j->tally, (int32_t)j->part_count, split};
-  struct stray_args stray = {j->ranges, j->tally, j->range_count};
-
-  TRY(j->device->api->fill(j->device, j->tally, 0,
-                           (size_t)j->trials * sizeof(struct tally)));
-  TRY(launch(j, &j->tools->judge, j->part_blocks, &judge, sizeof judge));
-  return launch(j, &j->tools->stray, j->range_blocks, &stray, sizeof stray);
-}
-
-/* A launch that did nothing would find nothing wrong. */
-static dd_status check_tally(const struct jury *j, const struct tally *tally)
-{
-  for (int t = 0; t < j->trials; ++t)
-    if ((int64_t)tally[t].judged != j->elements[t] ||
-        (int64_t)tally[t].compared != j->vectors[t])
-      return fail(DD_DEVICE, "the judge kernels looked at %llu of %lld elements "
-                  "and %llu of %lld vectors; is the driver whole?",
-                  (unsigned long long)tally[t].judged,
-                  (long long)j->elements[t],
-                  (unsigned long long)tally[t].compared,
-                  (long long)j->vectors[t]);
-  return DD_OK;
-}
-
-static struct finding finding_of(const struct tally *t, int64_t elements)
-{
-  struct finding f = {{0, elements, (int64_t)t->wrong, (int64_t)t->equal, -1},
-                      t->stray != 0};
-  float worst;
-
-  memcpy(&worst, &t->worst, sizeof worst);
-  f.judgement.error = worst;
+  j->wrong += rounded->wrong;
+  j->bit_equal += rounded->bit_equal;
+  if (rounded->error > j->error) j->error = rounded->error;
   return f;
 }
 
 dd_status jury_judge(struct jury *j, bool split,
                      struct finding findings[MAX_TRIALS])
 {
-  const struct device_api *api = j->device->api;
   struct tally tally[MAX_TRIALS];
 
-  TRY(launch_both(j, split));
-  TRY(api->wait(j->device));
-  TRY(api->copy_out(j->device, tally, j->tally,
-                    (size_t)j->trials * sizeof tally[0]));
-  TRY(check_tally(j, tally));
+  TRY(clear_tally(j));
+  TRY(launch_elements(j, &j->tools->judge, split));
+  TRY(launch_ranges(j));
+  TRY(read_tally(j, true, tally));
   for (int t = 0; t < j->trials; ++t)
-    findings[t] = finding_of(&tally[t], j->elements[t]);
+    findings[t] = finding_of(&j->rounded[split][t], &tally[t]);
   return DD_OK;
 }

@@ -23,8 +23,10 @@ struct jury { /* all zero: none */
   const struct tools *tools;
   int trials;
   int64_t elements[MAX_TRIALS], vectors[MAX_TRIALS]; /* to look at, by trial */
+  struct judgement rounded[2][MAX_TRIALS]; /* of the rounded reference; split */
   uint32_t part_count, range_count, part_blocks, range_blocks;
-  void *parts, *ranges, *tally; /* on the device */
+  size_t rounded_size;
+  void *parts, *ranges, *tally, *rounded_bits; /* on the device */
 };
 
 /* For trials that outlive it and were made with tools->on_device. */

@@ -40,6 +40,7 @@ static dd_status find_tools(struct device *d, struct tools *t)
     TRY(d->api->kernel(d, t->module, entry, &t->copy[i]));
   }
   if (!t->on_device) return DD_OK;
+  TRY(d->api->kernel(d, t->module, "dt_round", &t->round));
   TRY(d->api->kernel(d, t->module, "dt_judge", &t->judge));
   return d->api->kernel(d, t->module, "dt_stray", &t->stray);
 }

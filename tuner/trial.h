@@ -20,7 +20,7 @@ enum { COPY_KINDS = 3 };
 extern const uint32_t copy_each[COPY_KINDS]; /* vectors per thread */
 struct tools {
   struct module *module;
-  struct kernel copy[COPY_KINDS], judge, stray;
+  struct kernel copy[COPY_KINDS], round, judge, stray;
   bool on_device; /* a jury judges there, so the references go there too */
 };
 dd_status tools_load(struct device *d, bool on_device, struct tools *t);

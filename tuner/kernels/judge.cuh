@@ -2,13 +2,18 @@
 // put back what was there before.  dt_judge compares the elements of every
 // written tensor with the reference and restores them; after it, dt_stray finds
 // and restores every other byte that changed: guards, gaps, inputs.
+//
+// All but a few elements of a good kernel are the reference, rounded.  dt_round
+// stores and judges those once; dt_judge reads the reference (12 bytes, and 4
+// for a split plan) only of elements that are not, and counts differences.
 #ifndef DT_EXPORT
 #define DT_EXPORT(name, args)
 #endif
 
 enum { THREADS = 256, EACH = 16, AT_ONCE = 4, VECTORS = 4 };
 
-// One per trial, zero before.  `judged` elements and `compared` vectors are what
+// One per trial, zero before; of dt_judge, `wrong` and `equal` are more (or less)
+// than dt_round's, modulo 2^64.  `judged` elements and `compared` vectors are what
 // was looked at: a judge that did not come to work must not acquit.  `worst`
 // holds the bits of a float.
 struct Tally {
@@ -32,8 +37,9 @@ __device__ inline const Part& part_of_block(const Part* parts, int count)
 // ---- dt_judge: every element against the reference ---------------------------
 struct Elements { // of one tensor; dense dims are merged, the last stride is 1
     char* work;
-    const char* pristine;
-    const double* value; // NULL: scratch, whose elements may be anything
+    const char* pristine; // NULL: all bits set
+    char* rounded;        // dense
+    const double* value;  // NULL: scratch, whose elements may be anything
     const float* slack;
     const float* split_slack; // NULL: none
     long long count, extent[4], stride[4];
@@ -92,7 +98,7 @@ __device__ inline double ulp_of(double value, int dtype)
 }
 
 struct Seen { // by one thread
-    unsigned judged, wrong, equal;
+    int judged, wrong, equal;
     double worst;
 };
 
@@ -113,7 +119,6 @@ __device__ inline void judge_element(double out, double value, double slack, int
 {
     const double infinity = __uint_as_float(0x7f800000u);
     const double ulp = ulp_of(value, dtype), allowed = ulp + slack, off = fabs(out - value);
-    seen.judged++;
     if (off < infinity) {
         seen.equal += off < 0.5 * ulp;
         seen.wrong += !(off <= allowed);
@@ -126,6 +131,47 @@ __device__ inline void judge_element(double out, double value, double slack, int
     if (error > seen.worst) seen.worst = error;
 }
 
+__device__ inline void judge_bits(const Elements& p, long long index, unsigned bits, bool split, Seen& seen)
+{
+    const double more = split && p.split_slack ? p.split_slack[index] : 0;
+    judge_element(number_of(bits, p.dtype), p.value[index], p.slack[index] + more, p.dtype, seen);
+}
+
+// Adds up what the threads of a block have seen.
+__device__ inline void report(const Seen& seen, Tally& tally)
+{
+    __shared__ int judged, wrong, equal;
+    __shared__ unsigned worst;
+    if (threadIdx.x == 0) judged = wrong = equal = 0, worst = 0;
+    __syncthreads();
+    if (seen.judged) atomicAdd(&judged, seen.judged);
+    if (seen.wrong) atomicAdd(&wrong, seen.wrong);
+    if (seen.equal) atomicAdd(&equal, seen.equal);
+    if (seen.worst > 0) atomicMax(&worst, __float_as_uint((float)seen.worst)); // not negative: bits are in order
+    __syncthreads();
+    if (threadIdx.x) return;
+    atomicAdd(&tally.judged, (unsigned long long)judged);
+    if (wrong) atomicAdd(&tally.wrong, (unsigned long long)(long long)wrong);
+    if (equal) atomicAdd(&tally.equal, (unsigned long long)(long long)equal);
+    if (worst) atomicMax(&tally.worst, worst);
+}
+
+__device__ inline long long first_of_block(const Elements& p)
+{
+    return (long long)(blockIdx.x - p.first_block) * (THREADS * EACH) + threadIdx.x;
+}
+
+// An element that is not the rounded reference.
+__device__ __noinline__ void judge_other(const Elements& p, long long index, unsigned got, unsigned rounded,
+                                         bool split, Seen& seen)
+{
+    Seen right = {0, 0, 0, 0};
+    judge_bits(p, index, rounded, split, right);
+    judge_bits(p, index, got, split, seen);
+    seen.wrong -= right.wrong;
+    seen.equal -= right.equal;
+}
+
 // The loads of AT_ONCE elements are in flight together: the stores after them
 // would otherwise hold up the next element's.
 template <class Bits>
@@ -133,60 +179,79 @@ __device__ inline void judge_block(const Elements& p, bool split, Seen& seen)
 {
     Bits* const work = (Bits*)p.work;
     const Bits* const pristine = (const Bits*)p.pristine;
+    const Bits* const rounded = (const Bits*)p.rounded;
     const bool judged = sizeof(Bits) <= 4 && p.value;
-    const long long first = (long long)(blockIdx.x - p.first_block) * (THREADS * EACH) + threadIdx.x;
+    const long long first = first_of_block(p);
 #pragma unroll 1
     for (int k = 0; k < EACH; k += AT_ONCE) {
         long long at[AT_ONCE];
-        Bits got[AT_ONCE], was[AT_ONCE];
-        double value[AT_ONCE];
-        float slack[AT_ONCE], more[AT_ONCE];
+        Bits got[AT_ONCE], right[AT_ONCE], was[AT_ONCE];
 #pragma unroll
         for (int j = 0; j < AT_ONCE; ++j)
             at[j] = place_of(p, min(first + (k + j) * THREADS, p.count - 1));
 #pragma unroll
         for (int j = 0; j < AT_ONCE; ++j) {
-            const long long i = min(first + (k + j) * THREADS, p.count - 1);
             got[j] = work[at[j]];
-            was[j] = pristine[at[j]];
-            value[j] = judged ? p.value[i] : 0;
-            slack[j] = judged ? p.slack[i] : 0;
-            more[j] = judged && split ? p.split_slack[i] : 0;
+            right[j] = judged ? rounded[min(first + (k + j) * THREADS, p.count - 1)] : got[j];
+            was[j] = pristine ? pristine[at[j]] : (Bits)~0ull;
         }
 #pragma unroll
         for (int j = 0; j < AT_ONCE; ++j) {
-            if (first + (k + j) * THREADS >= p.count) return;
-            if (judged) judge_element(number_of((unsigned)got[j], p.dtype), value[j],
-                                      (double)slack[j] + (double)more[j], p.dtype, seen);
+            const long long i = first + (k + j) * THREADS;
+            if (i >= p.count) return;
+            seen.judged += judged;
+            if (got[j] != right[j]) judge_other(p, i, (unsigned)got[j], (unsigned)right[j], split, seen);
             work[at[j]] = was[j];
         }
     }
 }
 
-extern "C" __global__ void __launch_bounds__(256, 3) dt_judge(const __grid_constant__ JudgeArgs a)
+extern "C" __global__ void __launch_bounds__(256) dt_judge(const __grid_constant__ JudgeArgs a)
 {
-    __shared__ unsigned judged, wrong, equal, worst;
-    if (threadIdx.x == 0) judged = wrong = equal = worst = 0;
-    __syncthreads();
     const Elements& p = part_of_block(a.parts, a.count);
     Seen seen = {0, 0, 0, 0};
-    const bool split = a.split && p.split_slack;
-    if (p.bytes == 2) judge_block<unsigned short>(p, split, seen);
-    else if (p.bytes == 4) judge_block<unsigned>(p, split, seen);
-    else judge_block<unsigned long long>(p, split, seen);
-    if (seen.judged) atomicAdd(&judged, seen.judged);
-    if (seen.wrong) atomicAdd(&wrong, seen.wrong);
-    if (seen.equal) atomicAdd(&equal, seen.equal);
-    if (seen.worst > 0) atomicMax(&worst, __float_as_uint((float)seen.worst)); // not negative: bits are in order
-    __syncthreads();
-    if (threadIdx.x) return;
-    Tally& tally = a.tally[p.tally];
-    atomicAdd(&tally.judged, (unsigned long long)judged);
-    if (wrong) atomicAdd(&tally.wrong, (unsigned long long)wrong);
-    if (equal) atomicAdd(&tally.equal, (unsigned long long)equal);
-    if (worst) atomicMax(&tally.worst, worst);
+    if (p.bytes == 2) judge_block<unsigned short>(p, a.split, seen);
+    else if (p.bytes == 4) judge_block<unsigned>(p, a.split, seen);
+    else judge_block<unsigned long long>(p, a.split, seen);
+    report(seen, a.tally[p.tally]);
 }
 DT_EXPORT(dt_judge, JudgeArgs)
+
+// ---- dt_round: the reference in the tensors' dtype -----------------------------
+// To nearest.  Were it not, dt_judge's counts would still be right, and its
+// worst error too large at most.
+__device__ inline unsigned bits_of(double value, int dtype)
+{
+    if (dtype == 1) return __float_as_uint((float)value);
+    const int mantissa = dtype == 3 ? 7 : 10, low = dtype == 3 ? -126 : -14;
+    const unsigned infinity = dtype == 3 ? 0x7f80 : 0x7c00;
+    const unsigned sign = __double_as_longlong(value) < 0 ? 0x8000 : 0;
+    if (value != value) return infinity | 1;
+    if (fabs(value) == __uint_as_float(0x7f800000u)) return sign | infinity;
+    const double ulp = ulp_of(value, dtype), rounded = rint(fabs(value) / ulp) * ulp;
+    if (rounded < __longlong_as_double((long long)(low + 1023) << 52)) // subnormal
+        return sign | (unsigned)(rounded / ulp);
+    const long long bits = __double_as_longlong(rounded) - ((long long)(low - 1 + 1023) << 52);
+    return sign | (unsigned)min(bits >> (52 - mantissa), (long long)infinity);
+}
+
+extern "C" __global__ void __launch_bounds__(256) dt_round(const __grid_constant__ JudgeArgs a)
+{
+    const Elements& p = part_of_block(a.parts, a.count);
+    const long long first = first_of_block(p);
+    Seen seen = {0, 0, 0, 0};
+    for (int k = 0; k < EACH && p.value; ++k) {
+        const long long i = first + k * THREADS;
+        if (i >= p.count) break;
+        const unsigned bits = bits_of(p.value[i], p.dtype);
+        if (p.bytes == 2) ((unsigned short*)p.rounded)[i] = (unsigned short)bits;
+        else ((unsigned*)p.rounded)[i] = bits;
+        seen.judged++;
+        judge_bits(p, i, bits, a.split, seen);
+    }
+    report(seen, a.tally[p.tally]);
+}
+DT_EXPORT(dt_round, JudgeArgs)
 
 // ---- dt_stray: whatever else changed -----------------------------------------
 struct Range { // of an allocation, in vectors of 16 bytes
