@@ -24,7 +24,8 @@ struct elements {
   const void *value, *slack, *split_slack;
   int64_t count, extent[OP_MAX_RANK], stride[OP_MAX_RANK];
   int32_t rank, dtype, bytes, tally;
-  uint32_t first_block, unused;
+  uint32_t first_block;
+  int32_t vectors;
 };
 
 struct judge_args {
@@ -173,6 +174,8 @@ static void add_elements(struct plan *p, const struct trial *t, int trial,
     j->elements[trial] += x->shape.count;
   }
   merge_dims(&x->shape, e);
+  e->vectors = e->value && e->rank == 1 && x->offset % VECTOR == 0 &&
+               e->count >= BLOCK_ELEMENTS;
   j->part_blocks +=
       (uint32_t)((e->count + BLOCK_ELEMENTS - 1) / BLOCK_ELEMENTS);
 }

@@ -10,7 +10,7 @@
 #define DT_EXPORT(name, args)
 #endif
 
-enum { THREADS = 256, EACH = 16, AT_ONCE = 4, VECTORS = 4 };
+enum { THREADS = 256, EACH = 16, VECTORS = 4 };
 
 // One per trial, zero before; of dt_judge, `wrong` and `equal` are more (or less)
 // than dt_round's, modulo 2^64.  `judged` elements and `compared` vectors are what
@@ -44,7 +44,8 @@ struct Elements { // of one tensor; dense dims are merged, the last stride is 1
     const float* split_slack; // NULL: none
     long long count, extent[4], stride[4];
     int rank, dtype, bytes, tally;
-    unsigned first_block, unused;
+    unsigned first_block;
+    int vectors; // without gaps, aligned for them, and larger than a block
 };
 
 struct JudgeArgs {
@@ -161,56 +162,89 @@ __device__ inline long long first_of_block(const Elements& p)
     return (long long)(blockIdx.x - p.first_block) * (THREADS * EACH) + threadIdx.x;
 }
 
-// An element that is not the rounded reference.
-__device__ __noinline__ void judge_other(const Elements& p, long long index, unsigned got, unsigned rounded,
-                                         bool split, Seen& seen)
+// An element that is not the rounded reference: what it adds to what was seen.
+// By value, so that a thread's sums stay in registers.
+__device__ __noinline__ Seen judge_other(const Elements& p, long long index, unsigned got, unsigned rounded, bool split)
 {
-    Seen right = {0, 0, 0, 0};
+    Seen other = {0, 0, 0, 0}, right = {0, 0, 0, 0};
+    judge_bits(p, index, got, split, other);
     judge_bits(p, index, rounded, split, right);
-    judge_bits(p, index, got, split, seen);
-    seen.wrong -= right.wrong;
-    seen.equal -= right.equal;
+    return {0, other.wrong - right.wrong, other.equal - right.equal, other.worst};
 }
 
-// The loads of AT_ONCE elements are in flight together: the stores after them
-// would otherwise hold up the next element's.
+template <class Bits>
+__device__ inline void judge_one(const Elements& p, long long index, long long at, bool split, Seen& seen)
+{
+    const Bits got = ((const Bits*)p.work)[at];
+    if (sizeof(Bits) <= 4 && p.value) {
+        const Bits rounded = ((const Bits*)p.rounded)[index];
+        seen.judged++;
+        if (got != rounded) {
+            const Seen other = judge_other(p, index, (unsigned)got, (unsigned)rounded, split);
+            seen.wrong += other.wrong;
+            seen.equal += other.equal;
+            seen.worst = fmax(seen.worst, other.worst);
+        }
+    }
+    ((Bits*)p.work)[at] = p.pristine ? ((const Bits*)p.pristine)[at] : (Bits)~0ull;
+}
+
 template <class Bits>
 __device__ inline void judge_block(const Elements& p, bool split, Seen& seen)
 {
-    Bits* const work = (Bits*)p.work;
-    const Bits* const pristine = (const Bits*)p.pristine;
-    const Bits* const rounded = (const Bits*)p.rounded;
-    const bool judged = sizeof(Bits) <= 4 && p.value;
     const long long first = first_of_block(p);
-#pragma unroll 1
-    for (int k = 0; k < EACH; k += AT_ONCE) {
-        long long at[AT_ONCE];
-        Bits got[AT_ONCE], right[AT_ONCE], was[AT_ONCE];
-#pragma unroll
-        for (int j = 0; j < AT_ONCE; ++j)
-            at[j] = place_of(p, min(first + (k + j) * THREADS, p.count - 1));
-#pragma unroll
-        for (int j = 0; j < AT_ONCE; ++j) {
-            got[j] = work[at[j]];
-            right[j] = judged ? rounded[min(first + (k + j) * THREADS, p.count - 1)] : got[j];
-            was[j] = pristine ? pristine[at[j]] : (Bits)~0ull;
-        }
-#pragma unroll
-        for (int j = 0; j < AT_ONCE; ++j) {
-            const long long i = first + (k + j) * THREADS;
-            if (i >= p.count) return;
-            seen.judged += judged;
-            if (got[j] != right[j]) judge_other(p, i, (unsigned)got[j], (unsigned)right[j], split, seen);
-            work[at[j]] = was[j];
-        }
+#pragma unroll 4
+    for (int k = 0; k < EACH; ++k) {
+        const long long i = first + k * THREADS;
+        if (i < p.count) judge_one<Bits>(p, i, place_of(p, i), split, seen);
     }
+}
+
+__device__ inline bool same(const uint4& a, const uint4& b)
+{
+    return a.x == b.x && a.y == b.y && a.z == b.z && a.w == b.w;
+}
+
+// Most vectors are those of the rounded reference, and the loads of all that a
+// thread has are in flight together.
+template <class Bits>
+__device__ inline void judge_vectors(const Elements& p, bool split, Seen& seen)
+{
+    enum { PER = 16 / sizeof(Bits), MINE = EACH / PER };
+    uint4* const work = (uint4*)p.work;
+    const uint4* const pristine = (const uint4*)p.pristine;
+    const long long block = blockIdx.x - p.first_block, count = p.count / PER;
+    const long long first = block * (THREADS * MINE) + threadIdx.x;
+    uint4 got[MINE], rounded[MINE];
+#pragma unroll
+    for (int j = 0; j < MINE; ++j) {
+        const long long v = min(first + j * THREADS, count - 1);
+        got[j] = work[v];
+        rounded[j] = ((const uint4*)p.rounded)[v];
+    }
+#pragma unroll
+    for (int j = 0; j < MINE; ++j) {
+        const long long v = first + j * THREADS;
+        if (v >= count) break;
+        if (same(got[j], rounded[j])) {
+            seen.judged += PER;
+            work[v] = pristine ? pristine[v] : make_uint4(~0u, ~0u, ~0u, ~0u);
+            continue;
+        }
+#pragma unroll 1
+        for (long long i = v * PER; i < (v + 1) * PER; ++i) judge_one<Bits>(p, i, i, split, seen);
+    }
+    const long long tail = count * PER + threadIdx.x;
+    if (block == (p.count - 1) / (THREADS * EACH) && tail < p.count) judge_one<Bits>(p, tail, tail, split, seen);
 }
 
 extern "C" __global__ void __launch_bounds__(256) dt_judge(const __grid_constant__ JudgeArgs a)
 {
     const Elements& p = part_of_block(a.parts, a.count);
     Seen seen = {0, 0, 0, 0};
-    if (p.bytes == 2) judge_block<unsigned short>(p, a.split, seen);
+    if (p.vectors && p.bytes == 2) judge_vectors<unsigned short>(p, a.split, seen);
+    else if (p.vectors) judge_vectors<unsigned>(p, a.split, seen);
+    else if (p.bytes == 2) judge_block<unsigned short>(p, a.split, seen);
     else if (p.bytes == 4) judge_block<unsigned>(p, a.split, seen);
     else judge_block<unsigned long long>(p, a.split, seen);
     report(seen, a.tally[p.tally]);
@@ -288,7 +322,7 @@ extern "C" __global__ void __launch_bounds__(256) dt_stray(const __grid_constant
     for (int j = 0; j < VECTORS; ++j) {
         const long long i = first + j * THREADS;
         if (i >= p.count) return;
-        if (now[j].x == was[j].x && now[j].y == was[j].y && now[j].z == was[j].z && now[j].w == was[j].w) continue;
+        if (same(now[j], was[j])) continue;
         p.work[i] = was[j];
         atomicAdd(&tally.stray, 1ull);
     }
