@@ -99,8 +99,8 @@ static const char *const problems[] = {
     "qk_norm:bf16 tokens=37 q_heads=5 kv_heads=0 head_dim=6 align=2",
     "norm_scale_shift:bf16 seq=19 hidden=1030 align=2",
     "residual_norm_scale_shift:fp16 seq=1 hidden=3 align=2",
-    "norm_scale_shift:fp32 seq=9 hidden=1030", /* of vectors, and a tail */
-    "gate_residual:fp16 seq=9 hidden=1030 inplace=0",
+    "norm_scale_shift:fp32 seq=9 hidden=1032", /* of whole vectors */
+    "gate_residual:fp16 seq=9 hidden=1032 inplace=0",
     "norm_gate_residual:bf16 seq=5 hidden=34 align=2",
 };
 

@@ -175,7 +175,7 @@ static void add_elements(struct plan *p, const struct trial *t, int trial,
   }
   merge_dims(&x->shape, e);
   e->vectors = e->value && e->rank == 1 && x->offset % VECTOR == 0 &&
-               e->count >= BLOCK_ELEMENTS;
+               x->shape.span % VECTOR == 0;
   j->part_blocks +=
       (uint32_t)((e->count + BLOCK_ELEMENTS - 1) / BLOCK_ELEMENTS);
 }

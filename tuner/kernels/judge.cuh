@@ -45,7 +45,7 @@ struct Elements { // of one tensor; dense dims are merged, the last stride is 1
     long long count, extent[4], stride[4];
     int rank, dtype, bytes, tally;
     unsigned first_block;
-    int vectors; // without gaps, aligned for them, and larger than a block
+    int vectors; // nothing but whole and aligned ones, without gaps
 };
 
 struct JudgeArgs {
@@ -213,8 +213,8 @@ __device__ inline void judge_vectors(const Elements& p, bool split, Seen& seen)
     enum { PER = 16 / sizeof(Bits), MINE = EACH / PER };
     uint4* const work = (uint4*)p.work;
     const uint4* const pristine = (const uint4*)p.pristine;
-    const long long block = blockIdx.x - p.first_block, count = p.count / PER;
-    const long long first = block * (THREADS * MINE) + threadIdx.x;
+    const long long count = p.count / PER;
+    const long long first = (long long)(blockIdx.x - p.first_block) * (THREADS * MINE) + threadIdx.x;
     uint4 got[MINE], rounded[MINE];
 #pragma unroll
     for (int j = 0; j < MINE; ++j) {
@@ -234,8 +234,6 @@ __device__ inline void judge_vectors(const Elements& p, bool split, Seen& seen)
 #pragma unroll 1
         for (long long i = v * PER; i < (v + 1) * PER; ++i) judge_one<Bits>(p, i, i, split, seen);
     }
-    const long long tail = count * PER + threadIdx.x;
-    if (block == (p.count - 1) / (THREADS * EACH) && tail < p.count) judge_one<Bits>(p, tail, tail, split, seen);
 }
 
 extern "C" __global__ void __launch_bounds__(256) dt_judge(const __grid_constant__ JudgeArgs a)
