@@ -188,6 +188,7 @@ struct reference_job {
   int64_t items;
   pthread_mutex_t turn; /* to send */
   bool unsent;          /* some could not be sent */
+  double sending;       /* seconds */
 };
 
 static dd_status send_array(const struct trial *t, void *to, const void *from,
@@ -218,13 +219,17 @@ static int64_t elements_per_item(const struct reference_job *job, uint32_t i)
 static void send_rows(struct reference_job *job, int64_t first, int64_t last)
 {
   const struct trial *t = job->trial;
+  double begun;
 
+  if (!t->tools->on_device) return;
   pthread_mutex_lock(&job->turn);
+  begun = seconds_now();
   for (uint32_t i = 0; i < t->problem.op->tensor_count && !job->unsent; ++i) {
     int64_t per = elements_per_item(job, i);
     if (t->device_value[i])
       job->unsent = send_elements(t, i, first * per, (last - first) * per);
   }
+  job->sending += seconds_now() - begun;
   pthread_mutex_unlock(&job->turn);
 }
 
@@ -285,14 +290,15 @@ static int64_t choose_grain(int64_t items, int64_t largest)
 
 /* What a thread could not send is sent again by this one, whose words for the
  * failure are the caller's. */
-static dd_status run_reference(struct reference_job *job, int64_t largest)
+static dd_status run_reference(struct trial *t, struct reference_job *job,
+                               int64_t largest)
 {
-  const struct trial *t = job->trial;
 
   pthread_mutex_init(&job->turn, NULL);
   parallel_for(job->items, choose_grain(job->items, largest), compute_rows,
                job);
   pthread_mutex_destroy(&job->turn);
+  t->phases.sending = job->sending;
   for (uint32_t i = 0; i < t->problem.op->tensor_count && job->unsent; ++i)
     if (t->device_value[i])
       TRY(send_elements(t, i, 0, (int64_t)t->reference_count[i]));
@@ -324,7 +330,7 @@ static dd_status compute_reference(struct trial *t)
   }
   if (op->items) TRY(expr_eval(op->items, t->problem.value, &job.items));
   if (!largest || job.items <= 0) return DD_OK; /* nothing to compute */
-  return run_reference(&job, largest);
+  return run_reference(t, &job, largest);
 }
 
 static dd_status upload(struct trial *t)
@@ -362,8 +368,9 @@ static dd_status fill_trial(struct trial *t, enum fill_class class,
   TRY(compute_reference(t));
   computed = seconds_now();
   TRY(upload(t));
-  t->phases = (struct trial_phases){filled - begun, computed - filled,
-                                    seconds_now() - computed};
+  t->phases.fill = filled - begun;
+  t->phases.reference = computed - filled;
+  t->phases.upload = seconds_now() - computed;
   return DD_OK;
 }
 
@@ -371,6 +378,7 @@ void trial_phases_add(struct trial_phases *to, const struct trial_phases *more)
 {
   to->fill += more->fill;
   to->reference += more->reference;
+  to->sending += more->sending;
   to->upload += more->upload;
 }
 

@@ -27,7 +27,8 @@ dd_status tools_load(struct device *d, bool on_device, struct tools *t);
 void tools_release(struct device *d, struct tools *t);
 
 struct trial_phases { /* seconds of making it */
-  double fill, reference, upload; /* references are sent as they are made */
+  double fill, upload;
+  double reference, sending; /* the second is a part of the first */
 };
 void trial_phases_add(struct trial_phases *to, const struct trial_phases *more);
 

@@ -153,24 +153,29 @@ static dd_status add_awkward(struct checker *c, const struct problem *p,
 static dd_status gather_jury(struct checker *c)
 {
   struct trial *trials[MAX_TRIALS];
+  double begun = seconds_now();
+  dd_status status;
 
   if (!c->tools->on_device) return DD_OK;
   for (int i = 0; i < c->count; ++i) trials[i] = c->exams[i]->trial;
-  return jury_make(trials, c->count, &c->jury);
+  status = jury_make(trials, c->count, &c->jury);
+  c->phases.jury = seconds_now() - begun;
+  return status;
 }
 
-/* DIFFTUNE_PHASES=1: for whoever asks where the time goes. */
+/* DIFFTUNE_PHASES=1: for whoever asks where the time goes.  Launching does not
+ * wait; judging waits for the candidate too. */
 static void tell_phases(struct checker *c)
 {
   const struct check_phases *p = &c->phases;
 
   if (c->count && getenv("DIFFTUNE_PHASES"))
-    say("phases of %s: fill %.3f s, reference %.3f, upload %.3f; of %lld "
-        "candidates: launch %.3f s, judge %.3f, again %.3f, %lld launches, "
-        "%lld known", c->exams[c->count - 1]->spelling, p->set_up.fill,
-        p->set_up.reference, p->set_up.upload, (long long)p->candidates,
-        p->launch, p->judge, p->again, (long long)p->launches,
-        (long long)p->known);
+    say("phases of %s: fill %.3f s, reference %.3f (sending %.3f), upload "
+        "%.3f, jury %.3f; of %lld candidates: launch %.3f s, judge %.3f, again "
+        "%.3f; %lld launches, %lld known", c->exams[c->count - 1]->spelling,
+        p->set_up.fill, p->set_up.reference, p->set_up.sending,
+        p->set_up.upload, p->jury, (long long)p->candidates, p->launch,
+        p->judge, p->again, (long long)p->launches, (long long)p->known);
   memset(&c->phases, 0, sizeof c->phases);
 }
 

@@ -26,7 +26,7 @@ struct exam { /* a trial, and who was right on it */
 /* Seconds of the worker's, since its problem was set. */
 struct check_phases {
   struct trial_phases set_up;
-  double launch, judge, again;
+  double jury, launch, judge, again;
   int64_t candidates, launches, known;
 };
 
