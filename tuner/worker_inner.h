@@ -1,0 +1,50 @@
+/*
+ * worker_inner.h - what the files of the device worker share.
+ *
+ * worker.c       opens, loads, proves, serves     worker_race.c  times
+ */
+#ifndef DIFFTUNE_WORKER_INNER_H
+#define DIFFTUNE_WORKER_INNER_H
+
+#include "hash_table.h"
+#include "message.h"
+#include "run.h"
+#include "trial.h"
+
+enum { MAX_TRIALS = 32 };
+
+struct code { /* a loaded unit; the bytes are kept for the A/A twin */
+  struct code *next;
+  struct module *module;
+  struct bytes bytes;
+};
+
+struct held { /* a loaded variant, and the unit it came in */
+  struct loaded loaded;
+  const struct code *origin;
+};
+
+struct worker {
+  int out_fd; /* for notes */
+  struct device *device;
+  struct op_set ops;
+  struct tools tools;
+  struct code *codes;
+  struct arena arena;       /* of the loaded variants */
+  struct hash_table variants; /* struct held, by hash */
+  struct trial *trials[MAX_TRIALS]; /* the problem itself last */
+  char *trial_name[MAX_TRIALS];
+  int trial_count;
+  struct arena trial_arena;
+};
+
+/* DD_BUG where it was not loaded. */
+dd_status find_variant(const struct worker *w, const struct hash *h,
+                       const struct held **out);
+dd_status find_steps(const struct worker *w, const struct candidate *c,
+                     const struct loaded **steps);
+
+dd_status answer_race(struct worker *w, struct wire_reader *r,
+                      struct bytes *out);
+
+#endif
