@@ -3,8 +3,8 @@
 
 #include <string.h>
 
-enum { MIN_LAUNCHES = 4, MAX_LAUNCHES = 512 };
-static const double cold_bytes = 300e6, replay_us = 1000;
+enum { MAX_LAUNCHES = 512 };
+static const double cold_bytes = 300e6;
 
 static bool is_cpu(const struct device *d)
 {
@@ -21,8 +21,9 @@ static uint32_t count_sets(const struct bench *b, enum bench_policy policy)
   if (policy == BENCH_WARM) return 1;
   if (wanted < cold_bytes && !is_cpu(b->device)) wanted = cold_bytes;
   for (int i = 0; i < OP_MAX_TENSORS; ++i) bytes += (double)b->size[i];
-  n = wanted / bytes > BENCH_MAX_SETS ? BENCH_MAX_SETS : (uint32_t)(wanted / bytes) + 1;
-  return n < 2 ? 2 : n;
+  n = wanted / bytes > BENCH_MAX_SETS ? BENCH_MAX_SETS
+                                      : (uint32_t)(wanted / bytes) + 1;
+  return n;
 }
 
 static dd_status make_set(struct bench *b, const struct trial *t, uint32_t s)
@@ -127,63 +128,64 @@ static dd_status record(struct bench *b, const struct run *run, uint32_t count,
   return status;
 }
 
-/* A multiple of the sets, so that every replay does the same work. */
-static uint32_t choose_launches(const struct bench *b, double us)
+uint32_t bench_launches(const struct bench *b, double us, double replay_us)
 {
   double wanted = us > 0 ? replay_us / us : MAX_LAUNCHES;
   uint32_t n = wanted > MAX_LAUNCHES ? MAX_LAUNCHES : (uint32_t)wanted + 1;
 
   if (is_cpu(b->device)) return 1;
-  if (n < MIN_LAUNCHES) n = MIN_LAUNCHES;
   return (n + b->sets - 1) / b->sets * b->sets;
 }
 
+/* The first replay loads the code. */
 dd_status bench_record(struct bench *b, const struct run *run,
-                       struct timing *out)
+                       uint32_t launches, struct timing *out)
 {
-  const struct device_api *api = b->device->api;
-  double us;
-
   memset(out, 0, sizeof *out);
-  out->launches = is_cpu(b->device) ? 1 : b->sets;
-  TRY(record(b, run, out->launches, &out->recording));
-  TRY(api->record_time(b->device, out->recording, &us)); /* loads and warms */
-  if (is_cpu(b->device)) return DD_OK;
-  TRY(api->record_time(b->device, out->recording, &us));
-  api->record_free(b->device, out->recording);
-  out->recording = NULL;
-  out->launches = choose_launches(b, us / out->launches);
-  TRY(record(b, run, out->launches, &out->recording));
-  return api->record_time(b->device, out->recording, &us);
+  out->launches = launches;
+  TRY(record(b, run, launches, &out->recording));
+  return bench_time(b, out);
 }
 
-/* The best of five replays, so that one disturbance does not choose. */
+dd_status bench_record_copy(struct bench *b, uint32_t launches,
+                            struct timing *out)
+{
+  return bench_record(b, NULL, launches, out);
+}
+
+/* The best of three replays, so that one disturbance does not choose. */
 static dd_status best_time(struct bench *b, struct timing *t, double *us)
 {
-  for (int i = 0; i < 5; ++i) {
+  for (int i = 0; i < 3; ++i) {
     TRY(bench_time(b, t));
     if (i == 0 || t->us < *us) *us = t->us;
   }
   return DD_OK;
 }
 
-dd_status bench_record_copy(struct bench *b, struct timing *out)
+static dd_status time_copy(struct bench *b, double *us)
 {
-  int best = 0;
-  double best_us = 0;
+  uint32_t launches = is_cpu(b->device) ? 1 : b->sets < 4 ? 4 : b->sets;
+  struct timing t;
+  dd_status status = bench_record_copy(b, launches, &t);
 
-  for (int kind = 0; kind < COPY_KINDS && !is_cpu(b->device); ++kind) {
-    double us = 0;
-    dd_status status;
+  if (!status) status = best_time(b, &t, us);
+  bench_forget(b, &t);
+  return status;
+}
+
+dd_status bench_choose_copy(struct bench *b, double *us)
+{
+  int kinds = is_cpu(b->device) ? 1 : COPY_KINDS, best = 0;
+
+  for (int kind = 0; kind < kinds; ++kind) {
+    double now = 0;
     b->copy_kind = kind;
-    TRY(bench_record(b, NULL, out));
-    status = best_time(b, out, &us);
-    bench_forget(b, out);
-    TRY(status);
-    if (kind == 0 || us < best_us) best_us = us, best = kind;
+    TRY(time_copy(b, &now));
+    if (kind == 0 || now < *us) *us = now, best = kind;
   }
   b->copy_kind = best;
-  return bench_record(b, NULL, out);
+  return DD_OK;
 }
 
 dd_status bench_time(struct bench *b, struct timing *t)

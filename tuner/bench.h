@@ -43,12 +43,18 @@ struct timing {
   double us;         /* the last replay's, per launch */
 };
 
-/* Records a candidate often enough that a replay takes about a millisecond;
- * runs it once untimed. */
+/* How many launches of `us` each make a replay of `replay_us`: whole turns
+ * over the sets, so that every replay does the same work. */
+uint32_t bench_launches(const struct bench *b, double us, double replay_us);
+
+/* Records a candidate and runs it once, untimed. */
 dd_status bench_record(struct bench *b, const struct run *run,
-                       struct timing *out);
-/* The same of the copy kernel that moves the problem's bytes fastest. */
-dd_status bench_record_copy(struct bench *b, struct timing *out);
+                       uint32_t launches, struct timing *out);
+/* The same of the copy kernel that moves the problem's bytes fastest; which
+ * one that is, bench_choose_copy() found, and how long it takes. */
+dd_status bench_choose_copy(struct bench *b, double *us);
+dd_status bench_record_copy(struct bench *b, uint32_t launches,
+                            struct timing *out);
 dd_status bench_time(struct bench *b, struct timing *t); /* one replay */
 void bench_forget(struct bench *b, struct timing *t);
 

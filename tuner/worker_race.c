@@ -1,13 +1,18 @@
 /* worker_race.c - the race on a device: what is timed, and in which order. */
-#include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "bench.h"
 #include "race.h"
 #include "worker_inner.h"
 
-/* The reference is timed every so many candidates of a round. */
-enum { REFERENCE_EVERY = 16 };
+/* The reference is timed every so many candidates of a round: a block, which is
+ * timed again where the reference says that something happened meanwhile. */
+enum { BLOCK = 16, BLOCK_TRIES = 3 };
+
+/* A replay takes about so long: short while many are screened, long where the
+ * time is reported. */
+static const double screen_us = 100, final_us = 500;
 
 struct race_job {
   struct worker *w;
@@ -16,10 +21,13 @@ struct race_job {
   struct timing reference;
   struct timing *timing; /* one per candidate and the twin, last */
   struct candidate *candidates;
+  int *registers; /* of each: its hungriest step's */
   int *order;
   int count; /* without the twin */
-  double *copy_us;
+  bool is_cpu;
+  double copy_us[SAMPLES_MAX]; /* the reference's, of the final */
   int copy_count;
+  uint32_t again; /* blocks */
   struct module *twin;
   int twin_of;
 };
@@ -56,17 +64,84 @@ static dd_status time_candidate(struct race_job *job, int i)
   return bench_time(&job->bench, &job->timing[i]);
 }
 
+/* As often as the copy would need for the time: no candidate is much faster. */
+static dd_status record_candidate(struct race_job *job, int i, double copy_us)
+{
+  uint32_t launches = bench_launches(&job->bench, copy_us, screen_us);
+  struct run run;
+
+  TRY(note(job->w, (uint32_t)i));
+  TRY(make_run(job, &job->candidates[i], &run));
+  for (uint32_t k = 0; k < run.step_count; ++k)
+    if (run.steps[k].kernel.registers > job->registers[i])
+      job->registers[i] = run.steps[k].kernel.registers;
+  return bench_record(&job->bench, &run, launches, &job->timing[i]);
+}
+
 static dd_status record_all(struct race_job *job)
 {
-  TRY(bench_record_copy(&job->bench, &job->reference));
+  double us;
+
+  TRY(bench_choose_copy(&job->bench, &us));
+  TRY(bench_record_copy(&job->bench, bench_launches(&job->bench, us, screen_us),
+                        &job->reference));
   for (int i = 0; i < job->count; ++i) {
-    struct run run;
-    TRY(note(job->w, (uint32_t)i));
-    TRY(make_run(job, &job->candidates[i], &run));
-    TRY(bench_record(&job->bench, &run, &job->timing[i]));
+    TRY(record_candidate(job, i, us));
     if (job->candidates[i].split) race_keep(&job->race, i);
   }
   race_wait(&job->race, job->count);
+  return DD_OK;
+}
+
+/* Fewest launches, then fewest registers, then the smallest hash: a rule that
+ * no time enters, so that two races that find the same tie agree. */
+static int by_preference(const void *left, const void *right, void *user)
+{
+  const struct race_job *job = user;
+  int i = *(const int *)left, j = *(const int *)right;
+  const struct candidate *a = &job->candidates[i], *b = &job->candidates[j];
+
+  if (a->step_count != b->step_count)
+    return a->step_count < b->step_count ? -1 : 1;
+  if (job->registers[i] != job->registers[j])
+    return job->registers[i] < job->registers[j] ? -1 : 1;
+  return memcmp(a->steps, b->steps, a->step_count * sizeof a->steps[0]);
+}
+
+static void prefer_all(struct race_job *job)
+{
+  for (int i = 0; i < job->count; ++i) job->order[i] = i;
+  qsort_r(job->order, (size_t)job->count, sizeof *job->order, by_preference,
+          job);
+  for (int i = 0; i < job->count; ++i)
+    race_prefer(&job->race, job->order[i], i);
+}
+
+/* ---- The final ---------------------------------------------------------------- */
+
+static dd_status record_longer(struct race_job *job, int i)
+{
+  struct timing *t = &job->timing[i];
+  uint32_t launches = bench_launches(&job->bench, t->us, final_us);
+  struct run run;
+
+  if (launches == t->launches) return DD_OK;
+  TRY(note(job->w, (uint32_t)i));
+  TRY(make_run(job, &job->candidates[i], &run));
+  bench_forget(&job->bench, t);
+  return bench_record(&job->bench, &run, launches, t);
+}
+
+static dd_status record_finalists(struct race_job *job)
+{
+  uint32_t launches =
+      bench_launches(&job->bench, job->reference.us, final_us);
+
+  TRY(note(job->w, NO_CANDIDATE));
+  bench_forget(&job->bench, &job->reference);
+  TRY(bench_record_copy(&job->bench, launches, &job->reference));
+  for (int i = 0; i < job->count; ++i)
+    if (job->race.entries[i].alive) TRY(record_longer(job, i));
   return DD_OK;
 }
 
@@ -90,36 +165,58 @@ static dd_status enter_twin(struct race_job *job)
   TRY(make_run(job, c, &run));
   variant_entry(&l->loaded.variant, entry);
   TRY(w->device->api->kernel(w->device, job->twin, entry, &run.steps[0].kernel));
-  TRY(bench_record(&job->bench, &run, &job->timing[job->count]));
+  TRY(bench_record(&job->bench, &run, job->timing[best].launches,
+                   &job->timing[job->count]));
   job->twin_of = best;
   race_enter(&job->race, job->count);
   return DD_OK;
 }
 
-static dd_status time_reference(struct race_job *job)
+/* ---- Rounds --------------------------------------------------------------------- */
+
+static dd_status time_reference(struct race_job *job, double *us)
 {
   TRY(note(job->w, NO_CANDIDATE));
   TRY(bench_time(&job->bench, &job->reference));
-  if (job->race.phase == RACE_FINAL && job->copy_count < 4096)
-    job->copy_us[job->copy_count++] = job->reference.us;
+  *us = job->reference.us;
+  return DD_OK;
+}
+
+static dd_status time_block(struct race_job *job, const int *order, int count,
+                            double *reference_us)
+{
+  int tries = job->is_cpu ? 1 : BLOCK_TRIES;
+  double before, after;
+
+  for (;;) {
+    TRY(time_reference(job, &before));
+    for (int i = 0; i < count; ++i) TRY(time_candidate(job, order[i]));
+    TRY(time_reference(job, &after));
+    if (--tries == 0 || race_calm(&job->race, before, after)) break;
+    job->again++;
+  }
+  *reference_us = (before + after) / 2;
+  return DD_OK;
+}
+
+static dd_status run_block(struct race_job *job, const int *order, int count)
+{
+  double us;
+
+  TRY(time_block(job, order, count, &us));
+  if (job->race.phase == RACE_FINAL && job->copy_count < SAMPLES_MAX)
+    job->copy_us[job->copy_count++] = us;
+  for (int i = 0; i < count; ++i)
+    TRY(race_sample(&job->race, order[i], job->timing[order[i]].us, us));
   return DD_OK;
 }
 
 static dd_status run_round(struct race_job *job, int live)
 {
-  double before;
-
-  for (int from = 0; from < live; from += REFERENCE_EVERY) {
-    int to = from + REFERENCE_EVERY < live ? from + REFERENCE_EVERY : live;
-    TRY(time_reference(job));
-    before = job->reference.us;
-    for (int i = from; i < to; ++i)
-      TRY(time_candidate(job, job->order[i]));
-    TRY(time_reference(job));
-    for (int i = from; i < to; ++i)
-      TRY(race_sample(&job->race, job->order[i], job->timing[job->order[i]].us,
-                      (before + job->reference.us) / 2));
-  }
+  for (int from = 0; from < live; from += BLOCK)
+    TRY(run_block(job, job->order + from,
+                  live - from < BLOCK ? live - from : BLOCK));
+  race_round_end(&job->race);
   return DD_OK;
 }
 
@@ -130,43 +227,53 @@ static dd_status run_race(struct race_job *job)
 
   while ((live = race_round(&job->race, job->order)) > 0) {
     TRY(run_round(job, live));
-    race_round_end(&job->race);
-    if (job->race.phase != phase && job->race.phase == RACE_FINAL)
+    if (job->race.phase != phase && job->race.phase == RACE_FINAL) {
+      TRY(record_finalists(job));
       TRY(enter_twin(job));
+    }
     phase = job->race.phase;
   }
   return DD_OK;
 }
 
-static dd_status put_results(struct race_job *job, struct bytes *out)
-{
-  struct summary copy = {0}, best, twin;
-  double noise = 0;
-  int n;
-  bool final;
-  const double *samples;
+/* ---- Results -------------------------------------------------------------------- */
 
-  if (job->copy_count) TRY(summarise(job->copy_us, job->copy_count, &copy));
-  if (job->twin_of >= 0) {
-    samples = race_samples(&job->race, job->twin_of, &n, &final);
-    TRY(summarise(samples, n, &best));
-    samples = race_samples(&job->race, job->count, &n, &final);
-    TRY(summarise(samples, n, &twin));
-    noise = fabs(twin.median / best.median - 1);
-  }
-  wire_put_f64(out, copy.median);
-  wire_put_f64(out, noise);
+/* Everybody's time is its ratio times the same time of the reference, so that
+ * the numbers stand in the order that was found. */
+static void put_candidate_result(const struct race_job *job, int i,
+                                 double copy_us, struct bytes *out)
+{
+  const struct race_entry *e = &job->race.entries[i];
+  struct race_view v = race_samples(&job->race, i);
+  struct standing standing;
+  struct summary s;
+
+  summarise(v.ratio, v.count, &s);
+  standing = (struct standing){
+      .median_us = s.median * copy_us, .q1_us = s.q1 * copy_us,
+      .q3_us = s.q3 * copy_us, .low_us = s.low * copy_us,
+      .high_us = s.high * copy_us, .final = v.final, .tied = e->tied,
+      .position = (uint32_t)e->position,
+      .registers = (uint32_t)job->registers[i],
+      .sample_count = (uint32_t)v.count, .dropped = (uint32_t)s.dropped,
+      .samples = v.us, .ratios = v.ratio};
+  put_standing(out, &standing);
+}
+
+static void put_results(struct race_job *job, struct bytes *out)
+{
+  struct race_summary race = {.again = job->again};
+  struct race_verdict verdict;
+  struct summary copy;
+
+  race_judge(&job->race, job->count, job->twin_of, &verdict);
+  summarise(job->copy_us, job->copy_count, &copy);
+  race.copy_us = copy.median;
+  race.noise = verdict.noise;
+  put_race_summary(out, &race);
   wire_put_u32(out, (uint32_t)job->count);
-  for (int i = 0; i < job->count; ++i) {
-    struct summary s;
-    struct standing standing;
-    samples = race_samples(&job->race, i, &n, &final);
-    TRY(summarise(samples, n, &s));
-    standing = (struct standing){s.median, s.q1, s.q3, s.low, s.high, final,
-                                 (uint32_t)n, 0, samples};
-    put_standing(out, &standing);
-  }
-  return DD_OK;
+  for (int i = 0; i < job->count; ++i)
+    put_candidate_result(job, i, copy.median, out);
 }
 
 static dd_status race_problem(struct race_job *job, const char *policy,
@@ -178,21 +285,52 @@ static dd_status race_problem(struct race_job *job, const char *policy,
 
   TRY(bench_make(w->trials[w->trial_count - 1], p, &job->bench));
   TRY(record_all(job));
+  prefer_all(job);
   TRY(run_race(job));
-  return put_results(job, out);
+  put_results(job, out);
+  return DD_OK;
 }
 
 /* Fewer rounds on the CPU device, whose times say nothing about a GPU. */
-static struct race_rule rule_for(const struct worker *w)
+static struct race_rule rule_for(const struct race_job *job)
 {
   struct race_rule rule = race_rule_default;
 
-  if (strcmp(w->device->info.kind, "cpu") == 0) {
-    rule.screen_rounds = 2;
-    rule.narrow_rounds = 2;
+  if (job->is_cpu) {
+    rule.screen_rounds = 3;
+    rule.finalists = 8;
     rule.final_rounds = 5;
   }
   return rule;
+}
+
+static dd_status job_make(struct race_job *job, struct worker *w, int count,
+                          uint64_t seed, struct arena *a)
+{
+  struct race_rule rule;
+
+  *job = (struct race_job){.w = w, .count = count, .twin_of = -1};
+  job->is_cpu = strcmp(w->device->info.kind, "cpu") == 0;
+  job->candidates = ARENA_ARRAY(a, struct candidate, (size_t)count);
+  job->timing = ARENA_ARRAY(a, struct timing, (size_t)count + 1);
+  job->registers = ARENA_ARRAY(a, int, (size_t)count);
+  job->order = ARENA_ARRAY(a, int, (size_t)count + 1);
+  if (!job->candidates || !job->timing || !job->registers || !job->order)
+    return fail(DD_NO_MEMORY, "out of memory");
+  rule = rule_for(job);
+  return race_make(&job->race, &rule, count + 1, seed);
+}
+
+static void job_release(struct race_job *job)
+{
+  for (int i = 0; i <= job->count && job->timing; ++i)
+    bench_forget(&job->bench, &job->timing[i]);
+  if (job->bench.device) {
+    bench_forget(&job->bench, &job->reference);
+    bench_release(&job->bench);
+  }
+  if (job->twin) job->w->device->api->unload(job->w->device, job->twin);
+  race_release(&job->race);
 }
 
 dd_status answer_race(struct worker *w, struct wire_reader *r,
@@ -201,32 +339,17 @@ dd_status answer_race(struct worker *w, struct wire_reader *r,
   const char *policy = wire_text(r, &w->arena, "a policy");
   uint64_t seed = (uint64_t)wire_i64(r, "a seed");
   int count = (int)wire_count(r, CANDIDATES_MAX, "candidates");
-  struct race_job job = {.w = w, .count = count, .twin_of = -1};
-  struct race_rule rule;
+  struct race_job job;
   struct arena a;
   dd_status status;
 
   if (!w->trial_count || !count) return fail(DD_BUG, "there is nothing to race");
-  rule = rule_for(w);
   arena_init(&a, NULL);
-  job.candidates = ARENA_ARRAY(&a, struct candidate, (size_t)count);
-  job.timing = ARENA_ARRAY(&a, struct timing, (size_t)count + 1);
-  job.order = ARENA_ARRAY(&a, int, (size_t)count + 1);
-  job.copy_us = ARENA_ARRAY(&a, double, 4096);
-  status = job.candidates && job.timing && job.order && job.copy_us
-               ? race_make(&job.race, &rule, count + 1, seed)
-               : fail(DD_NO_MEMORY, "out of memory");
+  status = job_make(&job, w, count, seed, &a);
   for (int i = 0; i < count && !status; ++i) get_candidate(r, &job.candidates[i]);
   if (!status) status = wire_status(r, true, DD_BUG);
   if (!status) status = race_problem(&job, policy, out);
-  for (int i = 0; i <= count && job.timing; ++i)
-    bench_forget(&job.bench, &job.timing[i]);
-  if (job.bench.device) {
-    bench_forget(&job.bench, &job.reference);
-    bench_release(&job.bench);
-  }
-  if (job.twin) w->device->api->unload(w->device, job.twin);
-  race_release(&job.race);
+  job_release(&job);
   arena_release(&a);
   return status;
 }
