@@ -55,7 +55,10 @@ struct standing {
 };
 struct race_summary {
   double copy_us, noise; /* the A/A ratio's distance from 1 */
+  double floor;          /* no gap below is claimed */
   uint32_t again;        /* blocks that were timed again */
+  uint32_t sm_mhz;       /* the clock, median; 0: unknown */
+  char throttle[64];     /* why it was held back; "": it was not */
 };
 
 void put_device_info(struct bytes *out, const struct device_info *info);

@@ -304,15 +304,15 @@ static void compare_entries(const struct race *r, int a, int b,
   compare(x.ratio, y.ratio, x.count < y.count ? x.count : y.count, out);
 }
 
-static void find_ties(struct race *r, double floor, int twin, int fastest)
+static void find_ties(struct race *r, int twin, const struct race_verdict *v)
 {
   for (int i = 0; i < r->count; ++i) {
     struct race_entry *e = &r->entries[i];
     struct comparison c;
     if (!e->survivor || i == twin) continue;
-    compare_entries(r, i, fastest, &c);
-    e->tied = c.low <= floor;
-    e->equal = (c.median + c.low) / 2 <= floor && e->final_from >= 0;
+    compare_entries(r, i, v->fastest, &c);
+    e->tied = c.low <= v->floor;
+    e->equal = (c.median + c.low) / 2 <= v->floor && e->final_from >= 0;
   }
 }
 
@@ -355,10 +355,10 @@ void race_judge(struct race *r, int twin, int twin_of,
     compare_entries(r, twin, twin_of, &c);
     out->noise = fabs(c.median);
   }
+  out->floor = out->noise > r->rule.floor ? out->noise : r->rule.floor;
   if (twin >= 0) race_wait(r, twin);
   out->fastest = race_best(r);
   if (out->fastest >= 0 && r->entries[out->fastest].final_from >= 0)
-    find_ties(r, out->noise > r->rule.floor ? out->noise : r->rule.floor, twin,
-              out->fastest);
+    find_ties(r, twin, out);
   place_all(r, twin, &out->winner);
 }

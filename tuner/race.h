@@ -89,6 +89,7 @@ void race_round_end(struct race *r);
 struct race_verdict {
   int fastest, winner; /* -1: nobody reached the final */
   double noise;        /* what the twin differs from its original */
+  double floor;        /* that, or the rule's where it is more */
 };
 void race_judge(struct race *r, int twin, int twin_of,
                 struct race_verdict *out);

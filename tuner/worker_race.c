@@ -270,6 +270,7 @@ static void put_results(struct race_job *job, struct bytes *out)
   summarise(job->copy_us, job->copy_count, &copy);
   race.copy_us = copy.median;
   race.noise = verdict.noise;
+  race.floor = verdict.floor;
   put_race_summary(out, &race);
   wire_put_u32(out, (uint32_t)job->count);
   for (int i = 0; i < job->count; ++i)
