@@ -333,6 +333,7 @@ static void close_worker(struct worker *w)
 {
   if (w->device) {
     forget_trials(w);
+    clocks_close(&w->clocks);
     tools_release(w->device, &w->tools);
   }
   while (w->codes) {

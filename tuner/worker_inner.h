@@ -6,6 +6,7 @@
 #ifndef DIFFTUNE_WORKER_INNER_H
 #define DIFFTUNE_WORKER_INNER_H
 
+#include "clocks.h"
 #include "hash_table.h"
 #include "message.h"
 #include "run.h"
@@ -29,6 +30,7 @@ struct worker {
   struct device *device;
   struct op_set ops;
   struct tools tools;
+  struct clocks clocks; /* opened by the first race */
   struct code *codes;
   struct arena arena;       /* of the loaded variants */
   struct hash_table variants; /* struct held, by hash */

@@ -10,6 +10,10 @@
  * timed again where the reference says that something happened meanwhile. */
 enum { BLOCK = 16, BLOCK_TRIES = 3 };
 
+/* A round is timed again where the clock moved meanwhile or was held back, but
+ * not for ever: of a GPU that is always held back the rows say so. */
+enum { ROUNDS_AGAIN = 12 };
+
 /* A replay takes about so long: short while many are screened, long where the
  * time is reported. */
 static const double screen_us = 100, final_us = 500;
@@ -27,7 +31,10 @@ struct race_job {
   bool is_cpu;
   double copy_us[SAMPLES_MAX]; /* the reference's, of the final */
   int copy_count;
-  uint32_t again; /* blocks */
+  double *us, *reference_us; /* a round's, in its order */
+  double mhz[SAMPLES_MAX];
+  int mhz_count;
+  uint32_t throttle, again, rounds_again;
   struct module *twin;
   int twin_of;
 };
@@ -199,25 +206,53 @@ static dd_status time_block(struct race_job *job, const int *order, int count,
   return DD_OK;
 }
 
-static dd_status run_block(struct race_job *job, const int *order, int count)
+static dd_status time_round(struct race_job *job, int live)
 {
-  double us;
+  for (int from = 0; from < live; from += BLOCK) {
+    int count = live - from < BLOCK ? live - from : BLOCK;
+    double us;
+    TRY(time_block(job, job->order + from, count, &us));
+    for (int i = from; i < from + count; ++i) {
+      job->us[i] = job->timing[job->order[i]].us;
+      job->reference_us[i] = us;
+    }
+  }
+  return DD_OK;
+}
 
-  TRY(time_block(job, order, count, &us));
+/* Whether the clock spoilt the round. */
+static bool was_disturbed(struct race_job *job, struct clock_reading before)
+{
+  struct clock_reading after = clocks_read(&job->w->clocks);
+
+  job->throttle |= before.throttle | after.throttle;
+  if (after.mhz > 0 && job->mhz_count < SAMPLES_MAX)
+    job->mhz[job->mhz_count++] = after.mhz;
+  return clocks_disturbed(before, after);
+}
+
+static dd_status keep_round(struct race_job *job, int live)
+{
   if (job->race.phase == RACE_FINAL && job->copy_count < SAMPLES_MAX)
-    job->copy_us[job->copy_count++] = us;
-  for (int i = 0; i < count; ++i)
-    TRY(race_sample(&job->race, order[i], job->timing[order[i]].us, us));
+    job->copy_us[job->copy_count++] = job->reference_us[0];
+  for (int i = 0; i < live; ++i)
+    TRY(race_sample(&job->race, job->order[i], job->us[i],
+                    job->reference_us[i]));
+  race_round_end(&job->race);
   return DD_OK;
 }
 
 static dd_status run_round(struct race_job *job, int live)
 {
-  for (int from = 0; from < live; from += BLOCK)
-    TRY(run_block(job, job->order + from,
-                  live - from < BLOCK ? live - from : BLOCK));
-  race_round_end(&job->race);
-  return DD_OK;
+  for (;;) {
+    struct clock_reading before = clocks_read(&job->w->clocks);
+    TRY(time_round(job, live));
+    if (!was_disturbed(job, before)) break;
+    if (job->rounds_again == ROUNDS_AGAIN) break;
+    job->rounds_again++;
+    job->again += (uint32_t)((live + BLOCK - 1) / BLOCK);
+  }
+  return keep_round(job, live);
 }
 
 static dd_status run_race(struct race_job *job)
@@ -271,6 +306,8 @@ static void put_results(struct race_job *job, struct bytes *out)
   race.copy_us = copy.median;
   race.noise = verdict.noise;
   race.floor = verdict.floor;
+  race.sm_mhz = (uint32_t)(median_of(job->mhz, job->mhz_count) + 0.5);
+  clocks_throttle(job->throttle, race.throttle, sizeof race.throttle);
   put_race_summary(out, &race);
   wire_put_u32(out, (uint32_t)job->count);
   for (int i = 0; i < job->count; ++i)
@@ -284,6 +321,7 @@ static dd_status race_problem(struct race_job *job, const char *policy,
   enum bench_policy p =
       strncmp(policy, "warm", 4) == 0 ? BENCH_WARM : BENCH_COLD;
 
+  if (!w->clocks.device) clocks_open(&w->clocks, w->device);
   TRY(bench_make(w->trials[w->trial_count - 1], p, &job->bench));
   TRY(record_all(job));
   prefer_all(job);
@@ -316,7 +354,10 @@ static dd_status job_make(struct race_job *job, struct worker *w, int count,
   job->timing = ARENA_ARRAY(a, struct timing, (size_t)count + 1);
   job->registers = ARENA_ARRAY(a, int, (size_t)count);
   job->order = ARENA_ARRAY(a, int, (size_t)count + 1);
-  if (!job->candidates || !job->timing || !job->registers || !job->order)
+  job->us = ARENA_ARRAY(a, double, (size_t)count + 1);
+  job->reference_us = ARENA_ARRAY(a, double, (size_t)count + 1);
+  if (!job->candidates || !job->timing || !job->registers || !job->order ||
+      !job->us || !job->reference_us)
     return fail(DD_NO_MEMORY, "out of memory");
   rule = rule_for(job);
   return race_make(&job->race, &rule, count + 1, seed);
