@@ -13,12 +13,18 @@ static bool is_cpu(const struct device *d)
 
 /* ---- Sets ------------------------------------------------------------------ */
 
-static uint32_t count_sets(const struct bench *b, enum bench_policy policy)
+struct bench_policy bench_policy_of(const char *name)
+{
+  return (struct bench_policy){strncmp(name, "warm", 4) == 0,
+                               strstr(name, "eager") != NULL};
+}
+
+static uint32_t count_sets(const struct bench *b, struct bench_policy policy)
 {
   double wanted = 5.0 * (double)b->device->info.l2_bytes, bytes = 1;
   uint32_t n;
 
-  if (policy == BENCH_WARM) return 1;
+  if (policy.warm) return 1;
   if (wanted < cold_bytes && !is_cpu(b->device)) wanted = cold_bytes;
   for (int i = 0; i < OP_MAX_TENSORS; ++i) bytes += (double)b->size[i];
   n = wanted / bytes > BENCH_MAX_SETS ? BENCH_MAX_SETS
@@ -42,7 +48,7 @@ static dd_status make_set(struct bench *b, const struct trial *t, uint32_t s)
   return api->fill(b->device, b->set[s].copy, (uint8_t)(37 * s + 91), b->copy_bytes);
 }
 
-dd_status bench_make(const struct trial *t, enum bench_policy policy,
+dd_status bench_make(const struct trial *t, struct bench_policy policy,
                      struct bench *out)
 {
   int64_t reads, writes;
@@ -52,6 +58,7 @@ dd_status bench_make(const struct trial *t, enum bench_policy policy,
   out->device = t->device;
   out->tools = t->tools;
   out->op = t->problem.op;
+  out->eager = policy.eager;
   TRY(problem_traffic(&t->problem, &reads, &writes));
   out->copy_bytes = ((size_t)(reads + writes) / 2 + 15) / 16 * 16;
   if (!out->copy_bytes) out->copy_bytes = 16;
@@ -104,27 +111,48 @@ static struct launch copy_launch(const struct bench *b, uint32_t set,
                          256, 0, args, sizeof a};
 }
 
-/* `count` launches in turn over the sets; of the copy kernel where run is
- * NULL. */
-static dd_status record(struct bench *b, const struct run *run, uint32_t count,
-                        struct recording **out)
+/* The launches, in turn over the sets; of the copy kernel where run is NULL. */
+static dd_status fill_launches(struct bench *b, const struct run *run,
+                               struct timing *t)
 {
-  uint32_t steps = steps_of(run), total = count * steps;
-  size_t args_size = (size_t)total * OP_MAX_ARGS_SIZE;
-  struct launch *launches = mem_resize(NULL, NULL, 0, total * sizeof *launches);
-  uint8_t *args = mem_resize(NULL, NULL, 0, args_size);
-  dd_status status = launches && args ? DD_OK : fail(DD_NO_MEMORY, "out of memory");
-
-  for (uint32_t i = 0; i < count && !status; ++i) {
-    uint8_t *a = args + (size_t)i * steps * OP_MAX_ARGS_SIZE;
-    if (run)
-      status = run_launches(run, b->set[i % b->sets].buffer, a, launches + i * steps);
-    else
-      launches[i] = copy_launch(b, i % b->sets, a);
+  for (uint32_t i = 0; i < t->launches; ++i) {
+    uint8_t *args = t->args + (size_t)i * t->steps * OP_MAX_ARGS_SIZE;
+    struct launch *l = t->burst + i * t->steps;
+    if (run) TRY(run_launches(run, b->set[i % b->sets].buffer, args, l));
+    else *l = copy_launch(b, i % b->sets, args);
   }
-  if (!status) status = b->device->api->record(b->device, launches, total, out);
-  mem_resize(NULL, launches, total * sizeof *launches, 0);
-  mem_resize(NULL, args, args_size, 0);
+  return DD_OK;
+}
+
+static size_t launch_count(const struct timing *t)
+{
+  return (size_t)t->launches * t->steps;
+}
+
+static void forget_launches(struct timing *t)
+{
+  size_t n = launch_count(t);
+
+  mem_resize(NULL, t->burst, n * sizeof *t->burst, 0);
+  mem_resize(NULL, t->args, n * OP_MAX_ARGS_SIZE, 0);
+  t->burst = NULL;
+  t->args = NULL;
+}
+
+/* A graph has copies of the launches, so they go at once. */
+static dd_status record(struct bench *b, const struct run *run,
+                        struct timing *t)
+{
+  size_t n = launch_count(t);
+  dd_status status;
+
+  t->burst = mem_resize(NULL, NULL, 0, n * sizeof *t->burst);
+  t->args = mem_resize(NULL, NULL, 0, n * OP_MAX_ARGS_SIZE);
+  status = t->burst && t->args ? fill_launches(b, run, t)
+                               : fail(DD_NO_MEMORY, "out of memory");
+  if (!status && !b->eager)
+    status = b->device->api->record(b->device, t->burst, n, &t->recording);
+  if (status || !b->eager) forget_launches(t);
   return status;
 }
 
@@ -143,7 +171,8 @@ dd_status bench_record(struct bench *b, const struct run *run,
 {
   memset(out, 0, sizeof *out);
   out->launches = launches;
-  TRY(record(b, run, launches, &out->recording));
+  out->steps = steps_of(run);
+  TRY(record(b, run, out));
   return bench_time(b, out);
 }
 
@@ -190,9 +219,11 @@ dd_status bench_choose_copy(struct bench *b, double *us)
 
 dd_status bench_time(struct bench *b, struct timing *t)
 {
+  const struct device_api *api = b->device->api;
   double us;
 
-  TRY(b->device->api->record_time(b->device, t->recording, &us));
+  if (t->recording) TRY(api->record_time(b->device, t->recording, &us));
+  else TRY(api->burst_time(b->device, t->burst, launch_count(t), &us));
   t->us = us / t->launches;
   return DD_OK;
 }
@@ -201,4 +232,5 @@ void bench_forget(struct bench *b, struct timing *t)
 {
   if (t->recording) b->device->api->record_free(b->device, t->recording);
   t->recording = NULL;
+  forget_launches(t);
 }

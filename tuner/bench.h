@@ -6,6 +6,8 @@
  * five times the L2.  With the L2 warm there is one set.  A recording (a CUDA
  * graph) holds many launches, so that its two events cost nothing per launch;
  * what is reported is its time divided by them, gaps between launches included.
+ * Eager, the same launches are enqueued one by one instead, as a host without
+ * graphs does: where they are short, that is the time of launching.
  */
 #ifndef DIFFTUNE_BENCH_H
 #define DIFFTUNE_BENCH_H
@@ -28,18 +30,25 @@ struct bench {
   size_t size[OP_MAX_TENSORS];
   size_t copy_bytes;
   int copy_kind; /* which of tools->copy */
+  bool eager;
 };
 
-enum bench_policy { BENCH_COLD, BENCH_WARM };
+struct bench_policy {
+  bool warm, eager;
+};
+/* Of "cold graph", "warm eager", ... */
+struct bench_policy bench_policy_of(const char *name);
 
 /* The sets are copies of the trial's inputs. */
-dd_status bench_make(const struct trial *t, enum bench_policy policy,
+dd_status bench_make(const struct trial *t, struct bench_policy policy,
                      struct bench *out);
 void bench_release(struct bench *b);
 
 struct timing {
-  struct recording *recording;
-  uint32_t launches; /* of the whole candidate, all its steps as one */
+  struct recording *recording; /* NULL: eager */
+  struct launch *burst;        /* then one per step and launch */
+  uint8_t *args;               /* of those */
+  uint32_t steps, launches; /* of the whole candidate, all its steps as one */
   double us;         /* the last replay's, per launch */
 };
 

@@ -18,11 +18,14 @@ struct asked {
   bool cpu, json, quiet;
   struct texts ops, shapes;
   int64_t seed, sample, parts, jobs, batch;
-  int l2;
+  int l2, launch;
   const char *command; /* as typed */
 };
 
 static const char *const l2_words[] = {"cold", "warm", NULL};
+static const char *const launch_words[] = {"graph", "eager", NULL};
+static const char *const policies[2][2] = {{"cold graph", "cold eager"},
+                                           {"warm graph", "warm eager"}};
 
 static const char *command_line(int argc, char **argv)
 {
@@ -262,7 +265,7 @@ static int sweep_device(const struct asked *q, bool time, struct specs *specs,
       .time = time, .sample = (uint32_t)q->sample,
       .parts = (uint32_t)(q->parts >= 0 ? q->parts : cpu ? 2 : 0),
       .seed = (uint64_t)q->seed, .only = q->variant, .quiet = q->quiet,
-      .policy = q->l2 ? "warm graph" : "cold graph"};
+      .policy = policies[q->l2][q->launch]};
   code = report(&s, q, open_and_run(&s, q, problems, info));
   client_close(&client);
   build_close(&build);
@@ -312,6 +315,8 @@ static int sweep_or_check(int argc, char **argv, bool time)
       OPT_INT("parts", 0, &q.parts, 0, 65536, "N",
               "the same for the parts of split forms (0: all)"),
       OPT_CHOICE("l2", 0, &q.l2, l2_words, "cold|warm", "the L2 cache (cold)"),
+      OPT_CHOICE("launch", 0, &q.launch, launch_words, "graph|eager",
+                 "replays of a graph, or launches one by one (graph)"),
       OPT_INT("jobs", 'j', &q.jobs, 0, 1024, "N", "compile workers (one per core)"),
       OPT_INT("batch", 0, &q.batch, 0, 256, "N", "variants per compile unit (16)"),
       OPT_VARIANTS(&q.variants),

@@ -111,6 +111,7 @@ static void put_reproducer(const struct recorder *r, const struct outcome *o,
   put_shell_word(out, e->candidate.split ? "split" : e->label);
   bytes_printf(out, " --seed %llu", (unsigned long long)r->seed);
   if (strncmp(r->policy, "warm", 4) == 0) bytes_text(out, " --l2 warm");
+  if (strstr(r->policy, "eager")) bytes_text(out, " --launch eager");
 }
 
 static dd_status record_failure(struct recorder *r, const struct outcome *o,

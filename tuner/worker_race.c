@@ -318,8 +318,7 @@ static dd_status race_problem(struct race_job *job, const char *policy,
                               struct bytes *out)
 {
   struct worker *w = job->w;
-  enum bench_policy p =
-      strncmp(policy, "warm", 4) == 0 ? BENCH_WARM : BENCH_COLD;
+  struct bench_policy p = bench_policy_of(policy);
 
   if (!w->clocks.device) clocks_open(&w->clocks, w->device);
   TRY(bench_make(w->trials[w->trial_count - 1], p, &job->bench));
