@@ -155,6 +155,16 @@ def check_policies(folder):
     con.close()
     check("each policy has a best row", names == ["cold eager", "cold graph", "warm eager"],
           names)
+    run = difftune("sweep", "--simulate", db, "--json")
+    check("the races can be run again", run.returncode == 0, run.stderr)
+    told = json.loads(run.stdout)
+    check("each of them", [r["policy"] for r in told["races"]] == names, told["races"])
+    check("by more than one rule", len(told["rules"]) > 1 and
+          all(r["timings_per_candidate"] >= 2 for r in told["rules"]), told["rules"])
+    run = difftune("sweep", "--simulate", folder / "no such.db")
+    check("of a database that is there", run.returncode == 66, (run.returncode, run.stderr))
+    check("and check has no such option",
+          difftune("check", "--simulate", db).returncode == 64)
     run = difftune("emit", "--db", db, "-o", folder / "p.ddt")
     check("emit asks which", run.returncode == 64 and "--policy" in run.stderr, run.stderr)
     run = difftune("emit", "--db", db, "--policy", "warm eager", "-o", folder / "p.ddt")

@@ -10,11 +10,12 @@
 
 #include "choose.h"
 #include "command.h"
+#include "simulate.h"
 #include "sweep.h"
 
 /* What the command line said. */
 struct asked {
-  const char *variants, *db, *gpu, *variant;
+  const char *variants, *db, *gpu, *variant, *simulate;
   bool cpu, json, quiet;
   struct texts ops, shapes;
   int64_t seed, sample, parts, jobs, batch;
@@ -301,6 +302,9 @@ static int sweep_or_check(int argc, char **argv, bool time)
 {
   struct asked q = {.seed = 1, .parts = -1};
   int code;
+  const struct option simulation = OPT_TEXT(
+      "simulate", 0, &q.simulate, "DB",
+      "no device: the races of this database again, by several rules");
   const struct option table[] = {
       OPT_TEXT("gpu", 0, &q.gpu, "NAME", "a GPU by part of its name, index or UUID"),
       OPT_FLAG("cpu", 0, &q.cpu, "the CPU device"),
@@ -322,9 +326,11 @@ static int sweep_or_check(int argc, char **argv, bool time)
       OPT_VARIANTS(&q.variants),
       OPT_JSON(&q.json),
       OPT_FLAG("quiet", 'q', &q.quiet, "no progress"),
+      time ? simulation : (struct option)OPT_END,
       OPT_END};
 
   if (!options_parse(table, argc, argv, NULL, &code)) return code;
+  if (q.simulate) return simulate(q.simulate, (uint64_t)q.seed, q.json);
   q.command = command_line(argc, argv);
   if (time) q.db = db_path_or_default(q.db);
   interrupt_watch();
