@@ -32,27 +32,41 @@ static uint32_t count_sets(const struct bench *b, struct bench_policy policy)
   return n;
 }
 
+enum { SET_ALIGN = 4096 };
+
+static size_t padded(size_t size)
+{
+  return (size + SET_ALIGN - 1) / SET_ALIGN * SET_ALIGN;
+}
+
+static size_t set_bytes(const struct bench *b)
+{
+  size_t bytes = padded(b->copy_bytes);
+
+  for (uint32_t i = 0; i < b->op->tensor_count; ++i) bytes += padded(b->size[i]);
+  return bytes;
+}
+
 static dd_status make_set(struct bench *b, const struct trial *t, uint32_t s)
 {
   const struct device_api *api = b->device->api;
+  char *at = (char *)b->memory + s * set_bytes(b);
 
   for (uint32_t i = 0; i < b->op->tensor_count; ++i) {
-    void *memory;
     if (!b->size[i]) continue;
-    TRY(api->allocate(b->device, b->size[i], &memory));
-    b->set[s].memory[i] = memory;
-    b->set[s].buffer[i] = b->set[s].memory[i] + t->tensor[i].offset;
-    TRY(api->copy(b->device, memory, t->tensor[i].pristine, b->size[i]));
+    b->set[s].buffer[i] = at + t->tensor[i].offset;
+    TRY(api->copy(b->device, at, t->tensor[i].pristine, b->size[i]));
+    at += padded(b->size[i]);
   }
-  TRY(api->allocate(b->device, b->copy_bytes, (void **)&b->set[s].copy));
-  return api->fill(b->device, b->set[s].copy, (uint8_t)(37 * s + 91), b->copy_bytes);
+  b->set[s].copy = at;
+  return api->fill(b->device, at, (uint8_t)(37 * s + 91), b->copy_bytes);
 }
 
 dd_status bench_make(const struct trial *t, struct bench_policy policy,
                      struct bench *out)
 {
   int64_t reads, writes;
-  uint32_t sets;
+  dd_status status;
 
   memset(out, 0, sizeof *out);
   out->device = t->device;
@@ -63,26 +77,20 @@ dd_status bench_make(const struct trial *t, struct bench_policy policy,
   out->copy_bytes = ((size_t)(reads + writes) / 2 + 15) / 16 * 16;
   if (!out->copy_bytes) out->copy_bytes = 16;
   for (int i = 0; i < OP_MAX_TENSORS; ++i) out->size[i] = t->tensor[i].size;
-  sets = count_sets(out, policy);
-  for (uint32_t s = 0; s < sets; ++s) {
-    dd_status status = make_set(out, t, s);
-    out->sets = s + 1;
-    if (!status) continue;
-    bench_release(out);
-    return status;
-  }
-  return DD_OK;
+  out->sets = count_sets(out, policy);
+  status = out->device->api->allocate(out->device, out->sets * set_bytes(out),
+                                      &out->memory);
+  for (uint32_t s = 0; s < out->sets && !status; ++s)
+    status = make_set(out, t, s);
+  if (status) bench_release(out);
+  return status;
 }
 
 void bench_release(struct bench *b)
 {
-  for (uint32_t s = 0; s < b->sets; ++s) {
-    for (int i = 0; i < OP_MAX_TENSORS; ++i)
-      if (b->set[s].memory[i])
-        b->device->api->deallocate(b->device, b->set[s].memory[i], b->size[i]);
-    if (b->set[s].copy)
-      b->device->api->deallocate(b->device, b->set[s].copy, b->copy_bytes);
-  }
+  if (b->memory)
+    b->device->api->deallocate(b->device, b->memory, b->sets * set_bytes(b));
+  b->memory = NULL;
   b->sets = 0;
 }
 

@@ -22,8 +22,8 @@ struct bench {
   const struct tools *tools;
   const struct op *op;
   uint32_t sets;
+  void *memory; /* of all sets: one allocation costs less than hundreds */
   struct {
-    char *memory[OP_MAX_TENSORS];
     void *buffer[OP_MAX_TENSORS];
     char *copy; /* as many bytes as the problem reads and writes, halved */
   } set[BENCH_MAX_SETS];

@@ -312,7 +312,7 @@ static void find_ties(struct race *r, int twin, const struct race_verdict *v)
     if (!e->survivor || i == twin) continue;
     compare_entries(r, i, v->fastest, &c);
     e->tied = c.low <= v->floor;
-    e->equal = (c.median + c.low) / 2 <= v->floor && e->final_from >= 0;
+    e->equal = (c.median + c.low) / 2 <= r->rule.floor && e->final_from >= 0;
   }
 }
 
@@ -355,7 +355,7 @@ void race_judge(struct race *r, int twin, int twin_of,
     compare_entries(r, twin, twin_of, &c);
     out->noise = fabs(c.median);
   }
-  out->floor = out->noise > r->rule.floor ? out->noise : r->rule.floor;
+  out->floor = r->rule.floor + out->noise;
   if (twin >= 0) race_wait(r, twin);
   out->fastest = race_best(r);
   if (out->fastest >= 0 && r->entries[out->fastest].final_from >= 0)

@@ -12,12 +12,12 @@
  *   final      Fresh rounds for the finalists, and for those that are `kept`
  *              (the A/A twin, the split form).  Only these are reported.
  *
- * Nobody claims a gap below the floor: the rule's, or what the A/A twin differs
- * from its original where that is more.  Whose paired difference to the fastest
- * cannot be told from the floor, by its 99 % interval, is `tied`.  Those that
- * half of that interval brings within the floor are `equal`, and of them the
- * one that was preferred beforehand wins: the margin keeps it inside the tie
- * set of a second race even where that one takes another.
+ * No gap below the floor is claimed: the rule's, and on top of it what the A/A
+ * twin differs from its original.  Whose paired difference to the fastest
+ * cannot be told from that, by its 99 % interval, is `tied`.  Those that half of
+ * the interval brings within the rule's floor are `equal`, and of them the one
+ * that was preferred beforehand wins: the margin keeps it inside the tie set of
+ * a second race even where that one takes another.
  * docs/measuring.md says why, and what it costs.
  */
 #ifndef DIFFTUNE_RACE_H
@@ -40,7 +40,7 @@ enum race_phase { RACE_SCREEN, RACE_FINAL, RACE_OVER };
 struct race_entry {
   bool kept, alive;
   bool survivor, finalist; /* of the screening; chosen for the final */
-  bool tied, equal;        /* to the fastest; within the floor of it */
+  bool tied, equal;        /* to the fastest; may win */
   int preferred;           /* the lower one wins between equals */
   int position;            /* 1: has won; 0: not yet, or the twin */
   double *us, *ratio; /* samples, in rounds' order; ratio to the reference */
@@ -89,7 +89,7 @@ void race_round_end(struct race *r);
 struct race_verdict {
   int fastest, winner; /* -1: nobody reached the final */
   double noise;        /* what the twin differs from its original */
-  double floor;        /* that, or the rule's where it is more */
+  double floor;        /* the rule's and that */
 };
 void race_judge(struct race *r, int twin, int twin_of,
                 struct race_verdict *out);

@@ -16,7 +16,7 @@ enum { ROUNDS_AGAIN = 12 };
 
 /* A replay takes about so long: short while many are screened, long where the
  * time is reported. */
-static const double screen_us = 100, final_us = 500;
+static const double screen_us = 100, final_us = 300;
 
 struct race_job {
   struct worker *w;
