@@ -426,10 +426,10 @@ dd_status db_proof(struct db *db, const struct db_proof *p, int64_t *id)
 }
 
 /* Samples as little-endian binary64, whatever the host. */
-static dd_status encode_samples(const struct db_measurement *m,
+static dd_status encode_samples(const double *samples, size_t count,
                                 struct bytes *out)
 {
-  for (size_t i = 0; i < m->sample_count; ++i) wire_put_f64(out, m->samples[i]);
+  for (size_t i = 0; i < count; ++i) wire_put_f64(out, samples[i]);
   return bytes_status(out);
 }
 
@@ -457,7 +457,7 @@ dd_status db_measurement(struct db *db, const struct db_measurement *m,
                          int64_t *id)
 {
   struct bytes samples = BYTES_INIT;
-  dd_status status = encode_samples(m, &samples);
+  dd_status status = encode_samples(m->samples, m->sample_count, &samples);
 
   *id = 0;
   if (!status) status = append_measurement(db, m, &samples, id);
@@ -466,6 +466,36 @@ dd_status db_measurement(struct db *db, const struct db_measurement *m,
     fail_in(status, "a measurement of candidate %lld on problem %lld and "
             "device %lld under proof %lld", (long long)m->candidate,
             (long long)m->problem, (long long)m->device, (long long)m->proof);
+  return status;
+}
+
+dd_status db_race(struct db *db, const struct db_race *r, int64_t *id)
+{
+  struct row row = {
+    .value = {value_int(r->sweep), value_int(r->problem), value_int(r->device),
+              value_text(r->policy), value_real(r->floor), value_int(r->again),
+              value_int(r->sm_mhz), value_text(r->throttle)},
+    .count = 8,
+  };
+
+  return append(db, TABLE_RACE, &row, id);
+}
+
+dd_status db_standing(struct db *db, const struct db_standing *s, int64_t *id)
+{
+  struct bytes ratios = BYTES_INIT;
+  dd_status status = encode_samples(s->ratios, s->ratio_count, &ratios);
+  struct row row = {
+    .value = {value_int(s->race), value_int(s->measurement),
+              value_int(s->position), value_int(s->tied),
+              value_int(s->registers)},
+    .count = 5,
+    .payload = value_blob(ratios.data, ratios.size),
+  };
+
+  *id = 0;
+  if (!status) status = append(db, TABLE_STANDING, &row, id);
+  bytes_release(&ratios);
   return status;
 }
 

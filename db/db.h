@@ -93,7 +93,7 @@ struct db_measurement {
   double median_us, q1_us, q3_us, low_us, high_us; /* low, high: 95 % */
   const double *samples; /* raw, in the order taken, microseconds */
   size_t sample_count;
-  int dropped;         /* samples thrown away: the tuner keeps all, so 0 */
+  int dropped;         /* outliers among the samples */
   const char *stopped; /* "final": fresh rounds; "eliminated": screening only */
   double copy_us;      /* the copy kernel of the same traffic, same rounds */
   double noise;        /* the A/A ratio's distance from 1 in this race */
@@ -101,6 +101,26 @@ struct db_measurement {
 /* Fails (DD_BUG) unless the proof is of this candidate, problem and device. */
 dd_status db_measurement(struct db *db, const struct db_measurement *m,
                          int64_t *id);
+
+/* What the measurements of one race share, and where each came out. */
+struct db_race {
+  int64_t sweep, problem, device;
+  const char *policy;
+  double floor;         /* gaps below were not claimed: 0.005 is 0.5 % */
+  int64_t again;        /* blocks timed again */
+  int64_t sm_mhz;       /* 0: unknown */
+  const char *throttle; /* "": none */
+};
+struct db_standing {
+  int64_t race, measurement;
+  int64_t position; /* 1: has won */
+  bool tied;
+  int64_t registers;    /* per thread; 0: unknown */
+  const double *ratios; /* one per sample of the measurement */
+  size_t ratio_count;
+};
+dd_status db_race(struct db *db, const struct db_race *r, int64_t *id);
+dd_status db_standing(struct db *db, const struct db_standing *s, int64_t *id);
 
 struct db_failure {
   int64_t sweep, candidate, problem, device;
@@ -123,7 +143,10 @@ struct db_row {
   uint32_t step_count;
   int64_t steps[OP_MAX_STEPS]; /* variants */
   double median_us, low_us, high_us, copy_us, split_us, noise, error;
-  int64_t samples, rank;
+  int64_t samples, dropped, rank;
+  int64_t race, registers, again, sm_mhz; /* 0: not known */
+  double floor;
+  const char *throttle;
 };
 typedef dd_status db_visit(void *user, const struct db_row *row);
 struct db_filter {
@@ -148,9 +171,12 @@ typedef dd_status db_visit_failure(void *user, const struct db_failure_row *);
 dd_status db_each_failure(struct db *db, const struct db_filter *f,
                           db_visit_failure *visit, void *user);
 
-/* The raw samples of one measurement, in microseconds, in the arena. */
+/* The raw samples of one measurement, in microseconds, in the arena; and their
+ * ratios to the reference, none where it has no standing in a race. */
 dd_status db_samples(struct db *db, int64_t measurement, struct arena *arena,
                      const double **samples, size_t *count);
+dd_status db_ratios(struct db *db, int64_t measurement, struct arena *arena,
+                    const double **ratios, size_t *count);
 
 /* A stored variant and its code for `target` by `toolchain`, the one it was
  * proven with (for "cpu" its text); hashes are verified.  `code` is NULL where

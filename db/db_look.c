@@ -69,7 +69,7 @@ static dd_status read_steps(struct db *db, sqlite3_stmt *steps,
   "measurement, candidate, problem, device, device_kind, policy, label, "      \
   "stopped, arch, sms, split, step_count, median_us, low_us, high_us, "        \
   "copy_us, split_us, noise, error, sample_count, rank, sweep, toolchain, "    \
-  "tied"
+  "tied, dropped, race, registers, again, sm_mhz, floor, throttle"
 
 static void read_row(sqlite3_stmt *s, struct db_row *row)
 {
@@ -98,6 +98,13 @@ static void read_row(sqlite3_stmt *s, struct db_row *row)
     .sweep = sqlite3_column_int64(s, 21),
     .toolchain = sqlite3_column_int64(s, 22),
     .tied = sqlite3_column_int(s, 23) != 0,
+    .dropped = sqlite3_column_int64(s, 24),
+    .race = sqlite3_column_int64(s, 25),
+    .registers = sqlite3_column_int64(s, 26),
+    .again = sqlite3_column_int64(s, 27),
+    .sm_mhz = sqlite3_column_int64(s, 28),
+    .floor = sqlite3_column_double(s, 29),
+    .throttle = text_at(s, 30),
   };
 }
 
@@ -178,17 +185,17 @@ static bool decode_samples(const uint8_t *at, size_t count, double *out)
   return !r.failed;
 }
 
-dd_status db_samples(struct db *db, int64_t measurement, struct arena *arena,
-                     const double **samples, size_t *count)
+/* The large column of a row, which holds numbers. */
+static dd_status read_numbers(struct db *db, enum db_table table, int64_t id,
+                              struct arena *arena, const double **out,
+                              size_t *count)
 {
   sqlite3_stmt *s;
   dd_status status = DD_OK;
   double *copy;
   int last;
 
-  *samples = NULL;
-  *count = 0;
-  TRY(row_read(db, TABLE_MEASUREMENT, measurement, &s));
+  TRY(row_read(db, table, id, &s));
   last = sqlite3_column_count(s) - 1;
   *count = (size_t)sqlite3_column_bytes(s, last) / 8;
   copy = ARENA_ARRAY(arena, double, *count);
@@ -196,8 +203,36 @@ dd_status db_samples(struct db *db, int64_t measurement, struct arena *arena,
     status = fail(DD_NO_MEMORY, "out of memory for %zu samples", *count);
   row_done(s);
   if (status) *count = 0;
-  else *samples = copy;
+  else *out = copy;
   return status;
+}
+
+dd_status db_samples(struct db *db, int64_t measurement, struct arena *arena,
+                     const double **samples, size_t *count)
+{
+  *samples = NULL;
+  *count = 0;
+  return read_numbers(db, TABLE_MEASUREMENT, measurement, arena, samples,
+                      count);
+}
+
+dd_status db_ratios(struct db *db, int64_t measurement, struct arena *arena,
+                    const double **ratios, size_t *count)
+{
+  sqlite3_stmt *s = NULL;
+  int64_t id = 0;
+  int rc;
+
+  *ratios = NULL;
+  *count = 0;
+  TRY(db_prepare(db, "SELECT id FROM standing WHERE measurement = ?1", &s));
+  rc = sqlite3_bind_int64(s, 1, measurement);
+  if (!rc) rc = sqlite3_step(s);
+  if (rc == SQLITE_ROW) id = sqlite3_column_int64(s, 0);
+  sqlite3_finalize(s);
+  if (rc != SQLITE_ROW && rc != SQLITE_DONE) return db_fail(db, rc);
+  return id ? read_numbers(db, TABLE_STANDING, id, arena, ratios, count)
+            : DD_OK;
 }
 
 /* ---- Failures ------------------------------------------------------------ */

@@ -35,6 +35,8 @@ static const struct {
   [TABLE_PROOF] = {"proof", NULL, false},
   [TABLE_MEASUREMENT] = {"measurement", NULL, true},
   [TABLE_FAILURE] = {"failure", NULL, false},
+  [TABLE_RACE] = {"race", NULL, false},
+  [TABLE_STANDING] = {"standing", NULL, true},
 };
 
 const char *db_table_name(enum db_table table)

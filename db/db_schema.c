@@ -12,15 +12,17 @@
 
 extern const struct embedded_file embedded_schema[];
 
-/* How a file of version `from` becomes one of version `to`, but for its views;
- * sql NULL stands for schema.sql, whole.  An empty file is version 0.  Add a
- * row per version; the recipe is in schema.sql. */
+/* How a file of version `from` becomes one of version `to`, but for its views
+ * and for tables and indexes that it lacks; sql NULL stands for schema.sql,
+ * whole.  An empty file is version 0.  Add a row per version; the recipe is in
+ * schema.sql. */
 static const struct migration {
   int64_t from, to;
   const char *sql;
 } migrations[] = {
-  {0, 2, NULL},
+  {0, 3, NULL},
   {1, 2, "PRAGMA user_version = 2"},
+  {2, 3, "PRAGMA user_version = 3"},
 };
 
 /* ---- The pattern --------------------------------------------------------- */
@@ -120,6 +122,7 @@ dd_status db_check_schema(struct db *db, const struct db_pattern *want)
 
 /* ---- Bringing a file to this version ------------------------------------- */
 
+/* Views hold no data: all of ours are made as schema.sql makes them. */
 static dd_status renew_view(struct db *db, const char *name, const char *sql)
 {
   struct bytes text = BYTES_INIT;
@@ -132,19 +135,42 @@ static dd_status renew_view(struct db *db, const char *name, const char *sql)
   return status;
 }
 
-/* Views hold no data: all of ours are made as schema.sql makes them. */
-static dd_status renew_views(struct db *db, const struct db_pattern *want)
+/* What else is there stays: its statement is compared afterwards. */
+static dd_status add_missing(struct db *db, const char *name, const char *sql)
+{
+  sqlite3_stmt *s = NULL;
+  dd_status status;
+  int rc;
+
+  TRY(db_prepare(db, "SELECT 1 FROM sqlite_schema WHERE name = ?1", &s));
+  rc = sqlite3_bind_text(s, 1, name, -1, SQLITE_STATIC);
+  if (!rc) rc = sqlite3_step(s);
+  status = rc == SQLITE_ROW || rc == SQLITE_DONE ? DD_OK : db_fail(db, rc);
+  sqlite3_finalize(s);
+  return status || rc == SQLITE_ROW ? status : db_exec(db, sql);
+}
+
+static dd_status renew_object(struct db *db, sqlite3_stmt *s)
+{
+  const char *name = (const char *)sqlite3_column_text(s, 1);
+  const char *sql = (const char *)sqlite3_column_text(s, 2);
+
+  if (strcmp((const char *)sqlite3_column_text(s, 0), "view") == 0)
+    return renew_view(db, name, sql);
+  return add_missing(db, name, sql);
+}
+
+static dd_status renew_objects(struct db *db, const struct db_pattern *want)
 {
   sqlite3_stmt *s = NULL;
   dd_status status = DD_OK;
-  int rc = sqlite3_prepare_v2(want->sql, "SELECT name, sql FROM sqlite_schema "
-                              "WHERE type = 'view' ORDER BY rowid", -1, &s,
-                              NULL);
+  int rc = sqlite3_prepare_v2(want->sql, "SELECT type, name, sql "
+                              "FROM sqlite_schema WHERE sql NOTNULL "
+                              "ORDER BY rowid", -1, &s, NULL);
 
   if (rc) return db_fail(db, rc);
   while (!status && (rc = sqlite3_step(s)) == SQLITE_ROW)
-    status = renew_view(db, (const char *)sqlite3_column_text(s, 0),
-                        (const char *)sqlite3_column_text(s, 1));
+    status = renew_object(db, s);
   if (!status && rc != SQLITE_DONE) status = db_fail(db, rc);
   sqlite3_finalize(s);
   return status;
@@ -160,7 +186,7 @@ static dd_status migrate(struct db *db, const struct db_pattern *want,
     if (!step) return db_damaged(db, "no difftune wrote its version");
     TRY(db_exec(db, step->sql ? step->sql : embedded_schema[0].text));
     version = step->to;
-    if (step->sql) TRY(renew_views(db, want));
+    if (step->sql) TRY(renew_objects(db, want));
   }
   return db_check_schema(db, want);
 }

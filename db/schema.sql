@@ -1,4 +1,4 @@
--- schema.sql - the tuning database, version 2.
+-- schema.sql - the tuning database, version 3.
 --
 -- What was proven, measured and refused.  Rows are appended and never changed,
 -- but for a sweep's end; "best" is a view, an opinion recomputed on each look.
@@ -13,6 +13,8 @@
 --      version's schema.sql in tests/golden.
 --
 -- 1 to 2: `ranked` keeps sweeps apart and knows ties; no row has changed.
+-- 2 to 3: a race says who has won and who is tied, in tables of its own; rows
+-- from before have none, and are ranked as they were.
 --
 -- Columns whose name is a table's hold that table's id.  Times are in
 -- microseconds.  Ids are 1, 2, 3, ... without gaps, so that a lost row shows.
@@ -23,7 +25,7 @@
 -- before it, so that looking at a row need not read it.
 
 PRAGMA application_id = 0x64746e31;  -- "dtn1", at offset 68 of the file
-PRAGMA user_version = 2;
+PRAGMA user_version = 3;
 
 -- A device as a kernel sees it.  Boards of one model under one driver are one
 -- device, so that several of them can share a sweep.
@@ -172,8 +174,8 @@ CREATE TABLE measurement (
   low_us       REAL NOT NULL,     -- 95 % interval of the median
   high_us      REAL NOT NULL CHECK (high_us <= 1e12),
   sample_count INTEGER NOT NULL CHECK (sample_count > 0),
-  dropped      INTEGER NOT NULL CHECK (dropped >= 0),  -- samples thrown
-                                  -- away; the tuner keeps all, and writes 0
+  dropped      INTEGER NOT NULL CHECK (dropped >= 0),  -- outliers among the
+                                  -- samples: kept, and in no number here
   stopped      TEXT NOT NULL      -- 'final': fresh rounds; else screening only
                CHECK (stopped IN ('final', 'eliminated')),
   copy_us      REAL NOT NULL CHECK (copy_us >= 0),  -- copy kernel of the same
@@ -204,6 +206,43 @@ CREATE TABLE failure (
   row_hash     TEXT NOT NULL
 ) STRICT;
 
+-- One race, as its measurements were taken.  Its candidates' times are their
+-- ratios to the copy kernel around them, times that kernel's median time.
+CREATE TABLE race (
+  id           INTEGER PRIMARY KEY,
+  sweep        INTEGER NOT NULL REFERENCES sweep,
+  problem      INTEGER NOT NULL REFERENCES problem,
+  device       INTEGER NOT NULL REFERENCES device,
+  policy       TEXT NOT NULL
+               CHECK (policy IN ('cold graph', 'cold eager',
+                                 'warm graph', 'warm eager')),
+  floor        REAL NOT NULL CHECK (floor >= 0),  -- no gap below is claimed
+  again        INTEGER NOT NULL CHECK (again >= 0),  -- blocks timed again:
+                                  -- something disturbed them
+  sm_mhz       INTEGER NOT NULL CHECK (sm_mhz >= 0),  -- median; 0: unknown
+  throttle     TEXT NOT NULL,     -- why the clock was held back; '': it was not
+  row_hash     TEXT NOT NULL
+) STRICT;
+
+-- Where a measurement came out in its race.
+CREATE TABLE standing (
+  id           INTEGER PRIMARY KEY,
+  race         INTEGER NOT NULL REFERENCES race,
+  measurement  INTEGER NOT NULL REFERENCES measurement,
+  position     INTEGER NOT NULL CHECK (position >= 1),  -- 1: has won
+  tied         INTEGER NOT NULL CHECK (tied IN (0, 1)),  -- cannot be told from
+                                  -- the fastest
+  registers    INTEGER NOT NULL CHECK (registers >= 0),  -- per thread, of its
+                                  -- hungriest step; 0: unknown
+  ratios_hash  TEXT NOT NULL,     -- SHA-256 of ratios
+  row_hash     TEXT NOT NULL,
+  ratios       BLOB NOT NULL,     -- of the measurement's samples to the copy
+                                  -- kernel around them, little-endian binary64
+  UNIQUE (measurement),
+  UNIQUE (race, position),
+  CHECK (length(ratios) > 0 AND length(ratios) % 8 = 0)
+) STRICT;
+
 -- For the views below; nothing else needs them.
 CREATE INDEX proof_of ON proof (problem, device, candidate);
 CREATE INDEX measurement_of ON measurement (problem, device, candidate);
@@ -219,13 +258,12 @@ CREATE INDEX failure_of ON failure (problem, device, candidate);
 --      older ones: times of two sweeps were not taken in the same rounds, and
 --      are never compared.
 --   2. In a sweep, what had fresh rounds comes before what was only screened.
---   3. Of those, `tied` ones come first: within the noise of the fastest, that
---      is at most 1 + max(noise, half the width of its 95 % interval / its
---      median) times its median.  Among them the fewest launches win, then the
---      smallest candidate hash, so that the same times up to noise give the
---      same choice.  Registers have no say: they are known only for code that
---      is stored, so a choice by them would change as code comes in.
---   4. The others follow by their medians.
+--   3. Of those, the order that their race found (docs/measuring.md).
+--   4. Where a file of version 2 did not store it: `tied` are those within the
+--      noise of the fastest, that is at most 1 + max(noise, half the width of
+--      its 95 % interval / its median) times its median.  Among them the fewest
+--      launches win, then the smallest candidate hash; the others follow by
+--      their medians.
 -- Where nothing had fresh rounds, nothing is 1.
 --
 -- split_us is the split form's time in the row's own sweep.
@@ -236,12 +274,18 @@ WITH row AS (
          d.arch, d.sms, d.driver, p.op, p.spelling AS problem, m.policy,
          c.label, m.stopped, c.split, c.step_count, c.hash AS candidate_hash,
          m.median_us, m.q1_us, m.q3_us, m.low_us, m.high_us,
-         m.copy_us, m.noise, f.error, m.sample_count, m.dropped
+         m.copy_us, m.noise, f.error, m.sample_count, m.dropped,
+         s.race, s.position, s.tied AS found_tied,
+         coalesce(s.registers, 0) AS registers, coalesce(r.floor, 0) AS floor,
+         coalesce(r.again, 0) AS again, coalesce(r.sm_mhz, 0) AS sm_mhz,
+         coalesce(r.throttle, '') AS throttle
   FROM measurement AS m
   JOIN proof AS f ON f.id = m.proof
   JOIN candidate AS c ON c.id = m.candidate
   JOIN problem AS p ON p.id = m.problem
   JOIN device AS d ON d.id = m.device
+  LEFT JOIN standing AS s ON s.measurement = m.id
+  LEFT JOIN race AS r ON r.id = s.race
 ), raced AS (
   SELECT *,
          first_value(median_us * (1 + max(noise, (high_us - low_us) / 2
@@ -256,11 +300,15 @@ WITH row AS (
   WINDOW race AS (PARTITION BY device_kind, device, arch, sms, problem, policy,
                                sweep)
 ), judged AS (
-  SELECT *, stopped = 'final' AND median_us <= limit_us AS tied FROM raced
+  SELECT *,
+         coalesce(found_tied, stopped = 'final' AND median_us <= limit_us)
+           AS tied
+  FROM raced
 )
 SELECT *,
        row_number() OVER (
-         place ORDER BY fresh DESC, sweep DESC, stopped <> 'final', tied DESC,
+         place ORDER BY fresh DESC, sweep DESC, stopped <> 'final', position,
+                        tied DESC,
                         CASE WHEN tied THEN step_count END,
                         CASE WHEN tied THEN candidate_hash END,
                         median_us, step_count, candidate_hash, measurement)

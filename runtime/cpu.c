@@ -372,16 +372,21 @@ static double now_us(void)
   return (double)t.tv_sec * 1e6 + (double)t.tv_nsec * 1e-3;
 }
 
-static dd_status cpu_record_time(struct device *d, struct recording *r,
-                                 double *us)
+static dd_status cpu_burst_time(struct device *d, const struct launch *l,
+                                size_t count, double *us)
 {
   const double start = now_us();
 
   *us = 0;
-  for (size_t i = 0; i < r->count; i++)
-    TRY(cpu_launch(d, r->launches + i, NULL));
+  for (size_t i = 0; i < count; i++) TRY(cpu_launch(d, l + i, NULL));
   *us = now_us() - start;
   return DD_OK;
+}
+
+static dd_status cpu_record_time(struct device *d, struct recording *r,
+                                 double *us)
+{
+  return cpu_burst_time(d, r->launches, r->count, us);
 }
 
 const struct device_api cpu_device = {
@@ -405,4 +410,5 @@ const struct device_api cpu_device = {
     .record = cpu_record,
     .record_time = cpu_record_time,
     .record_free = cpu_record_free,
+    .burst_time = cpu_burst_time,
 };

@@ -383,6 +383,7 @@ const struct device_api cuda_device = {
     .record = cuda_record,
     .record_time = cuda_record_time,
     .record_free = cuda_record_free,
+    .burst_time = cuda_burst_time,
 };
 
 #else /* no CUDA headers: nothing opens, so nothing else can be called */

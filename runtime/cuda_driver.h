@@ -108,6 +108,8 @@ dd_status cuda_record(struct device *d, const struct launch *l, size_t count,
                       struct recording **out);
 dd_status cuda_record_time(struct device *d, struct recording *r, double *us);
 void cuda_record_free(struct device *d, struct recording *r);
+dd_status cuda_burst_time(struct device *d, const struct launch *l,
+                          size_t count, double *us);
 void cuda_record_close(struct cuda_device *c); /* the stream and the events */
 
 #endif

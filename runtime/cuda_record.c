@@ -1,5 +1,6 @@
 /*
- * cuda_record.c - launches that are timed together, as a CUDA graph.
+ * cuda_record.c - launches that are timed together, as a CUDA graph or one by
+ * one.
  *
  * The launches are captured from a stream of our own, so a recording takes the
  * same path as an ordinary launch.  The stream waits for the legacy default
@@ -100,25 +101,48 @@ static dd_status event_wait(CUevent event)
   return cuda_check("cuEventQuery", result);
 }
 
-static dd_status run(struct cuda_device *c, CUgraphExec exec, float *ms)
+/* After the stop was recorded. */
+static dd_status read_events(struct cuda_device *c, double *us)
+{
+  float ms = 0;
+
+  TRY(event_wait(c->stop));
+  TRY(CUDA(cuEventElapsedTime, &ms, c->start, c->stop));
+  *us = ms * 1e3;
+  return DD_OK;
+}
+
+static dd_status run(struct cuda_device *c, CUgraphExec exec, double *us)
 {
   TRY(CUDA(cuEventRecord, c->start, c->stream));
   TRY(CUDA(cuGraphLaunch, exec, c->stream));
   TRY(CUDA(cuEventRecord, c->stop, c->stream));
-  TRY(event_wait(c->stop));
-  return CUDA(cuEventElapsedTime, ms, c->start, c->stop);
+  return read_events(c, us);
 }
 
 dd_status cuda_record_time(struct device *d, struct recording *r, double *us)
 {
-  float ms = 0;
-  dd_status status;
-
   *us = 0;
   TRY(cuda_enter(d));
-  status = cuda_leave(run(of(d), (CUgraphExec)r, &ms));
-  if (!status) *us = ms * 1e3;
-  return status;
+  return cuda_leave(run(of(d), (CUgraphExec)r, us));
+}
+
+static dd_status burst(struct cuda_device *c, const struct launch *l,
+                       size_t count, double *us)
+{
+  TRY(tools_make(c));
+  TRY(CUDA(cuEventRecord, c->start, c->stream));
+  for (size_t i = 0; i < count; i++) TRY(cuda_enqueue(&l[i], c->stream));
+  TRY(CUDA(cuEventRecord, c->stop, c->stream));
+  return read_events(c, us);
+}
+
+dd_status cuda_burst_time(struct device *d, const struct launch *l,
+                          size_t count, double *us)
+{
+  *us = 0;
+  TRY(cuda_enter(d));
+  return cuda_leave(burst(of(d), l, count, us));
 }
 
 void cuda_record_free(struct device *d, struct recording *r)

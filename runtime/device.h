@@ -93,6 +93,10 @@ struct device_api {
                       struct recording **out);
   dd_status (*record_time)(struct device *d, struct recording *r, double *us);
   void (*record_free)(struct device *d, struct recording *r);
+  /* The same time of launches that are enqueued one by one, as a host without
+   * graphs does. */
+  dd_status (*burst_time)(struct device *d, const struct launch *l,
+                          size_t count, double *us);
 };
 
 extern const struct device_api cuda_device, cpu_device;

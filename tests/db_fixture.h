@@ -290,6 +290,28 @@ static inline dd_status try_race(struct db *db, const struct ids *ids,
   return db_measurement(db, &m, id);
 }
 
+/* The race of two measurements, which came out in this order. */
+static inline dd_status try_standings(struct db *db, const struct ids *ids,
+                                      const int64_t measurement[2])
+{
+  static const double ratios[5] = {1.5, 1.25, 1.0, 1.75, 2.0};
+  struct db_race race = {
+    .sweep = ids->sweep, .problem = ids->problem, .device = ids->device,
+    .policy = "cold graph", .floor = 0.005, .again = 2, .sm_mhz = 1980,
+    .throttle = "power cap"};
+  struct db_standing s = {.registers = 32, .ratios = ratios, .ratio_count = 5};
+  int64_t id;
+
+  TRY(db_race(db, &race, &s.race));
+  for (int i = 0; i < 2; ++i) {
+    s.measurement = measurement[i];
+    s.position = i + 1;
+    s.tied = i == 0;
+    TRY(db_standing(db, &s, &id));
+  }
+  return DD_OK;
+}
+
 /* One of everything, for `number`: a fused candidate, the split form, a
  * failure. */
 static inline dd_status try_store(struct db *db, struct world *w, int number,
@@ -297,11 +319,12 @@ static inline dd_status try_store(struct db *db, struct world *w, int number,
 {
   struct db_failure f = {.stage = "check", .reason = "element 7 is off",
                          .reproducer = "difftune check --seed 7"};
-  int64_t id;
+  int64_t id, measurement[2];
 
   TRY(try_ids(db, w, number, ids));
-  TRY(try_race(db, ids, ids->candidate, 3.0 + number, &id));
-  TRY(try_race(db, ids, ids->split, 30.0 + number, &id));
+  TRY(try_race(db, ids, ids->candidate, 3.0 + number, &measurement[0]));
+  TRY(try_race(db, ids, ids->split, 30.0 + number, &measurement[1]));
+  TRY(try_standings(db, ids, measurement));
   f.sweep = ids->sweep;
   f.candidate = ids->candidate;
   f.problem = ids->problem;
@@ -330,6 +353,9 @@ static inline dd_status dump_row(void *user, const struct db_row *r)
                r->arch, r->sms, r->split, r->step_count);
   for (uint32_t i = 0; i < r->step_count; ++i)
     bytes_printf(b, " %lld", (long long)r->steps[i]);
+  bytes_printf(b, " %d %lld %lld %lld %lld %a %s", r->tied, (long long)r->race,
+               (long long)r->registers, (long long)r->again,
+               (long long)r->sm_mhz, r->floor, r->throttle);
   bytes_printf(b, " %a %a %a %a %a %a %a %lld %lld\n", r->median_us, r->low_us,
                r->high_us, r->copy_us, r->split_us, r->noise, r->error,
                (long long)r->samples, (long long)r->rank);
@@ -375,6 +401,8 @@ static inline dd_status dump_samples(struct db *db, int count, struct bytes *b)
     const double *samples;
     size_t n;
     status = db_samples(db, i, &arena, &samples, &n);
+    if (!status) bytes_add(b, samples, n * sizeof *samples);
+    if (!status) status = db_ratios(db, i, &arena, &samples, &n);
     if (!status) bytes_add(b, samples, n * sizeof *samples);
   }
   arena_release(&arena);

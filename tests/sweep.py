@@ -143,6 +143,35 @@ def check_variant(folder):
           (run.returncode, run.stderr))
 
 
+def check_policies(folder):
+    """Each policy has rows of its own, and a table has one of them."""
+    db = folder / "policies.db"
+    for words in [[], ["--launch", "eager"], ["--l2", "warm", "--launch", "eager"]]:
+        run = difftune("sweep", "--cpu", "--quiet", "--sample", 2, "--shapes", SMALL,
+                       "--db", db, *words)
+        check(f"a sweep with {words}", run.returncode == 0, run.stderr)
+    con = sqlite3.connect(db)
+    names = [r[0] for r in con.execute("SELECT DISTINCT policy FROM best ORDER BY policy")]
+    con.close()
+    check("each policy has a best row", names == ["cold eager", "cold graph", "warm eager"],
+          names)
+    run = difftune("sweep", "--simulate", db, "--json")
+    check("the races can be run again", run.returncode == 0, run.stderr)
+    told = json.loads(run.stdout)
+    check("each of them", [r["policy"] for r in told["races"]] == names, told["races"])
+    check("by more than one rule", len(told["rules"]) > 1 and
+          all(r["timings_per_candidate"] >= 2 for r in told["rules"]), told["rules"])
+    run = difftune("sweep", "--simulate", folder / "no such.db")
+    check("of a database that is there", run.returncode == 66, (run.returncode, run.stderr))
+    check("and check has no such option",
+          difftune("check", "--simulate", db).returncode == 64)
+    run = difftune("emit", "--db", db, "-o", folder / "p.ddt")
+    check("emit asks which", run.returncode == 64 and "--policy" in run.stderr, run.stderr)
+    run = difftune("emit", "--db", db, "--policy", "warm eager", "-o", folder / "p.ddt")
+    check("and says which it took", run.returncode == 0 and "warm eager" in
+          run.stdout + run.stderr, run.stdout + run.stderr)
+
+
 def check_words(db):
     """What is wrong with the words is said before a device is looked for."""
     for words, word in [
@@ -151,6 +180,7 @@ def check_words(db):
             (["--shapes", "nothing:bf16 tokens=1"], "nothing"),
             (["--op", "nothing"], "nothing"),
             (["--l2", "hot"], "'cold' or 'warm'"),
+            (["--launch", "late"], "'graph' or 'eager'"),
             (["--gpu", ""], "--gpu")]:
         gpu = [] if "--gpu" in words else ["--gpu", "no such GPU"]
         run = difftune("sweep", *gpu, *words, "--db", db)
@@ -253,6 +283,7 @@ with tempfile.TemporaryDirectory(prefix="difftune-sweep-") as name:
                              if o["problem"].startswith("qknorm_rope")][0])
     check_too_large(folder)
     check_variant(folder)
+    check_policies(folder)
     check_words(db)
     check_no_gpu(folder / "fallback.db")
     check_refusals(db, folder)

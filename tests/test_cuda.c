@@ -519,6 +519,30 @@ static void test_record(void **state)
   close_kernel(&o);
 }
 
+/* The launches themselves, between two events, and no graph. */
+static void test_burst(void **state)
+{
+  uint32_t args[3] = {7, 8, 9};
+  struct launch l[3];
+  struct opened o;
+  double us;
+  (void)state;
+
+  open_kernel(&o);
+  for (uint32_t i = 0; i < 3; i++)
+    l[i] = (struct launch){o.k, {i + 1, 1, 1}, 32, 0, &args[i], sizeof args[i]};
+  assert_ok(api->burst_time(o.d, l, 3, &us));
+  assert_true(us > 30 - 1e-3 && us < 30 + 1e-3);
+  assert_int_equal(fake.launch_count(), 3);
+  for (uint32_t i = 0; i < 3; i++) {
+    assert_int_equal(fake.launch(i)->grid[0], i + 1);
+    assert_memory_equal(fake.launch(i)->args, &args[i], sizeof args[i]);
+    assert_ptr_equal(fake.launch(i)->stream, fake.launch(0)->stream);
+  }
+  assert_null(strstr(fake.log(), "cuGraphLaunch"));
+  close_kernel(&o);
+}
+
 /* ---- Every call failing in turn -------------------------------------- */
 
 /* All of the interface once; the first failure's status.  Whatever was made
@@ -554,7 +578,8 @@ static dd_status use_kernel(struct all *a)
   TRY(api->launch(a->o.d, &l, NULL));
   TRY(api->wait(a->o.d));
   TRY(api->record(a->o.d, &l, 1, &a->r));
-  return api->record_time(a->o.d, a->r, &us);
+  TRY(api->record_time(a->o.d, a->r, &us));
+  return api->burst_time(a->o.d, &l, 1, &us);
 }
 
 static dd_status use_device(struct all *a)
@@ -688,7 +713,7 @@ int main(int count, char **arguments)
       TEST(kernel),            TEST(bad_code),
       TEST(launch),            TEST(zero_grid_launches_nothing),
       TEST(much_shared_memory), TEST(launch_on_a_fresh_thread),
-      TEST(memory),            TEST(record),
+      TEST(memory),            TEST(record),            TEST(burst),
       TEST(each_call_failing), TEST(no_memory),
   };
 

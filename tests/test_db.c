@@ -903,6 +903,13 @@ static void test_raw_sql_is_refused(void **state)
     "UPDATE source SET text = NULL WHERE id = 1",
     "INSERT INTO source SELECT 9, hash, row_hash, text FROM source LIMIT 1",
     "DELETE FROM source WHERE id = 1",
+    "UPDATE race SET policy = 'tepid graph' WHERE id = 1",
+    "UPDATE standing SET position = 0 WHERE id = 1",
+    "UPDATE standing SET position = 2 WHERE id = 1", /* the other's */
+    "UPDATE standing SET tied = 2 WHERE id = 1",
+    "UPDATE standing SET measurement = 99 WHERE id = 1",
+    "UPDATE standing SET ratios = zeroblob(7) WHERE id = 1",
+    "DELETE FROM race WHERE id = 1",
   };
   struct world w;
   struct db *db;
@@ -971,27 +978,65 @@ static void test_versions(void **state)
   make(&w, 1);
   assert_int_equal(raw(w.path, "PRAGMA user_version = 7"), SQLITE_OK);
   snprintf(want, sizeof want, "'%s' was written by a newer difftune: its "
-           "version is 7, this program knows 2", w.path);
+           "version is 7, this program knows 3", w.path);
   refuse_both(w.path, want);
   assert_int_equal(raw(w.path, "PRAGMA user_version = 0"), SQLITE_OK);
   refuse_both(w.path, "its version is not a whole number");
   world_release(&w);
 }
 
-/* A file as version 1 made it, with rows: the columns are the same. */
-static void make_version_1(struct world *w)
+/* A race's order stands, whatever the times say; ties of the screened too. */
+static void test_a_race_decides(void **state)
+{
+  struct world w;
+  struct ids ids = {0};
+  struct bytes text = BYTES_INIT;
+  struct arena arena;
+  const double *ratios;
+  int64_t measurement[2];
+  size_t count;
+  struct db *db;
+
+  (void)state;
+  world_init(&w);
+  db = open_ok(w.path, DB_WRITE);
+  assert_ok(try_ids(db, &w, 0, &ids));
+  assert_ok(try_race(db, &ids, ids.candidate, 3.0, &measurement[1]));
+  assert_ok(try_race(db, &ids, ids.split, 30.0, &measurement[0]));
+  arena_init(&arena, NULL);
+  assert_ok(db_ratios(db, measurement[0], &arena, &ratios, &count));
+  assert_int_equal(count, 0); /* no race has said anything yet */
+  assert_ok(try_standings(db, &ids, measurement));
+  assert_ok(db_ratios(db, measurement[0], &arena, &ratios, &count));
+  assert_int_equal(count, 5);
+  assert_true(ratios[0] == 1.5 && ratios[4] == 2.0);
+  assert_ok(db_each(db, NULL, dump_row, &text));
+  assert_non_null(strstr(bytes_string(&text), "split final 90 132 1 2"));
+  assert_true(strstr(bytes_string(&text), "split final") <
+              strstr(bytes_string(&text), "demo.plain heads=0 final"));
+  bytes_release(&text);
+  arena_release(&arena);
+  assert_int_equal(raw_number(w.path, "SELECT rank FROM ranked WHERE split"), 1);
+  assert_int_equal(raw_number(w.path, "SELECT sum(tied) FROM ranked"), 1);
+  db_close(db);
+  world_release(&w);
+}
+
+/* A file as an older version made it, with rows: the columns are the same. */
+static void make_version(struct world *w, int version)
 {
   static const char *const names[] = {
     "device", "toolchain", "problem", "source", "variant", "code", "candidate",
     "candidate_step", "sweep", "proof", "measurement", "failure"};
   struct bytes sql = BYTES_INIT;
-  char young[160];
+  char young[160], path[200];
 
   make(w, 3);
+  snprintf(path, sizeof path, "%s/tests/golden/schema_%d.sql",
+           DIFFTUNE_SOURCE_DIR, version);
   snprintf(young, sizeof young, "%s-2", w->path);
   assert_int_equal(rename(w->path, young), 0);
-  assert_ok(file_read(DIFFTUNE_SOURCE_DIR "/tests/golden/schema_1.sql", 1 << 20,
-                      &sql));
+  assert_ok(file_read(path, 1 << 20, &sql));
   assert_int_equal(raw(w->path, bytes_string(&sql)), SQLITE_OK);
   bytes_clear(&sql);
   bytes_printf(&sql, "ATTACH '%s' AS young;", young);
@@ -1002,13 +1047,12 @@ static void make_version_1(struct world *w)
   bytes_release(&sql);
 }
 
-static void test_version_1_is_brought_up(void **state)
+static void bring_up(int version)
 {
   struct world w;
   struct db *db;
 
-  (void)state;
-  make_version_1(&w);
+  make_version(&w, version);
   assert_int_equal(raw(w.path, "CREATE VIEW mine AS SELECT * FROM best"),
                    SQLITE_OK);
   refuse_file(w.path, DB_READ, DD_BAD_DATABASE, "open it once for writing");
@@ -1019,8 +1063,17 @@ static void test_version_1_is_brought_up(void **state)
   assert_int_equal(count_rows(db, (struct db_filter){.best_only = true}), 3);
   db_close(db);
   assert_int_equal(raw_number(w.path, "SELECT count(*) FROM mine"), 3);
-  assert_int_equal(raw_number(w.path, "PRAGMA user_version"), 2);
+  assert_int_equal(raw_number(w.path, "PRAGMA user_version"), 3);
+  assert_int_equal(raw_number(w.path, "SELECT count(*) FROM standing"), 0);
+  assert_int_equal(raw_number(w.path, "SELECT sum(tied) FROM ranked"), 3);
   world_release(&w);
+}
+
+static void test_older_versions_are_brought_up(void **state)
+{
+  (void)state;
+  bring_up(1);
+  bring_up(2);
 }
 
 static void test_wal_is_refused(void **state)
@@ -1413,7 +1466,8 @@ int main(void)
     cmocka_unit_test(test_raw_sql_is_refused),
     cmocka_unit_test(test_foreign_files),
     cmocka_unit_test(test_versions),
-    cmocka_unit_test(test_version_1_is_brought_up),
+    cmocka_unit_test(test_a_race_decides),
+    cmocka_unit_test(test_older_versions_are_brought_up),
     cmocka_unit_test(test_wal_is_refused),
     cmocka_unit_test(test_truncated),
     cmocka_unit_test(test_empty_file),

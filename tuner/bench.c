@@ -3,8 +3,8 @@
 
 #include <string.h>
 
-enum { MIN_LAUNCHES = 4, MAX_LAUNCHES = 512 };
-static const double cold_bytes = 300e6, replay_us = 1000;
+enum { MAX_LAUNCHES = 512 };
+static const double cold_bytes = 300e6;
 
 static bool is_cpu(const struct device *d)
 {
@@ -13,68 +13,84 @@ static bool is_cpu(const struct device *d)
 
 /* ---- Sets ------------------------------------------------------------------ */
 
-static uint32_t count_sets(const struct bench *b, enum bench_policy policy)
+struct bench_policy bench_policy_of(const char *name)
+{
+  return (struct bench_policy){strncmp(name, "warm", 4) == 0,
+                               strstr(name, "eager") != NULL};
+}
+
+static uint32_t count_sets(const struct bench *b, struct bench_policy policy)
 {
   double wanted = 5.0 * (double)b->device->info.l2_bytes, bytes = 1;
   uint32_t n;
 
-  if (policy == BENCH_WARM) return 1;
+  if (policy.warm) return 1;
   if (wanted < cold_bytes && !is_cpu(b->device)) wanted = cold_bytes;
   for (int i = 0; i < OP_MAX_TENSORS; ++i) bytes += (double)b->size[i];
-  n = wanted / bytes > BENCH_MAX_SETS ? BENCH_MAX_SETS : (uint32_t)(wanted / bytes) + 1;
-  return n < 2 ? 2 : n;
+  n = wanted / bytes > BENCH_MAX_SETS ? BENCH_MAX_SETS
+                                      : (uint32_t)(wanted / bytes) + 1;
+  return n;
+}
+
+enum { SET_ALIGN = 4096 };
+
+static size_t padded(size_t size)
+{
+  return (size + SET_ALIGN - 1) / SET_ALIGN * SET_ALIGN;
+}
+
+static size_t set_bytes(const struct bench *b)
+{
+  size_t bytes = padded(b->copy_bytes);
+
+  for (uint32_t i = 0; i < b->op->tensor_count; ++i) bytes += padded(b->size[i]);
+  return bytes;
 }
 
 static dd_status make_set(struct bench *b, const struct trial *t, uint32_t s)
 {
   const struct device_api *api = b->device->api;
+  char *at = (char *)b->memory + s * set_bytes(b);
 
   for (uint32_t i = 0; i < b->op->tensor_count; ++i) {
-    void *memory;
     if (!b->size[i]) continue;
-    TRY(api->allocate(b->device, b->size[i], &memory));
-    b->set[s].memory[i] = memory;
-    b->set[s].buffer[i] = b->set[s].memory[i] + t->tensor[i].offset;
-    TRY(api->copy(b->device, memory, t->tensor[i].pristine, b->size[i]));
+    b->set[s].buffer[i] = at + t->tensor[i].offset;
+    TRY(api->copy(b->device, at, t->tensor[i].pristine, b->size[i]));
+    at += padded(b->size[i]);
   }
-  TRY(api->allocate(b->device, b->copy_bytes, (void **)&b->set[s].copy));
-  return api->fill(b->device, b->set[s].copy, (uint8_t)(37 * s + 91), b->copy_bytes);
+  b->set[s].copy = at;
+  return api->fill(b->device, at, (uint8_t)(37 * s + 91), b->copy_bytes);
 }
 
-dd_status bench_make(const struct trial *t, enum bench_policy policy,
+dd_status bench_make(const struct trial *t, struct bench_policy policy,
                      struct bench *out)
 {
   int64_t reads, writes;
-  uint32_t sets;
+  dd_status status;
 
   memset(out, 0, sizeof *out);
   out->device = t->device;
   out->tools = t->tools;
   out->op = t->problem.op;
+  out->eager = policy.eager;
   TRY(problem_traffic(&t->problem, &reads, &writes));
   out->copy_bytes = ((size_t)(reads + writes) / 2 + 15) / 16 * 16;
   if (!out->copy_bytes) out->copy_bytes = 16;
   for (int i = 0; i < OP_MAX_TENSORS; ++i) out->size[i] = t->tensor[i].size;
-  sets = count_sets(out, policy);
-  for (uint32_t s = 0; s < sets; ++s) {
-    dd_status status = make_set(out, t, s);
-    out->sets = s + 1;
-    if (!status) continue;
-    bench_release(out);
-    return status;
-  }
-  return DD_OK;
+  out->sets = count_sets(out, policy);
+  status = out->device->api->allocate(out->device, out->sets * set_bytes(out),
+                                      &out->memory);
+  for (uint32_t s = 0; s < out->sets && !status; ++s)
+    status = make_set(out, t, s);
+  if (status) bench_release(out);
+  return status;
 }
 
 void bench_release(struct bench *b)
 {
-  for (uint32_t s = 0; s < b->sets; ++s) {
-    for (int i = 0; i < OP_MAX_TENSORS; ++i)
-      if (b->set[s].memory[i])
-        b->device->api->deallocate(b->device, b->set[s].memory[i], b->size[i]);
-    if (b->set[s].copy)
-      b->device->api->deallocate(b->device, b->set[s].copy, b->copy_bytes);
-  }
+  if (b->memory)
+    b->device->api->deallocate(b->device, b->memory, b->sets * set_bytes(b));
+  b->memory = NULL;
   b->sets = 0;
 }
 
@@ -103,94 +119,119 @@ static struct launch copy_launch(const struct bench *b, uint32_t set,
                          256, 0, args, sizeof a};
 }
 
-/* `count` launches in turn over the sets; of the copy kernel where run is
- * NULL. */
-static dd_status record(struct bench *b, const struct run *run, uint32_t count,
-                        struct recording **out)
+/* The launches, in turn over the sets; of the copy kernel where run is NULL. */
+static dd_status fill_launches(struct bench *b, const struct run *run,
+                               struct timing *t)
 {
-  uint32_t steps = steps_of(run), total = count * steps;
-  size_t args_size = (size_t)total * OP_MAX_ARGS_SIZE;
-  struct launch *launches = mem_resize(NULL, NULL, 0, total * sizeof *launches);
-  uint8_t *args = mem_resize(NULL, NULL, 0, args_size);
-  dd_status status = launches && args ? DD_OK : fail(DD_NO_MEMORY, "out of memory");
-
-  for (uint32_t i = 0; i < count && !status; ++i) {
-    uint8_t *a = args + (size_t)i * steps * OP_MAX_ARGS_SIZE;
-    if (run)
-      status = run_launches(run, b->set[i % b->sets].buffer, a, launches + i * steps);
-    else
-      launches[i] = copy_launch(b, i % b->sets, a);
+  for (uint32_t i = 0; i < t->launches; ++i) {
+    uint8_t *args = t->args + (size_t)i * t->steps * OP_MAX_ARGS_SIZE;
+    struct launch *l = t->burst + i * t->steps;
+    if (run) TRY(run_launches(run, b->set[i % b->sets].buffer, args, l));
+    else *l = copy_launch(b, i % b->sets, args);
   }
-  if (!status) status = b->device->api->record(b->device, launches, total, out);
-  mem_resize(NULL, launches, total * sizeof *launches, 0);
-  mem_resize(NULL, args, args_size, 0);
+  return DD_OK;
+}
+
+static size_t launch_count(const struct timing *t)
+{
+  return (size_t)t->launches * t->steps;
+}
+
+static void forget_launches(struct timing *t)
+{
+  size_t n = launch_count(t);
+
+  mem_resize(NULL, t->burst, n * sizeof *t->burst, 0);
+  mem_resize(NULL, t->args, n * OP_MAX_ARGS_SIZE, 0);
+  t->burst = NULL;
+  t->args = NULL;
+}
+
+/* A graph has copies of the launches, so they go at once. */
+static dd_status record(struct bench *b, const struct run *run,
+                        struct timing *t)
+{
+  size_t n = launch_count(t);
+  dd_status status;
+
+  t->burst = mem_resize(NULL, NULL, 0, n * sizeof *t->burst);
+  t->args = mem_resize(NULL, NULL, 0, n * OP_MAX_ARGS_SIZE);
+  status = t->burst && t->args ? fill_launches(b, run, t)
+                               : fail(DD_NO_MEMORY, "out of memory");
+  if (!status && !b->eager)
+    status = b->device->api->record(b->device, t->burst, n, &t->recording);
+  if (status || !b->eager) forget_launches(t);
   return status;
 }
 
-/* A multiple of the sets, so that every replay does the same work. */
-static uint32_t choose_launches(const struct bench *b, double us)
+uint32_t bench_launches(const struct bench *b, double us, double replay_us)
 {
   double wanted = us > 0 ? replay_us / us : MAX_LAUNCHES;
   uint32_t n = wanted > MAX_LAUNCHES ? MAX_LAUNCHES : (uint32_t)wanted + 1;
 
   if (is_cpu(b->device)) return 1;
-  if (n < MIN_LAUNCHES) n = MIN_LAUNCHES;
   return (n + b->sets - 1) / b->sets * b->sets;
 }
 
+/* The first replay loads the code. */
 dd_status bench_record(struct bench *b, const struct run *run,
-                       struct timing *out)
+                       uint32_t launches, struct timing *out)
 {
-  const struct device_api *api = b->device->api;
-  double us;
-
   memset(out, 0, sizeof *out);
-  out->launches = is_cpu(b->device) ? 1 : b->sets;
-  TRY(record(b, run, out->launches, &out->recording));
-  TRY(api->record_time(b->device, out->recording, &us)); /* loads and warms */
-  if (is_cpu(b->device)) return DD_OK;
-  TRY(api->record_time(b->device, out->recording, &us));
-  api->record_free(b->device, out->recording);
-  out->recording = NULL;
-  out->launches = choose_launches(b, us / out->launches);
-  TRY(record(b, run, out->launches, &out->recording));
-  return api->record_time(b->device, out->recording, &us);
+  out->launches = launches;
+  out->steps = steps_of(run);
+  TRY(record(b, run, out));
+  return bench_time(b, out);
 }
 
-/* The best of five replays, so that one disturbance does not choose. */
+dd_status bench_record_copy(struct bench *b, uint32_t launches,
+                            struct timing *out)
+{
+  return bench_record(b, NULL, launches, out);
+}
+
+/* The best of three replays, so that one disturbance does not choose. */
 static dd_status best_time(struct bench *b, struct timing *t, double *us)
 {
-  for (int i = 0; i < 5; ++i) {
+  for (int i = 0; i < 3; ++i) {
     TRY(bench_time(b, t));
     if (i == 0 || t->us < *us) *us = t->us;
   }
   return DD_OK;
 }
 
-dd_status bench_record_copy(struct bench *b, struct timing *out)
+static dd_status time_copy(struct bench *b, double *us)
 {
-  int best = 0;
-  double best_us = 0;
+  uint32_t launches = is_cpu(b->device) ? 1 : b->sets < 4 ? 4 : b->sets;
+  struct timing t;
+  dd_status status = bench_record_copy(b, launches, &t);
 
-  for (int kind = 0; kind < COPY_KINDS && !is_cpu(b->device); ++kind) {
-    double us = 0;
-    dd_status status;
+  if (!status) status = best_time(b, &t, us);
+  bench_forget(b, &t);
+  return status;
+}
+
+dd_status bench_choose_copy(struct bench *b, double *us)
+{
+  int kinds = is_cpu(b->device) ? 1 : COPY_KINDS, best = 0;
+
+  for (int kind = 0; kind < kinds; ++kind) {
+    double now = 0;
     b->copy_kind = kind;
-    TRY(bench_record(b, NULL, out));
-    status = best_time(b, out, &us);
-    bench_forget(b, out);
-    TRY(status);
-    if (kind == 0 || us < best_us) best_us = us, best = kind;
+    TRY(time_copy(b, &now));
+    if (kind == 0 || now < *us) *us = now, best = kind;
   }
   b->copy_kind = best;
-  return bench_record(b, NULL, out);
+  return DD_OK;
 }
 
 dd_status bench_time(struct bench *b, struct timing *t)
 {
+  const struct device_api *api = b->device->api;
   double us;
 
-  TRY(b->device->api->record_time(b->device, t->recording, &us));
+  if (t->recording) TRY(api->record_time(b->device, t->recording, &us));
+  else TRY(api->burst_time(b->device, t->burst, launch_count(t), &us));
   t->us = us / t->launches;
   return DD_OK;
 }
@@ -199,4 +240,5 @@ void bench_forget(struct bench *b, struct timing *t)
 {
   if (t->recording) b->device->api->record_free(b->device, t->recording);
   t->recording = NULL;
+  forget_launches(t);
 }

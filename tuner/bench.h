@@ -6,6 +6,8 @@
  * five times the L2.  With the L2 warm there is one set.  A recording (a CUDA
  * graph) holds many launches, so that its two events cost nothing per launch;
  * what is reported is its time divided by them, gaps between launches included.
+ * Eager, the same launches are enqueued one by one instead, as a host without
+ * graphs does: where they are short, that is the time of launching.
  */
 #ifndef DIFFTUNE_BENCH_H
 #define DIFFTUNE_BENCH_H
@@ -20,35 +22,48 @@ struct bench {
   const struct tools *tools;
   const struct op *op;
   uint32_t sets;
+  void *memory; /* of all sets: one allocation costs less than hundreds */
   struct {
-    char *memory[OP_MAX_TENSORS];
     void *buffer[OP_MAX_TENSORS];
     char *copy; /* as many bytes as the problem reads and writes, halved */
   } set[BENCH_MAX_SETS];
   size_t size[OP_MAX_TENSORS];
   size_t copy_bytes;
   int copy_kind; /* which of tools->copy */
+  bool eager;
 };
 
-enum bench_policy { BENCH_COLD, BENCH_WARM };
+struct bench_policy {
+  bool warm, eager;
+};
+/* Of "cold graph", "warm eager", ... */
+struct bench_policy bench_policy_of(const char *name);
 
 /* The sets are copies of the trial's inputs. */
-dd_status bench_make(const struct trial *t, enum bench_policy policy,
+dd_status bench_make(const struct trial *t, struct bench_policy policy,
                      struct bench *out);
 void bench_release(struct bench *b);
 
 struct timing {
-  struct recording *recording;
-  uint32_t launches; /* of the whole candidate, all its steps as one */
+  struct recording *recording; /* NULL: eager */
+  struct launch *burst;        /* then one per step and launch */
+  uint8_t *args;               /* of those */
+  uint32_t steps, launches; /* of the whole candidate, all its steps as one */
   double us;         /* the last replay's, per launch */
 };
 
-/* Records a candidate often enough that a replay takes about a millisecond;
- * runs it once untimed. */
+/* How many launches of `us` each make a replay of `replay_us`: whole turns
+ * over the sets, so that every replay does the same work. */
+uint32_t bench_launches(const struct bench *b, double us, double replay_us);
+
+/* Records a candidate and runs it once, untimed. */
 dd_status bench_record(struct bench *b, const struct run *run,
-                       struct timing *out);
-/* The same of the copy kernel that moves the problem's bytes fastest. */
-dd_status bench_record_copy(struct bench *b, struct timing *out);
+                       uint32_t launches, struct timing *out);
+/* The same of the copy kernel that moves the problem's bytes fastest; which
+ * one that is, bench_choose_copy() found, and how long it takes. */
+dd_status bench_choose_copy(struct bench *b, double *us);
+dd_status bench_record_copy(struct bench *b, uint32_t launches,
+                            struct timing *out);
 dd_status bench_time(struct bench *b, struct timing *t); /* one replay */
 void bench_forget(struct bench *b, struct timing *t);
 

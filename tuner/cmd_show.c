@@ -23,6 +23,7 @@ struct show {
   double best_us;       /* of the row of rank 1, and its other columns */
   int64_t best_sweep;
   uint32_t best_launches;
+  int64_t best_registers;
   int64_t rows;
 };
 
@@ -79,6 +80,12 @@ static void print_json_row(struct json *j, const struct db_row *row)
   real_or_null(j, "split_us", row->split_us);
   real_or_null(j, "copy_us", row->copy_us);
   json_real(j, "noise", row->noise);
+  json_real(j, "floor", row->floor);
+  json_int(j, "registers", row->registers);
+  json_int(j, "dropped", row->dropped);
+  json_int(j, "again", row->again);
+  json_int(j, "sm_mhz", row->sm_mhz);
+  json_text(j, "throttle", row->throttle);
   json_real(j, "error", row->error);
   json_int(j, "samples", row->samples);
   json_text(j, "stopped", row->stopped);
@@ -149,8 +156,15 @@ static void tie_reason(struct show *s, const struct db_row *row, double slower)
   if (row->step_count > s->best_launches)
     columns_cell(c, "a tie (%+.1f %%): %u launches, not %u", slower,
                  row->step_count, s->best_launches);
-  else
+  else if (row->step_count == s->best_launches &&
+           row->registers > s->best_registers)
+    columns_cell(c, "a tie (%+.1f %%): %lld registers, not %lld", slower,
+                 (long long)row->registers, (long long)s->best_registers);
+  else if (row->step_count == s->best_launches &&
+           row->registers == s->best_registers)
     columns_cell(c, "a tie (%+.1f %%): the smaller hash was taken", slower);
+  else
+    columns_cell(c, "%+.1f %%, which noise alone may be", slower);
 }
 
 /* Why a candidate is where it is in the list. */
@@ -183,6 +197,7 @@ static void print_row(struct show *s, const struct db_row *row)
     s->best_us = row->median_us;
     s->best_sweep = row->sweep;
     s->best_launches = row->step_count;
+    s->best_registers = row->registers;
   }
   columns_cell(c, "%s", same ? "" : row->problem);
   if (wants_all(s)) columns_cell(c, "%lld", (long long)row->rank);

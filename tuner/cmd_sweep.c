@@ -10,19 +10,23 @@
 
 #include "choose.h"
 #include "command.h"
+#include "simulate.h"
 #include "sweep.h"
 
 /* What the command line said. */
 struct asked {
-  const char *variants, *db, *gpu, *variant;
+  const char *variants, *db, *gpu, *variant, *simulate;
   bool cpu, json, quiet;
   struct texts ops, shapes;
   int64_t seed, sample, parts, jobs, batch;
-  int l2;
+  int l2, launch;
   const char *command; /* as typed */
 };
 
 static const char *const l2_words[] = {"cold", "warm", NULL};
+static const char *const launch_words[] = {"graph", "eager", NULL};
+static const char *const policies[2][2] = {{"cold graph", "cold eager"},
+                                           {"warm graph", "warm eager"}};
 
 static const char *command_line(int argc, char **argv)
 {
@@ -262,7 +266,7 @@ static int sweep_device(const struct asked *q, bool time, struct specs *specs,
       .time = time, .sample = (uint32_t)q->sample,
       .parts = (uint32_t)(q->parts >= 0 ? q->parts : cpu ? 2 : 0),
       .seed = (uint64_t)q->seed, .only = q->variant, .quiet = q->quiet,
-      .policy = q->l2 ? "warm graph" : "cold graph"};
+      .policy = policies[q->l2][q->launch]};
   code = report(&s, q, open_and_run(&s, q, problems, info));
   client_close(&client);
   build_close(&build);
@@ -298,6 +302,9 @@ static int sweep_or_check(int argc, char **argv, bool time)
 {
   struct asked q = {.seed = 1, .parts = -1};
   int code;
+  const struct option simulation = OPT_TEXT(
+      "simulate", 0, &q.simulate, "DB",
+      "no device: the races of this database again, by several rules");
   const struct option table[] = {
       OPT_TEXT("gpu", 0, &q.gpu, "NAME", "a GPU by part of its name, index or UUID"),
       OPT_FLAG("cpu", 0, &q.cpu, "the CPU device"),
@@ -312,14 +319,18 @@ static int sweep_or_check(int argc, char **argv, bool time)
       OPT_INT("parts", 0, &q.parts, 0, 65536, "N",
               "the same for the parts of split forms (0: all)"),
       OPT_CHOICE("l2", 0, &q.l2, l2_words, "cold|warm", "the L2 cache (cold)"),
+      OPT_CHOICE("launch", 0, &q.launch, launch_words, "graph|eager",
+                 "replays of a graph, or launches one by one (graph)"),
       OPT_INT("jobs", 'j', &q.jobs, 0, 1024, "N", "compile workers (one per core)"),
       OPT_INT("batch", 0, &q.batch, 0, 256, "N", "variants per compile unit (16)"),
       OPT_VARIANTS(&q.variants),
       OPT_JSON(&q.json),
       OPT_FLAG("quiet", 'q', &q.quiet, "no progress"),
+      time ? simulation : (struct option)OPT_END,
       OPT_END};
 
   if (!options_parse(table, argc, argv, NULL, &code)) return code;
+  if (q.simulate) return simulate(q.simulate, (uint64_t)q.seed, q.json);
   q.command = command_line(argc, argv);
   if (time) q.db = db_path_or_default(q.db);
   interrupt_watch();

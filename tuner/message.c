@@ -116,6 +116,26 @@ void get_proof(struct wire_reader *r, struct arena *a, struct proof *p)
   snprintf(p->reason, sizeof p->reason, "%s", wire_text(r, a, "a reason"));
 }
 
+void put_race_summary(struct bytes *out, const struct race_summary *s)
+{
+  wire_put_f64(out, s->copy_us);
+  wire_put_f64(out, s->noise);
+  wire_put_f64(out, s->floor);
+  wire_put_u32(out, s->again);
+  wire_put_u32(out, s->sm_mhz);
+  wire_put_text(out, s->throttle);
+}
+
+void get_race_summary(struct wire_reader *r, struct race_summary *s)
+{
+  s->copy_us = wire_f64(r, "the copy's time");
+  s->noise = wire_f64(r, "the noise");
+  s->floor = wire_f64(r, "the floor");
+  s->again = wire_u32(r, "a count");
+  s->sm_mhz = wire_u32(r, "a clock");
+  get_into(r, s->throttle, sizeof s->throttle, "a reason");
+}
+
 void put_standing(struct bytes *out, const struct standing *s)
 {
   const double number[] = {s->median_us, s->q1_us, s->q3_us, s->low_us,
@@ -123,26 +143,39 @@ void put_standing(struct bytes *out, const struct standing *s)
 
   for (size_t i = 0; i < COUNT_OF(number); ++i) wire_put_f64(out, number[i]);
   wire_put_u32(out, s->final);
+  wire_put_u32(out, s->tied);
+  wire_put_u32(out, s->position);
+  wire_put_u32(out, s->registers);
   wire_put_u32(out, s->dropped);
   wire_put_u32(out, s->sample_count);
   for (uint32_t i = 0; i < s->sample_count; ++i) wire_put_f64(out, s->samples[i]);
+  for (uint32_t i = 0; i < s->sample_count; ++i) wire_put_f64(out, s->ratios[i]);
+}
+
+static const double *get_numbers(struct wire_reader *r, struct arena *a,
+                                 uint32_t count)
+{
+  double *numbers = ARENA_ARRAY(a, double, count);
+
+  if (!numbers) refuse(r, "samples (out of memory)");
+  for (uint32_t i = 0; numbers && i < count; ++i)
+    numbers[i] = wire_f64(r, "a sample");
+  return numbers;
 }
 
 void get_standing(struct wire_reader *r, struct arena *a, struct standing *s)
 {
-  double *samples;
-
   s->median_us = wire_f64(r, "a median");
   s->q1_us = wire_f64(r, "a quartile");
   s->q3_us = wire_f64(r, "a quartile");
   s->low_us = wire_f64(r, "a bound");
   s->high_us = wire_f64(r, "a bound");
   s->final = wire_u32(r, "final") != 0;
+  s->tied = wire_u32(r, "tied") != 0;
+  s->position = wire_u32(r, "a position");
+  s->registers = wire_u32(r, "registers");
   s->dropped = wire_u32(r, "a count");
   s->sample_count = wire_count(r, 1 << 20, "samples");
-  samples = ARENA_ARRAY(a, double, s->sample_count);
-  if (!samples) refuse(r, "samples (out of memory)");
-  for (uint32_t i = 0; samples && i < s->sample_count; ++i)
-    samples[i] = wire_f64(r, "a sample");
-  s->samples = samples;
+  s->samples = get_numbers(r, a, s->sample_count);
+  s->ratios = get_numbers(r, a, s->sample_count);
 }

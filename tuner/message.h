@@ -46,11 +46,19 @@ struct proof {
 struct standing {
   double median_us, q1_us, q3_us, low_us, high_us;
   bool final; /* fresh rounds; else only the screening saw it */
-  uint32_t sample_count, dropped;
+  bool tied;  /* cannot be told from the fastest */
+  uint32_t position;  /* 1: has won */
+  uint32_t registers; /* per thread, of the hungriest step; 0: unknown */
+  uint32_t sample_count, dropped; /* outliers; they are among the samples */
   const double *samples; /* microseconds per launch, in a caller's arena */
+  const double *ratios;  /* of each to the reference around it */
 };
 struct race_summary {
   double copy_us, noise; /* the A/A ratio's distance from 1 */
+  double floor;          /* no gap below is claimed */
+  uint32_t again;        /* blocks that were timed again */
+  uint32_t sm_mhz;       /* the clock, median; 0: unknown */
+  char throttle[64];     /* why it was held back; "": it was not */
 };
 
 void put_device_info(struct bytes *out, const struct device_info *info);
@@ -63,6 +71,8 @@ void put_candidate(struct bytes *out, const struct candidate *c);
 void get_candidate(struct wire_reader *r, struct candidate *c);
 void put_proof(struct bytes *out, const struct proof *p);
 void get_proof(struct wire_reader *r, struct arena *a, struct proof *p);
+void put_race_summary(struct bytes *out, const struct race_summary *s);
+void get_race_summary(struct wire_reader *r, struct race_summary *s);
 void put_standing(struct bytes *out, const struct standing *s);
 void get_standing(struct wire_reader *r, struct arena *a, struct standing *s);
 

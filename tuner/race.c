@@ -6,9 +6,8 @@
 #include <string.h>
 
 const struct race_rule race_rule_default = {
-    .screen_rounds = 3, .screen_ratio = 1.25, .narrow_rounds = 5,
-    .narrow_errors = 2, .narrow_ratio = 1.02, .finalists = 8,
-    .final_rounds = 24,
+    .first_look = 2, .screen_rounds = 12, .error = 0.01, .floor = 0.005,
+    .finalists = 12, .final_rounds = 24,
 };
 
 dd_status race_make(struct race *r, const struct race_rule *rule, int count,
@@ -23,9 +22,14 @@ dd_status race_make(struct race *r, const struct race_rule *rule, int count,
   memset(r->entries, 0, sizeof *r->entries * (size_t)count);
   for (int i = 0; i < count; ++i) {
     r->entries[i].alive = true;
+    r->entries[i].preferred = i;
     r->entries[i].final_from = -1;
   }
-  return DD_OK;
+  r->scratch = mem_resize(NULL, NULL, 0, sizeof *r->scratch * (size_t)count);
+  r->sorted = mem_resize(NULL, NULL, 0, sizeof *r->sorted * (size_t)count);
+  if (r->scratch && r->sorted) return DD_OK;
+  race_release(r);
+  return fail(DD_NO_MEMORY, "out of memory");
 }
 
 void race_release(struct race *r)
@@ -34,13 +38,22 @@ void race_release(struct race *r)
     struct race_entry *e = &r->entries[i];
     mem_resize(NULL, e->us, 2 * sizeof *e->us * (size_t)e->capacity, 0);
   }
+  mem_resize(NULL, r->sorted, sizeof *r->sorted * (size_t)r->count, 0);
+  mem_resize(NULL, r->scratch, sizeof *r->scratch * (size_t)r->count, 0);
   mem_resize(NULL, r->entries, sizeof *r->entries * (size_t)r->count, 0);
   r->entries = NULL;
+  r->scratch = NULL;
+  r->sorted = NULL;
 }
 
 void race_keep(struct race *r, int entry)
 {
   r->entries[entry].kept = true;
+}
+
+void race_prefer(struct race *r, int entry, int preferred)
+{
+  r->entries[entry].preferred = preferred;
 }
 
 void race_wait(struct race *r, int entry)
@@ -55,6 +68,8 @@ void race_enter(struct race *r, int entry)
   e->alive = e->kept = true;
   if (r->phase == RACE_FINAL) e->final_from = e->count;
 }
+
+/* ---- Rounds ---------------------------------------------------------------- */
 
 /* xorshift64*: order only; nothing depends on its quality. */
 static uint64_t next_random(struct race *r)
@@ -80,6 +95,14 @@ int race_round(struct race *r, int *order)
   return n;
 }
 
+/* 3 % is far more than the noise of a quiet GPU; a noisy one sets its own. */
+bool race_calm(const struct race *r, double before_us, double after_us)
+{
+  double limit = 6 * r->noise > 0.03 ? 6 * r->noise : 0.03;
+
+  return fabs(log(before_us / after_us)) <= limit;
+}
+
 /* One block for both kinds of samples, so that both grow or neither. */
 static dd_status grow(struct race_entry *e)
 {
@@ -102,157 +125,240 @@ dd_status race_sample(struct race *r, int entry, double us, double reference_us)
 {
   struct race_entry *e = &r->entries[entry];
 
+  if (!(us > 0) || !(reference_us > 0))
+    return fail(DD_DEVICE, "the device's clock gave %g and %g us", us,
+                reference_us);
+  if (e->count == SAMPLES_MAX) return fail(DD_BUG, "a race has too many rounds");
   if (e->count == e->capacity) TRY(grow(e));
   e->us[e->count] = us;
-  e->ratio[e->count] = reference_us > 0 ? us / reference_us : us;
+  e->ratio[e->count] = us / reference_us;
   e->count++;
   return DD_OK;
 }
 
-/* ---- Statistics ----------------------------------------------------------- */
-
-static int compare_doubles(const void *a, const void *b)
+struct race_view race_samples(const struct race *r, int entry)
 {
-  double x = *(const double *)a, y = *(const double *)b;
+  const struct race_entry *e = &r->entries[entry];
+  int from = e->final_from < 0 ? 0 : e->final_from;
 
-  return (x > y) - (x < y);
+  return (struct race_view){e->us + from, e->ratio + from, e->count - from,
+                            e->final_from >= 0};
 }
 
-/* Linear between the neighbours, as NumPy does. */
-static double quantile(const double *sorted, int count, double q)
+/* ---- Scores ---------------------------------------------------------------- */
+
+/* Before the final's first round the screening's samples must do. */
+static void score(struct race *r, struct race_entry *e)
 {
-  double at = q * (count - 1);
-  int i = (int)at;
-
-  if (i + 1 >= count) return sorted[count - 1];
-  return sorted[i] + (at - i) * (sorted[i + 1] - sorted[i]);
-}
-
-dd_status summarise(const double *samples, int count, struct summary *out)
-{
-  size_t size = sizeof(double) * (size_t)count;
-  double *sorted, deviation, error;
-
-  memset(out, 0, sizeof *out);
-  if (count <= 0) return fail(DD_BUG, "there are no samples");
-  sorted = mem_resize(NULL, NULL, 0, size);
-  if (!sorted) return fail(DD_NO_MEMORY, "out of memory");
-  memcpy(sorted, samples, size);
-  qsort(sorted, (size_t)count, sizeof *sorted, compare_doubles);
-  out->median = quantile(sorted, count, 0.5);
-  out->q1 = quantile(sorted, count, 0.25);
-  out->q3 = quantile(sorted, count, 0.75);
-  for (int i = 0; i < count; ++i) sorted[i] = fabs(samples[i] - out->median);
-  qsort(sorted, (size_t)count, sizeof *sorted, compare_doubles);
-  deviation = 1.4826 * quantile(sorted, count, 0.5);
-  error = 1.2533 * deviation / sqrt(count);
-  out->low = out->median - 1.96 * error;
-  out->high = out->median + 1.96 * error;
-  mem_resize(NULL, sorted, size, 0);
-  return DD_OK;
-}
-
-/* The median of the ratios; out of memory reads as very slow. */
-static double score(const struct race_entry *e)
-{
+  struct race_view v = race_samples(r, (int)(e - r->entries));
   struct summary s;
 
-  return summarise(e->ratio, e->count, &s) ? INFINITY : s.median;
+  if (v.count) summarise(v.ratio, v.count, &s);
+  else summarise(e->ratio, e->count, &s);
+  e->score = e->count ? s.median : INFINITY;
 }
 
-int race_best(const struct race *r)
+int race_best(struct race *r)
 {
   int best = -1;
-  double best_score = INFINITY;
 
   for (int i = 0; i < r->count; ++i) {
-    double s = r->entries[i].alive ? score(&r->entries[i]) : INFINITY;
-    if (s < best_score) best_score = s, best = i;
+    struct race_entry *e = &r->entries[i];
+    score(r, e);
+    if (e->alive && e->count && (best < 0 || e->score < r->entries[best].score))
+      best = i;
   }
   return best;
 }
 
+/* How much one ratio scatters: by how much each candidate's last one differs
+ * from its last but one, which no drift and no gap between candidates enters.
+ * Few candidates say little, so the round's figure is blended with the past. */
+static void update_noise(struct race *r)
+{
+  double now;
+  int n = 0;
+
+  for (int i = 0; i < r->count; ++i) {
+    const struct race_entry *e = &r->entries[i];
+    if (!e->alive || e->count < 2) continue;
+    r->scratch[n++] = fabs(log(e->ratio[e->count - 1] / e->ratio[e->count - 2]));
+  }
+  if (!n) return;
+  now = median_of(r->scratch, n) / 0.9539; /* median of |x - y| over sigma */
+  r->noise = r->noise > 0 ? sqrt((r->noise * r->noise + now * now) / 2) : now;
+}
+
 /* ---- Elimination ----------------------------------------------------------- */
 
-static void end_screening(struct race *r)
+/* By how many standard errors a candidate must lie behind: no normal variable
+ * of those that are looked at exceeds it but with the chance of `error`. */
+static double limit_of(const struct race *r)
 {
-  int best = race_best(r);
-  double limit;
+  double looks = (double)r->count * r->rule.screen_rounds;
 
-  if (best < 0) return;
-  limit = score(&r->entries[best]) * r->rule.screen_ratio;
-  for (int i = 0; i < r->count; ++i)
-    if (!r->entries[i].kept && score(&r->entries[i]) > limit)
-      r->entries[i].alive = false;
+  return sqrt(2 * log(looks / r->rule.error));
 }
 
-/* Within the noise of the best, by the paired differences of the rounds. */
-static bool is_close(const struct race *r, const struct race_entry *e,
-                     const struct race_entry *best)
+/* The median of few rounds can be moved by one spike: there the round that is
+ * kindest to the candidate counts. */
+static bool is_behind(const struct race *r, const struct race_entry *e,
+                      const struct race_entry *best)
 {
-  double difference[256];
-  struct summary s;
   int n = e->count < best->count ? e->count : best->count;
-  double error;
+  double deviation = 1.4142 * r->noise, behind, error;
+  struct comparison c;
 
-  if (n > (int)COUNT_OF(difference)) n = COUNT_OF(difference);
-  for (int i = 0; i < n; ++i) difference[i] = e->ratio[i] - best->ratio[i];
-  if (summarise(difference, n, &s)) return false;
-  error = (s.high - s.median) / 1.96;
-  return s.median <= r->rule.narrow_errors * error ||
-         score(e) <= score(best) * r->rule.narrow_ratio;
+  compare(e->ratio, best->ratio, n, &c);
+  if (n > 4 && c.deviation > deviation) deviation = c.deviation;
+  behind = n > 4 ? c.median : c.low;
+  error = 1.2533 * deviation / sqrt(n); /* of a median */
+  return behind - limit_of(r) * error > r->rule.floor;
 }
 
-static void end_narrowing(struct race *r)
+/* How many are left, but for those that are kept whatever they do. */
+static int drop_slower(struct race *r)
 {
-  int best = race_best(r), left;
+  int best = race_best(r), left = 0;
 
-  if (best < 0) return;
+  for (int i = 0; i < r->count && best >= 0; ++i) {
+    struct race_entry *e = &r->entries[i];
+    if (!e->alive || e->kept) continue;
+    if (is_behind(r, e, &r->entries[best])) e->alive = false;
+    else left++;
+  }
+  return left;
+}
+
+/* Of those that are not finalists yet, the first by score or by preference;
+ * NULL: none. */
+static struct race_entry *next_finalist(const struct race *r, double limit,
+                                        bool preferred)
+{
+  struct race_entry *next = NULL;
+
   for (int i = 0; i < r->count; ++i) {
     struct race_entry *e = &r->entries[i];
-    if (e->alive && !e->kept && !is_close(r, e, &r->entries[best]))
-      e->alive = false;
+    if (!e->alive || e->kept || e->finalist || e->score > limit) continue;
+    if (!next || (preferred ? e->preferred < next->preferred
+                            : e->score < next->score))
+      next = e;
   }
-  for (;;) { /* the slowest go until few enough are left */
-    int worst = -1;
-    left = 0;
-    for (int i = 0; i < r->count; ++i) {
-      if (!r->entries[i].alive || r->entries[i].kept) continue;
-      left++;
-      if (worst < 0 || score(&r->entries[i]) > score(&r->entries[worst])) worst = i;
-    }
-    if (left <= r->rule.finalists) break;
-    r->entries[worst].alive = false;
+  return next;
+}
+
+/* Half of the places go to the fastest.  The others go to those that would win
+ * a tie, so that two races that find the same tie set take the same winner. */
+static void take_finalists(struct race *r)
+{
+  int best = race_best(r);
+  double tie = best < 0 ? 0 : r->entries[best].score * (1 + r->rule.floor);
+
+  for (int n = 0; n < r->rule.finalists; ++n) {
+    struct race_entry *e = NULL;
+    if (n >= r->rule.finalists / 2) e = next_finalist(r, tie, true);
+    if (!e) e = next_finalist(r, INFINITY, false);
+    if (e) e->finalist = true;
   }
 }
 
 static void begin_final(struct race *r)
 {
-  for (int i = 0; i < r->count; ++i)
-    if (r->entries[i].alive) r->entries[i].final_from = r->entries[i].count;
+  take_finalists(r);
+  for (int i = 0; i < r->count; ++i) {
+    struct race_entry *e = &r->entries[i];
+    e->survivor = e->alive;
+    e->alive = e->alive && (e->finalist || e->kept);
+    if (e->alive) e->final_from = e->count;
+  }
+  r->phase = RACE_FINAL;
+  r->round = 0;
+}
+
+static void look(struct race *r)
+{
+  int left = r->count;
+
+  if (r->round >= r->rule.first_look) left = drop_slower(r);
+  if (left <= r->rule.finalists || r->round >= r->rule.screen_rounds)
+    begin_final(r);
 }
 
 void race_round_end(struct race *r)
 {
-  const int rounds[] = {r->rule.screen_rounds, r->rule.narrow_rounds,
-                        r->rule.final_rounds};
-
-  if (++r->round < rounds[r->phase]) return;
-  r->round = 0;
-  if (r->phase == RACE_SCREEN) end_screening(r);
-  if (r->phase == RACE_NARROW) {
-    end_narrowing(r);
-    begin_final(r);
-  }
-  r->phase++;
+  r->round++;
+  update_noise(r);
+  if (r->phase == RACE_SCREEN) look(r);
+  else if (r->round >= r->rule.final_rounds) r->phase = RACE_OVER;
 }
 
-const double *race_samples(const struct race *r, int entry, int *count,
-                           bool *final)
-{
-  const struct race_entry *e = &r->entries[entry];
+/* ---- The verdict ----------------------------------------------------------- */
 
-  *final = e->final_from >= 0;
-  *count = *final ? e->count - e->final_from : e->count;
-  return *final ? e->us + e->final_from : e->us;
+/* Of two finalists their fresh rounds, else those of the screening. */
+static void compare_entries(const struct race *r, int a, int b,
+                            struct comparison *out)
+{
+  struct race_view x = race_samples(r, a), y = race_samples(r, b);
+
+  if (!x.final) y.ratio = r->entries[b].ratio;
+  compare(x.ratio, y.ratio, x.count < y.count ? x.count : y.count, out);
+}
+
+static void find_ties(struct race *r, int twin, const struct race_verdict *v)
+{
+  for (int i = 0; i < r->count; ++i) {
+    struct race_entry *e = &r->entries[i];
+    struct comparison c;
+    if (!e->survivor || i == twin) continue;
+    compare_entries(r, i, v->fastest, &c);
+    e->tied = c.low <= v->floor;
+    e->equal = (c.median + c.low) / 2 <= r->rule.floor && e->final_from >= 0;
+  }
+}
+
+#define BY(a, b)                                                               \
+  do {                                                                         \
+    if ((a) != (b)) return (a) < (b) ? -1 : 1;                                 \
+  } while (0)
+
+static int by_position(const void *left, const void *right)
+{
+  const struct race_entry *a = *(struct race_entry *const *)left;
+  const struct race_entry *b = *(struct race_entry *const *)right;
+
+  BY(a->final_from < 0, b->final_from < 0);
+  BY(b->equal, a->equal);
+  if (!a->equal) BY(a->score, b->score);
+  BY(a->preferred, b->preferred);
+  return 0;
+}
+
+static void place_all(struct race *r, int twin, int *winner)
+{
+  int n = 0;
+
+  for (int i = 0; i < r->count; ++i)
+    if (i != twin) r->sorted[n++] = &r->entries[i];
+  qsort(r->sorted, (size_t)n, sizeof *r->sorted, by_position);
+  for (int i = 0; i < n; ++i) r->sorted[i]->position = i + 1;
+  if (n && r->sorted[0]->final_from >= 0)
+    *winner = (int)(r->sorted[0] - r->entries);
+}
+
+void race_judge(struct race *r, int twin, int twin_of,
+                struct race_verdict *out)
+{
+  struct comparison c;
+
+  *out = (struct race_verdict){.fastest = -1, .winner = -1};
+  if (twin >= 0 && twin_of >= 0) {
+    compare_entries(r, twin, twin_of, &c);
+    out->noise = fabs(c.median);
+  }
+  out->floor = r->rule.floor + out->noise;
+  if (twin >= 0) race_wait(r, twin);
+  out->fastest = race_best(r);
+  if (out->fastest >= 0 && r->entries[out->fastest].final_from >= 0)
+    find_ties(r, twin, out);
+  place_all(r, twin, &out->winner);
 }

@@ -1,37 +1,52 @@
 /*
  * race.h - who is fastest, and how sure that is.  Knows no device.
  *
- * A race has 2 to 1000 candidates.  In each round every live candidate is timed
- * once, in random order, between two timings of a reference; the ratio to that
- * reference cancels drift.  Rounds of three phases:
- *   screening   3 rounds for all, then those within 1.25 of the best median
- *   narrowing   5 more, then those whose paired difference to the best is
- *               within 2 standard errors, or 2 %; at most 8, the kept besides
- *   final       24 fresh rounds for those left: only these are reported
- * Nobody is dropped on one sample.  The A/A twin and the split form are `kept`:
- * they are never eliminated.
+ * A race has 2 to 65537 candidates.  In each round every live one is timed
+ * once, in random order, in blocks between two timings of a reference; only
+ * ratios to that reference are compared, so that drift cancels.
+ *
+ *   screening  From the second round on, after each one: whoever is slower than
+ *              the fastest by more than `floor`, with an error of `error` for
+ *              the whole race, is out.  Never on one sample: of up to four
+ *              rounds all must agree, later most.
+ *   final      Fresh rounds for the finalists, and for those that are `kept`
+ *              (the A/A twin, the split form).  Only these are reported.
+ *
+ * No gap below the floor is claimed: the rule's, and on top of it what the A/A
+ * twin differs from its original.  Whose paired difference to the fastest
+ * cannot be told from that, by its 99 % interval, is `tied`.  Those that half of
+ * the interval brings within the rule's floor are `equal`, and of them the one
+ * that was preferred beforehand wins: the margin keeps it inside the tie set of
+ * a second race even where that one takes another.
+ * docs/measuring.md says why, and what it costs.
  */
 #ifndef DIFFTUNE_RACE_H
 #define DIFFTUNE_RACE_H
 
 #include "base.h"
+#include "statistics.h"
 
 struct race_rule {
-  int screen_rounds;
-  double screen_ratio;
-  int narrow_rounds;
-  double narrow_errors, narrow_ratio;
+  int first_look;    /* rounds before anybody can be out */
+  int screen_rounds; /* at most; fewer once no more than `finalists` are left */
+  double error;      /* chance that screening drops the fastest */
+  double floor;      /* no gap below this is ever claimed: 0.005 is 0.5 % */
   int finalists, final_rounds;
 };
 extern const struct race_rule race_rule_default;
 
-enum race_phase { RACE_SCREEN, RACE_NARROW, RACE_FINAL, RACE_OVER };
+enum race_phase { RACE_SCREEN, RACE_FINAL, RACE_OVER };
 
 struct race_entry {
   bool kept, alive;
+  bool survivor, finalist; /* of the screening; chosen for the final */
+  bool tied, equal;        /* to the fastest; may win */
+  int preferred;           /* the lower one wins between equals */
+  int position;            /* 1: has won; 0: not yet, or the twin */
   double *us, *ratio; /* samples, in rounds' order; ratio to the reference */
   int count, capacity;
   int final_from; /* the first sample of the final phase; -1: not reached */
+  double score;   /* the median ratio, when it was last asked for */
 };
 
 struct race {
@@ -40,37 +55,52 @@ struct race {
   enum race_phase phase;
   int round; /* of the phase */
   int count;
+  double noise; /* deviation of one ratio, over all candidates */
   struct race_entry *entries;
+  struct race_entry **sorted; /* room to sort them */
+  double *scratch;            /* and a number of each */
 };
 
 dd_status race_make(struct race *r, const struct race_rule *rule, int count,
                     uint64_t seed);
 void race_release(struct race *r);
 void race_keep(struct race *r, int entry);
+/* Without it the first entry is the one most preferred. */
+void race_prefer(struct race *r, int entry, int preferred);
 
 /* Lets an entry in that waits until now; the A/A twin enters the final. */
 void race_wait(struct race *r, int entry);
 void race_enter(struct race *r, int entry);
-int race_best(const struct race *r); /* the live entry with the best median */
+int race_best(struct race *r); /* the live entry with the best median */
 
 /* The live entries in this round's random order (room for r->count); 0 when
  * the race is over. */
 int race_round(struct race *r, int *order);
+/* Whether the reference says that nothing happened during a block; if not, it
+ * is to be timed again. */
+bool race_calm(const struct race *r, double before_us, double after_us);
 /* One timing: microseconds, and the reference's around it. */
 dd_status race_sample(struct race *r, int entry, double us, double reference_us);
-/* After the round's last sample: counts it, and eliminates at a phase's end. */
+/* After the round's last sample: counts it, and eliminates. */
 void race_round_end(struct race *r);
 
-/* Robust numbers of samples: quartiles, and a 95 % interval for the median
- * from the spread (median absolute deviation). */
-struct summary {
-  double median, q1, q3, low, high;
+/* When the race is over: fills in who is tied and every position.  `twin` runs
+ * as `twin_of` under another name, and is nobody's time; -1: there is none. */
+struct race_verdict {
+  int fastest, winner; /* -1: nobody reached the final */
+  double noise;        /* what the twin differs from its original */
+  double floor;        /* the rule's and that */
 };
-dd_status summarise(const double *samples, int count, struct summary *out);
+void race_judge(struct race *r, int twin, int twin_of,
+                struct race_verdict *out);
 
-/* The reported samples of an entry: the final ones, or all where it was
- * eliminated. */
-const double *race_samples(const struct race *r, int entry, int *count,
-                           bool *final);
+/* The reported samples of an entry, and their ratios: the final ones, or all
+ * where it was eliminated. */
+struct race_view {
+  const double *us, *ratio;
+  int count;
+  bool final;
+};
+struct race_view race_samples(const struct race *r, int entry);
 
 #endif

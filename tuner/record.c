@@ -111,6 +111,7 @@ static void put_reproducer(const struct recorder *r, const struct outcome *o,
   put_shell_word(out, e->candidate.split ? "split" : e->label);
   bytes_printf(out, " --seed %llu", (unsigned long long)r->seed);
   if (strncmp(r->policy, "warm", 4) == 0) bytes_text(out, " --l2 warm");
+  if (strstr(r->policy, "eager")) bytes_text(out, " --launch eager");
 }
 
 static dd_status record_failure(struct recorder *r, const struct outcome *o,
@@ -143,8 +144,20 @@ static dd_status record_proof(struct recorder *r, struct entry *e,
   return db_proof(r->db, &p, &e->proof_row);
 }
 
+static dd_status record_standing(struct recorder *r, const struct standing *s,
+                                 int64_t race, int64_t measurement)
+{
+  struct db_standing row = {
+      .race = race, .measurement = measurement, .position = s->position,
+      .tied = s->tied, .registers = s->registers, .ratios = s->ratios,
+      .ratio_count = s->sample_count};
+
+  return db_standing(r->db, &row, &(int64_t){0});
+}
+
 static dd_status record_measurement(struct recorder *r, const struct outcome *o,
-                                    const struct entry *e, int64_t problem)
+                                    const struct entry *e, int64_t problem,
+                                    int64_t race)
 {
   const struct standing *s = &e->standing;
   struct db_measurement m = {
@@ -155,18 +168,33 @@ static dd_status record_measurement(struct recorder *r, const struct outcome *o,
       .sample_count = s->sample_count, .dropped = (int)s->dropped,
       .stopped = s->final ? "final" : "eliminated",
       .copy_us = o->race.copy_us, .noise = o->race.noise};
+  int64_t row;
 
-  return db_measurement(r->db, &m, &(int64_t){0});
+  TRY(db_measurement(r->db, &m, &row));
+  return record_standing(r, s, race, row);
 }
 
 static dd_status record_entry(struct recorder *r, const struct outcome *o,
-                              struct entry *e, int64_t problem)
+                              struct entry *e, int64_t problem, int64_t race)
 {
   if (!e->done) return DD_OK;
   TRY(record_candidate(r, e));
   if (e->proven) TRY(record_proof(r, e, problem));
   if (e->stage) return record_failure(r, o, e, problem);
-  return e->raced ? record_measurement(r, o, e, problem) : DD_OK;
+  return e->raced ? record_measurement(r, o, e, problem, race) : DD_OK;
+}
+
+/* *race is 0 where there was none. */
+static dd_status record_race(struct recorder *r, const struct outcome *o,
+                             int64_t problem, int64_t *race)
+{
+  struct db_race row = {.sweep = r->sweep, .problem = problem,
+                        .device = r->device, .policy = r->policy,
+                        .floor = o->race.floor, .again = o->race.again,
+                        .sm_mhz = o->race.sm_mhz, .throttle = o->race.throttle};
+
+  *race = 0;
+  return o->best < 0 ? DD_OK : db_race(r->db, &row, race);
 }
 
 /* What a host will load: the winner's code.  On the CPU device that is the
@@ -207,14 +235,15 @@ static dd_status take_winner(struct recorder *r, const struct outcome *o,
 
 dd_status record_outcome(struct recorder *r, struct outcome *o)
 {
-  int64_t problem;
+  int64_t problem, race = 0;
   dd_status status;
   uint32_t count = o->count + (o->has_split ? 1 : 0);
 
   TRY(db_batch_begin(r->db));
   status = db_problem(r->db, &o->problem, &problem);
+  if (!status) status = record_race(r, o, problem, &race);
   for (uint32_t i = 0; i < count && !status; ++i)
-    status = record_entry(r, o, &o->entries[i], problem);
+    status = record_entry(r, o, &o->entries[i], problem, race);
   if (!status) status = take_winner(r, o, problem, false, &o->best);
   if (!status) status = take_winner(r, o, problem, true, &o->best_fused);
   if (!status) status = record_winner(r, o);

@@ -433,8 +433,7 @@ static dd_status read_results(struct sweep *s, struct outcome *o,
   uint32_t n;
 
   wire_reader_init(&r, reply->data, reply->size);
-  o->race.copy_us = wire_f64(&r, "the copy's time");
-  o->race.noise = wire_f64(&r, "the noise");
+  get_race_summary(&r, &o->race);
   n = wire_count(&r, CANDIDATES_MAX, "standings");
   for (uint32_t i = 0; i < entry_count(o) && n; ++i) {
     struct entry *e = &o->entries[i];
@@ -454,7 +453,7 @@ static void find_best(struct outcome *o)
     if (!e->raced || !e->standing.final) continue;
     for (int k = 0; k < (e->candidate.split ? 1 : 2); ++k)
       if (*best[k] < 0 ||
-          e->standing.median_us < o->entries[*best[k]].standing.median_us)
+          e->standing.position < o->entries[*best[k]].standing.position)
         *best[k] = (int)i;
   }
 }

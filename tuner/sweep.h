@@ -19,7 +19,7 @@ struct sweep_options {
   uint64_t seed;
   const char *only;   /* variants with these words in their label, or "split":
                          the split plan alone; NULL: all */
-  const char *policy; /* "cold graph" or "warm graph" */
+  const char *policy; /* "cold graph", "warm eager", ... */
   bool quiet;
 };
 

@@ -1,0 +1,108 @@
+/*
+ * simulation.h - a machine that exists as numbers: what a race is tried on.
+ */
+#ifndef DIFFTUNE_SIMULATION_H
+#define DIFFTUNE_SIMULATION_H
+
+#include <math.h>
+
+#include "race.h"
+
+struct machine {
+  uint64_t random;
+  double noise;         /* relative, per sample */
+  double drift;         /* slow and periodic, relative */
+  double spike;         /* chance that a sample takes up to three times longer */
+  double slow, slow_by; /* chance per sample that the clock changes; how much */
+  double place;         /* what a candidate's address costs, per race */
+  bool is_slow;
+  int moment;
+};
+
+static inline double uniform(struct machine *m)
+{
+  m->random = m->random * 6364136223846793005u + 1442695040888963407u;
+  return (double)(m->random >> 11) * 0x1p-53;
+}
+
+static inline double normal(struct machine *m)
+{
+  return sqrt(-2 * log(1 - uniform(m))) * cos(6.2831853 * uniform(m));
+}
+
+/* One timing at this moment of the machine. */
+static inline double time_of(struct machine *m, double true_us)
+{
+  double us = true_us * (1 + m->drift * sin(++m->moment * 0.003));
+
+  if (m->slow > 0 && uniform(m) < m->slow) m->is_slow = !m->is_slow;
+  if (m->is_slow) us *= 1 + m->slow_by;
+  us *= exp(m->noise * normal(m));
+  if (m->spike > 0 && uniform(m) < m->spike) us *= 1 + 2 * uniform(m);
+  return us;
+}
+
+enum { BLOCK = 16, BLOCK_TRIES = 3 };
+
+struct simulated {
+  struct race race;
+  struct race_verdict verdict;
+  int twin, twin_of;
+  long samples;  /* of candidates: what the race cost */
+  long again;    /* blocks that were timed again */
+};
+
+static inline dd_status simulate_block(struct simulated *s, struct machine *m,
+                                       const double *us, const int *order,
+                                       int count)
+{
+  double t[BLOCK], before, after;
+
+  for (int tries = 1;; ++tries) {
+    before = time_of(m, 10);
+    for (int i = 0; i < count; ++i) t[i] = time_of(m, us[order[i]]);
+    after = time_of(m, 10);
+    s->samples += count;
+    if (tries == BLOCK_TRIES || race_calm(&s->race, before, after)) break;
+    s->again++;
+  }
+  for (int i = 0; i < count; ++i)
+    TRY(race_sample(&s->race, order[i], t[i], (before + after) / 2));
+  return DD_OK;
+}
+
+static inline dd_status simulate_rounds(struct simulated *s, struct machine *m,
+                                        double *us, int *order)
+{
+  int live;
+
+  while ((live = race_round(&s->race, order)) > 0) {
+    for (int from = 0; from < live; from += BLOCK)
+      TRY(simulate_block(s, m, us, order + from,
+                         live - from < BLOCK ? live - from : BLOCK));
+    race_round_end(&s->race);
+    if (s->race.phase != RACE_FINAL || s->twin_of >= 0) continue;
+    s->twin_of = race_best(&s->race);
+    us[s->twin] = us[s->twin_of] * (1 + m->place * normal(m));
+    race_enter(&s->race, s->twin);
+  }
+  return DD_OK;
+}
+
+/* A whole race of `count` candidates and an A/A twin; us[] has room for it. */
+static inline dd_status simulate(struct simulated *s, struct machine *m,
+                                 const struct race_rule *rule, double *us,
+                                 int count, int *order)
+{
+  s->twin = count;
+  s->twin_of = -1;
+  s->samples = s->again = 0;
+  for (int i = 0; i < count; ++i) us[i] *= 1 + m->place * normal(m);
+  TRY(race_make(&s->race, rule, count + 1, m->random));
+  race_wait(&s->race, s->twin);
+  TRY(simulate_rounds(s, m, us, order));
+  race_judge(&s->race, s->twin, s->twin_of, &s->verdict);
+  return DD_OK;
+}
+
+#endif

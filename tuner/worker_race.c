@@ -1,0 +1,396 @@
+/* worker_race.c - the race on a device: what is timed, and in which order. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "bench.h"
+#include "race.h"
+#include "worker_inner.h"
+
+/* The reference is timed every so many candidates of a round: a block, which is
+ * timed again where the reference says that something happened meanwhile. */
+enum { BLOCK = 16, BLOCK_TRIES = 3 };
+
+/* A round is timed again where the clock moved meanwhile or was held back, but
+ * not for ever: of a GPU that is always held back the rows say so. */
+enum { ROUNDS_AGAIN = 12 };
+
+/* A replay takes about so long: short while many are screened, long where the
+ * time is reported. */
+static const double screen_us = 100, final_us = 300;
+
+struct race_job {
+  struct worker *w;
+  struct bench bench;
+  struct race race;
+  struct timing reference;
+  struct timing *timing; /* one per candidate and the twin, last */
+  struct candidate *candidates;
+  int *registers; /* of each: its hungriest step's */
+  int *order;
+  int count; /* without the twin */
+  bool is_cpu;
+  double copy_us[SAMPLES_MAX]; /* the reference's, of the final */
+  int copy_count;
+  double *us, *reference_us; /* a round's, in its order */
+  double mhz[SAMPLES_MAX];
+  int mhz_count;
+  uint32_t throttle, again, rounds_again;
+  struct module *twin;
+  int twin_of;
+};
+
+static dd_status make_run(struct race_job *job, const struct candidate *c,
+                          struct run *run)
+{
+  struct worker *w = job->w;
+  const struct trial *t = checker_own(&w->checker);
+  const struct loaded *steps[OP_MAX_STEPS];
+
+  TRY(find_steps(w, c, steps));
+  return run_make(w->device, &w->ops, &t->problem, c->split, c->step_count,
+                  steps, t->attr, run);
+}
+
+/* Which candidate is timed next, should the worker die of it.  The A/A twin is
+ * that of a candidate. */
+static dd_status note(const struct worker *w, uint32_t candidate)
+{
+  struct bytes text = BYTES_INIT;
+  dd_status status;
+
+  wire_put_u32(&text, ANSWER_NOTE);
+  wire_put_u32(&text, candidate);
+  status = wire_send(w->out_fd, &text);
+  bytes_release(&text);
+  return status;
+}
+
+static dd_status time_candidate(struct race_job *job, int i)
+{
+  TRY(note(job->w, (uint32_t)(i == job->count ? job->twin_of : i)));
+  return bench_time(&job->bench, &job->timing[i]);
+}
+
+/* As often as the copy would need for the time: no candidate is much faster. */
+static dd_status record_candidate(struct race_job *job, int i, double copy_us)
+{
+  uint32_t launches = bench_launches(&job->bench, copy_us, screen_us);
+  struct run run;
+
+  TRY(note(job->w, (uint32_t)i));
+  TRY(make_run(job, &job->candidates[i], &run));
+  for (uint32_t k = 0; k < run.step_count; ++k)
+    if (run.steps[k].kernel.registers > job->registers[i])
+      job->registers[i] = run.steps[k].kernel.registers;
+  return bench_record(&job->bench, &run, launches, &job->timing[i]);
+}
+
+static dd_status record_all(struct race_job *job)
+{
+  double us;
+
+  TRY(bench_choose_copy(&job->bench, &us));
+  TRY(bench_record_copy(&job->bench, bench_launches(&job->bench, us, screen_us),
+                        &job->reference));
+  for (int i = 0; i < job->count; ++i) {
+    TRY(record_candidate(job, i, us));
+    if (job->candidates[i].split) race_keep(&job->race, i);
+  }
+  race_wait(&job->race, job->count);
+  return DD_OK;
+}
+
+/* Fewest launches, then fewest registers, then the smallest hash: a rule that
+ * no time enters, so that two races that find the same tie agree. */
+static int by_preference(const void *left, const void *right, void *user)
+{
+  const struct race_job *job = user;
+  int i = *(const int *)left, j = *(const int *)right;
+  const struct candidate *a = &job->candidates[i], *b = &job->candidates[j];
+
+  if (a->step_count != b->step_count)
+    return a->step_count < b->step_count ? -1 : 1;
+  if (job->registers[i] != job->registers[j])
+    return job->registers[i] < job->registers[j] ? -1 : 1;
+  return memcmp(a->steps, b->steps, a->step_count * sizeof a->steps[0]);
+}
+
+static void prefer_all(struct race_job *job)
+{
+  for (int i = 0; i < job->count; ++i) job->order[i] = i;
+  qsort_r(job->order, (size_t)job->count, sizeof *job->order, by_preference,
+          job);
+  for (int i = 0; i < job->count; ++i)
+    race_prefer(&job->race, job->order[i], i);
+}
+
+/* ---- The final ---------------------------------------------------------------- */
+
+static dd_status record_longer(struct race_job *job, int i)
+{
+  struct timing *t = &job->timing[i];
+  uint32_t launches = bench_launches(&job->bench, t->us, final_us);
+  struct run run;
+
+  if (launches == t->launches) return DD_OK;
+  TRY(note(job->w, (uint32_t)i));
+  TRY(make_run(job, &job->candidates[i], &run));
+  bench_forget(&job->bench, t);
+  return bench_record(&job->bench, &run, launches, t);
+}
+
+static dd_status record_finalists(struct race_job *job)
+{
+  uint32_t launches =
+      bench_launches(&job->bench, job->reference.us, final_us);
+
+  TRY(note(job->w, NO_CANDIDATE));
+  bench_forget(&job->bench, &job->reference);
+  TRY(bench_record_copy(&job->bench, launches, &job->reference));
+  for (int i = 0; i < job->count; ++i)
+    if (job->race.entries[i].alive) TRY(record_longer(job, i));
+  return DD_OK;
+}
+
+/* The best fused candidate's code again, loaded a second time at another
+ * address: whatever differs between the two is noise. */
+static dd_status enter_twin(struct race_job *job)
+{
+  struct worker *w = job->w;
+  const struct candidate *c;
+  const struct held *l;
+  struct run run;
+  char entry[VARIANT_ENTRY];
+  int best = race_best(&job->race);
+
+  if (best < 0 || job->candidates[best].split) return DD_OK;
+  c = &job->candidates[best];
+  TRY(find_variant(w, &c->steps[0], &l));
+  TRY(note(w, (uint32_t)best));
+  TRY(w->device->api->load(w->device, l->origin->bytes.data,
+                           l->origin->bytes.size, &job->twin));
+  TRY(make_run(job, c, &run));
+  variant_entry(&l->loaded.variant, entry);
+  TRY(w->device->api->kernel(w->device, job->twin, entry, &run.steps[0].kernel));
+  TRY(bench_record(&job->bench, &run, job->timing[best].launches,
+                   &job->timing[job->count]));
+  job->twin_of = best;
+  race_enter(&job->race, job->count);
+  return DD_OK;
+}
+
+/* ---- Rounds --------------------------------------------------------------------- */
+
+static dd_status time_reference(struct race_job *job, double *us)
+{
+  TRY(note(job->w, NO_CANDIDATE));
+  TRY(bench_time(&job->bench, &job->reference));
+  *us = job->reference.us;
+  return DD_OK;
+}
+
+static dd_status time_block(struct race_job *job, const int *order, int count,
+                            double *reference_us)
+{
+  int tries = job->is_cpu ? 1 : BLOCK_TRIES;
+  double before, after;
+
+  for (;;) {
+    TRY(time_reference(job, &before));
+    for (int i = 0; i < count; ++i) TRY(time_candidate(job, order[i]));
+    TRY(time_reference(job, &after));
+    if (--tries == 0 || race_calm(&job->race, before, after)) break;
+    job->again++;
+  }
+  *reference_us = (before + after) / 2;
+  return DD_OK;
+}
+
+static dd_status time_round(struct race_job *job, int live)
+{
+  for (int from = 0; from < live; from += BLOCK) {
+    int count = live - from < BLOCK ? live - from : BLOCK;
+    double us;
+    TRY(time_block(job, job->order + from, count, &us));
+    for (int i = from; i < from + count; ++i) {
+      job->us[i] = job->timing[job->order[i]].us;
+      job->reference_us[i] = us;
+    }
+  }
+  return DD_OK;
+}
+
+/* Whether the clock spoilt the round. */
+static bool was_disturbed(struct race_job *job, struct clock_reading before)
+{
+  struct clock_reading after = clocks_read(&job->w->clocks);
+
+  job->throttle |= before.throttle | after.throttle;
+  if (after.mhz > 0 && job->mhz_count < SAMPLES_MAX)
+    job->mhz[job->mhz_count++] = after.mhz;
+  return clocks_disturbed(before, after);
+}
+
+static dd_status keep_round(struct race_job *job, int live)
+{
+  if (job->race.phase == RACE_FINAL && job->copy_count < SAMPLES_MAX)
+    job->copy_us[job->copy_count++] = job->reference_us[0];
+  for (int i = 0; i < live; ++i)
+    TRY(race_sample(&job->race, job->order[i], job->us[i],
+                    job->reference_us[i]));
+  race_round_end(&job->race);
+  return DD_OK;
+}
+
+static dd_status run_round(struct race_job *job, int live)
+{
+  for (;;) {
+    struct clock_reading before = clocks_read(&job->w->clocks);
+    TRY(time_round(job, live));
+    if (!was_disturbed(job, before)) break;
+    if (job->rounds_again == ROUNDS_AGAIN) break;
+    job->rounds_again++;
+    job->again += (uint32_t)((live + BLOCK - 1) / BLOCK);
+  }
+  return keep_round(job, live);
+}
+
+static dd_status run_race(struct race_job *job)
+{
+  enum race_phase phase = job->race.phase;
+  int live;
+
+  while ((live = race_round(&job->race, job->order)) > 0) {
+    TRY(run_round(job, live));
+    if (job->race.phase != phase && job->race.phase == RACE_FINAL) {
+      TRY(record_finalists(job));
+      TRY(enter_twin(job));
+    }
+    phase = job->race.phase;
+  }
+  return DD_OK;
+}
+
+/* ---- Results -------------------------------------------------------------------- */
+
+/* Everybody's time is its ratio times the same time of the reference, so that
+ * the numbers stand in the order that was found. */
+static void put_candidate_result(const struct race_job *job, int i,
+                                 double copy_us, struct bytes *out)
+{
+  const struct race_entry *e = &job->race.entries[i];
+  struct race_view v = race_samples(&job->race, i);
+  struct standing standing;
+  struct summary s;
+
+  summarise(v.ratio, v.count, &s);
+  standing = (struct standing){
+      .median_us = s.median * copy_us, .q1_us = s.q1 * copy_us,
+      .q3_us = s.q3 * copy_us, .low_us = s.low * copy_us,
+      .high_us = s.high * copy_us, .final = v.final, .tied = e->tied,
+      .position = (uint32_t)e->position,
+      .registers = (uint32_t)job->registers[i],
+      .sample_count = (uint32_t)v.count, .dropped = (uint32_t)s.dropped,
+      .samples = v.us, .ratios = v.ratio};
+  put_standing(out, &standing);
+}
+
+static void put_results(struct race_job *job, struct bytes *out)
+{
+  struct race_summary race = {.again = job->again};
+  struct race_verdict verdict;
+  struct summary copy;
+
+  race_judge(&job->race, job->count, job->twin_of, &verdict);
+  summarise(job->copy_us, job->copy_count, &copy);
+  race.copy_us = copy.median;
+  race.noise = verdict.noise;
+  race.floor = verdict.floor;
+  race.sm_mhz = (uint32_t)(median_of(job->mhz, job->mhz_count) + 0.5);
+  clocks_throttle(job->throttle, race.throttle, sizeof race.throttle);
+  put_race_summary(out, &race);
+  wire_put_u32(out, (uint32_t)job->count);
+  for (int i = 0; i < job->count; ++i)
+    put_candidate_result(job, i, copy.median, out);
+}
+
+static dd_status race_problem(struct race_job *job, const char *policy,
+                              struct bytes *out)
+{
+  struct worker *w = job->w;
+  struct bench_policy p = bench_policy_of(policy);
+
+  if (!w->clocks.device) clocks_open(&w->clocks, w->device);
+  TRY(bench_make(checker_own(&w->checker), p, &job->bench));
+  TRY(record_all(job));
+  prefer_all(job);
+  TRY(run_race(job));
+  put_results(job, out);
+  return DD_OK;
+}
+
+/* Fewer rounds on the CPU device, whose times say nothing about a GPU. */
+static struct race_rule rule_for(const struct race_job *job)
+{
+  struct race_rule rule = race_rule_default;
+
+  if (job->is_cpu) {
+    rule.screen_rounds = 3;
+    rule.finalists = 8;
+    rule.final_rounds = 5;
+  }
+  return rule;
+}
+
+static dd_status job_make(struct race_job *job, struct worker *w, int count,
+                          uint64_t seed, struct arena *a)
+{
+  struct race_rule rule;
+
+  *job = (struct race_job){.w = w, .count = count, .twin_of = -1};
+  job->is_cpu = strcmp(w->device->info.kind, "cpu") == 0;
+  job->candidates = ARENA_ARRAY(a, struct candidate, (size_t)count);
+  job->timing = ARENA_ARRAY(a, struct timing, (size_t)count + 1);
+  job->registers = ARENA_ARRAY(a, int, (size_t)count);
+  job->order = ARENA_ARRAY(a, int, (size_t)count + 1);
+  job->us = ARENA_ARRAY(a, double, (size_t)count + 1);
+  job->reference_us = ARENA_ARRAY(a, double, (size_t)count + 1);
+  if (!job->candidates || !job->timing || !job->registers || !job->order ||
+      !job->us || !job->reference_us)
+    return fail(DD_NO_MEMORY, "out of memory");
+  rule = rule_for(job);
+  return race_make(&job->race, &rule, count + 1, seed);
+}
+
+static void job_release(struct race_job *job)
+{
+  for (int i = 0; i <= job->count && job->timing; ++i)
+    bench_forget(&job->bench, &job->timing[i]);
+  if (job->bench.device) {
+    bench_forget(&job->bench, &job->reference);
+    bench_release(&job->bench);
+  }
+  if (job->twin) job->w->device->api->unload(job->w->device, job->twin);
+  race_release(&job->race);
+}
+
+dd_status answer_race(struct worker *w, struct wire_reader *r,
+                      struct bytes *out)
+{
+  const char *policy = wire_text(r, &w->arena, "a policy");
+  uint64_t seed = (uint64_t)wire_i64(r, "a seed");
+  int count = (int)wire_count(r, CANDIDATES_MAX, "candidates");
+  struct race_job job;
+  struct arena a;
+  dd_status status;
+
+  if (!w->checker.count || !count) return fail(DD_BUG, "there is nothing to race");
+  arena_init(&a, NULL);
+  status = job_make(&job, w, count, seed, &a);
+  for (int i = 0; i < count && !status; ++i) get_candidate(r, &job.candidates[i]);
+  if (!status) status = wire_status(r, true, DD_BUG);
+  if (!status) status = race_problem(&job, policy, out);
+  job_release(&job);
+  arena_release(&a);
+  return status;
+}
