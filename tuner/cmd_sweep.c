@@ -15,7 +15,7 @@
 /* What the command line said. */
 struct asked {
   const char *variants, *db, *gpu, *variant;
-  bool cpu, json, quiet;
+  bool cpu, json, quiet, verbose, cache;
   struct texts ops, shapes;
   int64_t seed, sample, parts, jobs, batch;
   int l2;
@@ -136,6 +136,10 @@ static void print_json(const struct sweep *s)
     json_text(&j, "winner", o->best >= 0 ? o->entries[o->best].label : NULL);
     json_real(&j, "copy_us", o->race.copy_us);
     json_real(&j, "noise", o->race.noise);
+    json_object(&j, "seconds");
+    for (int k = 0; k < PHASE_COUNT; ++k)
+      json_real(&j, phase_words[k], o->seconds[k]);
+    json_end(&j, '}');
     json_array(&j, "candidates");
     for (uint32_t k = 0; k < o->count + (o->has_split ? 1u : 0u); ++k)
       if (o->entries[k].done) json_entry(&j, &o->entries[k]);
@@ -144,6 +148,22 @@ static void print_json(const struct sweep *s)
   }
   json_end(&j, ']');
   json_finish(&j);
+}
+
+/* Where the seconds went, and what the cache saved. */
+static void tell_seconds(const struct sweep *s)
+{
+  double seconds[PHASE_COUNT], busy = sweep_seconds(s, seconds);
+  const struct cache *cache = &s->build->cache;
+  struct bytes text = BYTES_INIT;
+
+  for (int i = 0; i < PHASE_COUNT; ++i)
+    bytes_printf(&text, "%s %s %.2f", i ? "," : "", phase_words[i], seconds[i]);
+  say("%.2f s:%s; the device was busy for %.0f %%", s->seconds,
+      bytes_string(&text), 100 * busy);
+  say("%llu units from the cache, %llu put into it",
+      (unsigned long long)cache->found, (unsigned long long)cache->stored);
+  bytes_release(&text);
 }
 
 /* At most five reasons per problem: one bad scheme has hundreds. */
@@ -229,6 +249,7 @@ static int report(const struct sweep *s, const struct asked *q, dd_status status
   if (q->json) print_json(s);
   else if (s->options.time) print_winners(s);
   else print_checked(s);
+  if (q->verbose) tell_seconds(s);
   return code ? code : verdict(s, refused);
 }
 
@@ -241,6 +262,7 @@ static dd_status open_and_run(struct sweep *s, const struct asked *q,
   device_target(info, target);
   TRY(build_open(s->build, s->specs, target, (int)q->jobs,
                  (uint32_t)(q->batch ? q->batch : 16)));
+  if (q->cache) cache_open(&s->build->cache);
   TRY(client_open(s->client, info->kind, info->index, &s->specs->message));
   TRY(add_problems(s, problems));
   say("%s begins on %s", s->options.time ? "sweep" : "check", info->name);
@@ -296,7 +318,7 @@ static int sweep_asked(const struct asked *q, bool time)
 
 static int sweep_or_check(int argc, char **argv, bool time)
 {
-  struct asked q = {.seed = 1, .parts = -1};
+  struct asked q = {.seed = 1, .parts = -1, .cache = true};
   int code;
   const struct option table[] = {
       OPT_TEXT("gpu", 0, &q.gpu, "NAME", "a GPU by part of its name, index or UUID"),
@@ -316,7 +338,10 @@ static int sweep_or_check(int argc, char **argv, bool time)
       OPT_INT("batch", 0, &q.batch, 0, 256, "N", "variants per compile unit (16)"),
       OPT_VARIANTS(&q.variants),
       OPT_JSON(&q.json),
+      OPT_FLAG("cache", 0, &q.cache,
+               "keep compiled units for the next time (or --no-cache)"),
       OPT_FLAG("quiet", 'q', &q.quiet, "no progress"),
+      OPT_FLAG("verbose", 'v', &q.verbose, "say where the time went"),
       OPT_END};
 
   if (!options_parse(table, argc, argv, NULL, &code)) return code;

@@ -168,6 +168,33 @@ void sweep_release(struct sweep *s)
   s->count = s->capacity = 0;
 }
 
+/* ---- Where the time goes ------------------------------------------------------ */
+
+#define PHASE_WORD(name, word) [PHASE_##name] = word,
+const char *const phase_words[PHASE_COUNT] = {PHASE_MAP(PHASE_WORD)};
+#undef PHASE_WORD
+
+/* `began` is when `status` was not known yet. */
+static dd_status spent(struct outcome *o, enum phase phase, double began,
+                       dd_status status)
+{
+  o->seconds[phase] += seconds_now() - began;
+  return status;
+}
+
+double sweep_seconds(const struct sweep *s, double seconds[PHASE_COUNT])
+{
+  static const enum phase busy[] = {PHASE_LOAD, PHASE_PROVE, PHASE_RACE};
+  double sum = 0;
+
+  memset(seconds, 0, PHASE_COUNT * sizeof *seconds);
+  for (uint32_t i = 0; i < s->count; ++i)
+    for (int k = 0; k < PHASE_COUNT; ++k)
+      seconds[k] += s->outcomes[i].seconds[k];
+  for (size_t i = 0; i < COUNT_OF(busy); ++i) sum += seconds[busy[i]];
+  return s->seconds > 0 ? sum / s->seconds : 0;
+}
+
 /* ---- Progress ----------------------------------------------------------------- */
 
 static void tell(struct sweep *s, const struct outcome *o, const char *doing)
@@ -217,6 +244,7 @@ static void refuse_problem(struct sweep *s, struct outcome *o)
 
 static dd_status set_problem(struct sweep *s, struct outcome *o)
 {
+  double began = seconds_now();
   struct bytes request = BYTES_INIT, reply = BYTES_INIT;
   struct wire_reader r;
   dd_status status;
@@ -232,7 +260,7 @@ static dd_status set_problem(struct sweep *s, struct outcome *o)
   }
   bytes_release(&request);
   bytes_release(&reply);
-  return status;
+  return spent(o, PHASE_SET_UP, began, status);
 }
 
 /* The worker was replaced: its problem is to be set again. */
@@ -244,16 +272,21 @@ static dd_status keep_problem(struct sweep *s, struct outcome *o, int *generatio
   return DD_OK;
 }
 
-static dd_status load_steps(struct sweep *s, const struct entry *e)
+static dd_status load_steps(struct sweep *s, struct outcome *o,
+                            const struct entry *e)
 {
-  for (uint32_t i = 0; i < e->candidate.step_count; ++i)
-    TRY(build_load(s->build, e->part[i], s->client));
-  return DD_OK;
+  double began = seconds_now();
+  dd_status status = DD_OK;
+
+  for (uint32_t i = 0; i < e->candidate.step_count && !status; ++i)
+    status = build_load(s->build, e->part[i], s->client);
+  return spent(o, PHASE_LOAD, began, status);
 }
 
-static dd_status ask_check(struct sweep *s, const struct entry *e,
-                           struct proof *proof)
+static dd_status ask_check(struct sweep *s, struct outcome *o,
+                           const struct entry *e, struct proof *proof)
 {
+  double began = seconds_now();
   struct bytes request = BYTES_INIT, reply = BYTES_INIT;
   struct wire_reader r;
   struct arena a;
@@ -271,7 +304,7 @@ static dd_status ask_check(struct sweep *s, const struct entry *e,
   arena_release(&a);
   bytes_release(&request);
   bytes_release(&reply);
-  return status;
+  return spent(o, PHASE_PROVE, began, status);
 }
 
 /* A failure of the device is the candidate's; everything else is ours. */
@@ -288,10 +321,10 @@ static dd_status prove(struct sweep *s, struct outcome *o, struct entry *e,
     return DD_OK;
   }
   TRY(status);
-  status = load_steps(s, e);
+  status = load_steps(s, o, e);
   if (!status) {
     stage = "check";
-    status = ask_check(s, e, &e->proof);
+    status = ask_check(s, o, e, &e->proof);
   }
   if (is_candidates(status)) {
     refuse(s, o, e, stage, dd_last_error());
@@ -330,6 +363,14 @@ static dd_status prove_ready(struct sweep *s, struct outcome *o,
   return DD_OK;
 }
 
+static dd_status wait_for_code(struct sweep *s, struct outcome *o)
+{
+  double began = seconds_now();
+
+  tell(s, o, "compiling");
+  return spent(o, PHASE_COMPILE, began, build_pump(s->build, true));
+}
+
 static dd_status prove_all(struct sweep *s, struct outcome *o, int *generation)
 {
   bool waiting = true;
@@ -337,9 +378,7 @@ static dd_status prove_all(struct sweep *s, struct outcome *o, int *generation)
   while (waiting && !interrupted()) {
     TRY(build_pump(s->build, false));
     TRY(prove_ready(s, o, generation, &waiting));
-    if (!waiting) break;
-    tell(s, o, "compiling");
-    TRY(build_pump(s->build, true));
+    if (waiting) TRY(wait_for_code(s, o));
   }
   return DD_OK;
 }
@@ -468,6 +507,7 @@ static void take_first(struct outcome *o)
 
 static dd_status ask_race(struct sweep *s, struct outcome *o)
 {
+  double began = seconds_now();
   struct bytes request = BYTES_INIT, reply = BYTES_INIT;
   dd_status status;
 
@@ -479,7 +519,7 @@ static dd_status ask_race(struct sweep *s, struct outcome *o)
   if (!status) status = read_results(s, o, &reply);
   bytes_release(&request);
   bytes_release(&reply);
-  return status;
+  return spent(o, PHASE_RACE, began, status);
 }
 
 /* Where it fails, *culprit is the candidate that it failed of, or NULL. */
@@ -491,7 +531,7 @@ static dd_status race_once(struct sweep *s, struct outcome *o, int *generation,
   TRY(keep_problem(s, o, generation));
   for (uint32_t i = 0; i < entry_count(o); ++i) {
     *culprit = &o->entries[i];
-    if (races(*culprit)) TRY(load_steps(s, *culprit));
+    if (races(*culprit)) TRY(load_steps(s, o, *culprit));
   }
   status = ask_race(s, o);
   *culprit = racer(o, s->client->noted);
@@ -535,6 +575,13 @@ static dd_status race(struct sweep *s, struct outcome *o, int *generation)
 
 /* ---- A problem, from top to bottom ------------------------------------------------------ */
 
+static dd_status record(struct sweep *s, struct outcome *o)
+{
+  double began = seconds_now();
+
+  return spent(o, PHASE_RECORD, began, record_outcome(s->recorder, o));
+}
+
 static dd_status sweep_problem(struct sweep *s, struct outcome *o)
 {
   int generation = 0;
@@ -549,17 +596,19 @@ static dd_status sweep_problem(struct sweep *s, struct outcome *o)
   } else {
     take_first(o);
   }
-  return s->recorder ? record_outcome(s->recorder, o) : DD_OK;
+  return s->recorder ? record(s, o) : DD_OK;
 }
 
 dd_status sweep_run(struct sweep *s)
 {
   dd_status status = DD_OK;
 
+  s->started = seconds_now();
   progress_begin(&s->progress, s->options.time ? "sweep" : "check",
                  s->options.quiet);
   for (uint32_t i = 0; i < s->count && !status && !interrupted(); ++i)
     status = sweep_problem(s, &s->outcomes[i]);
   progress_end(&s->progress);
+  s->seconds = seconds_now() - s->started;
   return status;
 }

@@ -23,6 +23,22 @@ struct sweep_options {
   bool quiet;
 };
 
+/* What a sweep waits for.  While the device proves and races, the compile
+ * workers go on: only what is waited for counts. */
+#define PHASE_MAP(X)                                                           \
+  X(COMPILE, "compile") /* nothing of the problem at hand is compiled */       \
+  X(LOAD, "load")       /* code on its way to the device */                    \
+  X(SET_UP, "set_up")   /* inputs and references of a problem */               \
+  X(PROVE, "prove")                                                            \
+  X(RACE, "race")                                                              \
+  X(RECORD, "record")   /* into the database */
+enum phase {
+#define PHASE_NAME(name, word) PHASE_##name,
+  PHASE_MAP(PHASE_NAME) PHASE_COUNT
+#undef PHASE_NAME
+};
+extern const char *const phase_words[PHASE_COUNT];
+
 /* One candidate of a problem. */
 struct entry {
   struct candidate candidate;
@@ -52,6 +68,7 @@ struct outcome {
   int64_t traffic;
   struct race_summary race;
   uint32_t proven, refused; /* refused by the race: not counted as proven */
+  double seconds[PHASE_COUNT];
 };
 
 struct sweep {
@@ -68,6 +85,7 @@ struct sweep {
   const char *near;   /* the label most like options.only */
   uint32_t near_words; /* how many of its words that has */
   struct progress progress;
+  double started, seconds; /* of the run */
 };
 
 /* Adds the problems (and their parts) and queues their variants for compiling.
@@ -79,5 +97,9 @@ dd_status sweep_wants_any(const struct sweep *s);
  * refused; stops early, with DD_OK, when interrupted() says so. */
 dd_status sweep_run(struct sweep *s);
 void sweep_release(struct sweep *s);
+
+/* The seconds of all problems, and the share of the run in which the device
+ * loaded, proved or raced. */
+double sweep_seconds(const struct sweep *s, double seconds[PHASE_COUNT]);
 
 #endif
