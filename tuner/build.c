@@ -89,6 +89,21 @@ static void part_fails(struct build *b, uint32_t part, const char *reason)
   b->failed++;
 }
 
+static void hash_machine(struct part *p, const struct bytes *code,
+                         const char *entry)
+{
+  int64_t use[] = {p->registers, p->local_bytes, p->shared_bytes};
+  struct hash both[2];
+  const void *text;
+  size_t size;
+
+  if (cubin_entry_code(code->data, code->size, entry, &text, &size)) return;
+  both[0] = hash_of(text, size);
+  both[1] = hash_of(use, sizeof use);
+  p->machine = hash_of(both, sizeof both);
+  p->has_machine = true;
+}
+
 static void read_usage(const struct build *b, struct part *p,
                        const struct bytes *code)
 {
@@ -101,6 +116,7 @@ static void read_usage(const struct build *b, struct part *p,
   p->registers = usage.registers;
   p->local_bytes = usage.local_bytes;
   p->shared_bytes = usage.shared_bytes;
+  hash_machine(p, code, entry);
 }
 
 /* A unit has its code, fresh or from the cache; takes it over. */
@@ -249,7 +265,8 @@ dd_status build_pump(struct build *b, bool wait)
 
 dd_status build_load(struct build *b, uint32_t part, struct client *c)
 {
-  struct unit *u = &b->units[b->parts[part]->unit];
+  uint32_t unit = b->parts[part]->unit; /* units may move during the call */
+  const struct unit *u = &b->units[unit];
   struct bytes request = BYTES_INIT, reply = BYTES_INIT;
   dd_status status;
 
@@ -260,7 +277,7 @@ dd_status build_load(struct build *b, uint32_t part, struct client *c)
   for (uint32_t i = 0; i < u->count; ++i)
     put_variant(&request, &b->parts[b->in_unit[u->first + i]]->variant);
   status = client_call(c, &request, 60, &reply);
-  if (!status) u->loaded = c->generation;
+  if (!status) b->units[unit].loaded = c->generation;
   bytes_release(&request);
   bytes_release(&reply);
   return status;

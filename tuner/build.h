@@ -32,6 +32,8 @@ struct part { /* one variant */
   char *reason; /* PART_FAILED: what the compiler said */
   char *label;  /* variant_print's text */
   int registers, local_bytes, shared_bytes;
+  bool has_machine;    /* a cubin says what it runs, a shared object does not */
+  struct hash machine; /* of its machine code and what it uses */
   int64_t row, code_row; /* ids in the database, 0: not yet */
 };
 

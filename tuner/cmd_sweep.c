@@ -110,6 +110,7 @@ static void json_entry(struct json *j, const struct entry *e)
     json_real(j, "error", e->proof.error);
     json_real(j, "bit_equal", e->proof.bit_equal);
   }
+  if (e->twin) json_text(j, "same_as", e->twin->label);
   if (e->stage) {
     json_text(j, "stage", e->stage);
     json_text(j, "reason", e->reason);

@@ -159,6 +159,7 @@ static dd_status record_measurement(struct recorder *r, const struct outcome *o,
   return db_measurement(r->db, &m, &(int64_t){0});
 }
 
+/* A twin has a proof, its twin's, and no measurement: it was not timed. */
 static dd_status record_entry(struct recorder *r, const struct outcome *o,
                               struct entry *e, int64_t problem)
 {

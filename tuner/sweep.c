@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "sample.h"
+#include "twin.h"
 
 /* ---- Adding problems ------------------------------------------------------- */
 
@@ -76,24 +77,25 @@ static bool wants_split_only(const struct sweep *s)
   return s->options.only && strcmp(s->options.only, "split") == 0;
 }
 
-static bool is_wanted(struct sweep *s, const struct outcome *o,
-                      const struct variant *v)
+static bool is_wanted(const struct sweep *s, const struct outcome *o,
+                      const char *label)
 {
-  struct bytes label = BYTES_INIT;
-  uint32_t words;
-  bool wanted;
+  bool all;
 
   if (!s->options.only || o->is_part) return true;
-  variant_print(v, &label);
-  words = count_words(bytes_string(&label), s->options.only, &wanted);
-  if (!s->near || words > s->near_words) {
-    s->near = arena_text(&s->arena, bytes_string(&label), label.size);
-    s->near_words = words;
-  }
-  bytes_release(&label);
-  wanted = wanted && !wants_split_only(s);
-  s->wanted += wanted;
-  return wanted;
+  count_words(label, s->options.only, &all);
+  return all && !wants_split_only(s);
+}
+
+/* For the sentence that says that nothing was wanted. */
+static void keep_nearest(struct sweep *s, const char *label)
+{
+  bool all;
+  uint32_t words = count_words(label, s->options.only, &all);
+
+  if (s->near && words <= s->near_words) return;
+  s->near = arena_text(&s->arena, label, strlen(label));
+  s->near_words = words;
 }
 
 dd_status sweep_wants_any(const struct sweep *s)
@@ -106,32 +108,46 @@ dd_status sweep_wants_any(const struct sweep *s)
               "'%s'", s->options.only, s->near ? s->near : "none");
 }
 
-static dd_status add_entry(struct sweep *s, struct entry *e, struct variant *v)
-{
-  TRY(build_add(s->build, v, &e->part[0]));
-  e->candidate.step_count = 1;
-  e->candidate.steps[0] = v->hash;
-  e->label = s->build->parts[e->part[0]]->label;
-  return DD_OK;
-}
-
-static dd_status add_entries(struct sweep *s, struct outcome *o)
+/* The variants that a problem's sweep looks at, in the arena. */
+static dd_status points_of(const struct sweep *s, const struct outcome *o,
+                           struct arena *a, struct variant **points,
+                           uint32_t *count)
 {
   const struct device_info *info = &s->client->info;
-  struct variant *points;
-  uint32_t limit = o->is_part ? s->options.parts : s->options.sample, count;
+  uint32_t limit = o->is_part ? s->options.parts : s->options.sample;
 
-  TRY(sample_points(&o->problem, info->arch, info->sms, limit, s->options.seed,
-                    &s->arena, &points, &count));
-  o->has_split = o->problem.op->step_count > 0;
-  o->entries = ARENA_ARRAY(&s->arena, struct entry, count + 1);
-  if (!o->entries) return fail(DD_NO_MEMORY, "out of memory");
-  for (uint32_t i = 0; i < count; ++i)
-    if (is_wanted(s, o, &points[i]))
-      TRY(add_entry(s, &o->entries[o->count++], &points[i]));
-  if (wants_split_only(s) && !o->is_part) s->wanted += o->has_split;
-  s->total += o->count + o->has_split;
-  return build_submit(s->build);
+  return sample_points(&o->problem, info->arch, info->sms, limit,
+                       s->options.seed, a, points, count);
+}
+
+static bool may_split(const struct outcome *o)
+{
+  return o->problem.op->step_count > 0;
+}
+
+/* Counts what is wanted; the entries are made when its turn is near. */
+static dd_status count_entries(struct sweep *s, struct outcome *o)
+{
+  struct bytes label = BYTES_INIT;
+  struct variant *points;
+  struct arena a;
+  uint32_t count;
+  dd_status status;
+
+  arena_init(&a, NULL);
+  status = points_of(s, o, &a, &points, &count);
+  for (uint32_t i = 0; i < count && !status; ++i) {
+    bytes_clear(&label);
+    variant_print(&points[i], &label);
+    o->expected += is_wanted(s, o, bytes_string(&label));
+    if (s->options.only && !o->is_part) keep_nearest(s, bytes_string(&label));
+  }
+  bytes_release(&label);
+  arena_release(&a);
+  s->total += o->expected + may_split(o);
+  if (!o->is_part)
+    s->wanted += o->expected + (wants_split_only(s) && may_split(o));
+  return status;
 }
 
 /* A step that is no legal problem (rows of an input that overlap) leaves the
@@ -157,7 +173,83 @@ dd_status sweep_add(struct sweep *s, const struct problem *p, bool is_part)
   }
   TRY(add_parts(s, p));
   TRY(new_outcome(s, p, is_part, &o));
-  return add_entries(s, o);
+  return count_entries(s, o);
+}
+
+/* ---- Opening problems ------------------------------------------------------ */
+
+static dd_status add_entry(struct sweep *s, struct entry *e, struct variant *v)
+{
+  TRY(build_add(s->build, v, &e->part[0]));
+  e->candidate.step_count = 1;
+  e->candidate.steps[0] = v->hash;
+  e->label = s->build->parts[e->part[0]]->label;
+  return DD_OK;
+}
+
+static dd_status add_wanted(struct sweep *s, struct outcome *o,
+                            struct variant *v)
+{
+  struct bytes label = BYTES_INIT;
+  dd_status status = DD_OK;
+
+  variant_print(v, &label);
+  if (is_wanted(s, o, bytes_string(&label)))
+    status = add_entry(s, &o->entries[o->count++], v);
+  bytes_release(&label);
+  return status;
+}
+
+/* Makes the entries and queues their variants for compiling. */
+static dd_status open_outcome(struct sweep *s, struct outcome *o)
+{
+  struct variant *points;
+  struct arena a;
+  uint32_t count;
+  dd_status status;
+
+  arena_init(&a, NULL);
+  o->opened = true;
+  status = points_of(s, o, &a, &points, &count);
+  if (!status) o->entries = ARENA_ARRAY(&s->arena, struct entry, count + 1);
+  if (!status && !o->entries) status = fail(DD_NO_MEMORY, "out of memory");
+  o->has_split = !status && may_split(o);
+  for (uint32_t i = 0; i < count && !status; ++i)
+    status = add_wanted(s, o, &points[i]);
+  arena_release(&a);
+  return status ? status : build_submit(s->build);
+}
+
+/* Units wait for each worker, however long the device takes; but not those of
+ * the whole sweep, whose text would be hundreds of megabytes. */
+enum { UNITS_AHEAD = 4, PROBLEMS_AHEAD = 64 };
+
+static bool is_hungry(const struct sweep *s)
+{
+  const struct farm *farm = s->build->farm;
+
+  return s->ahead < s->count && s->ahead < s->current + PROBLEMS_AHEAD &&
+         farm_queued(farm) < UNITS_AHEAD * (size_t)farm_workers(farm);
+}
+
+static void open_ahead(struct sweep *s)
+{
+  while (!s->ahead_status && is_hungry(s))
+    s->ahead_status = open_outcome(s, &s->outcomes[s->ahead++]);
+}
+
+/* While the device is at work: the compile workers are not to wait for it. */
+static void turn_farm(void *user)
+{
+  struct sweep *s = user;
+
+  farm_turn(s->build->farm);
+  open_ahead(s);
+}
+
+static size_t farm_rows(void *user, struct pollfd *fds, size_t capacity)
+{
+  return farm_poll(((struct sweep *)user)->build->farm, fds, capacity);
 }
 
 void sweep_release(struct sweep *s)
@@ -341,13 +433,28 @@ static dd_status prove(struct sweep *s, struct outcome *o, struct entry *e,
   return DD_OK;
 }
 
+/* One that a device would run in the very same way costs nothing; what is wrong
+ * or refused is so for both. */
+static void follow_twin(struct sweep *s, struct outcome *o, struct entry *e,
+                        struct entry *twin)
+{
+  e->done = true;
+  e->twin = twin;
+  e->proven = twin->proven;
+  e->proof = twin->proof;
+  e->stage = twin->stage;
+  e->reason = twin->reason;
+  *(e->proven ? &o->proven : &o->refused) += 1;
+  s->done++;
+}
+
 /* Proves what is compiled; false in *waiting when no entry is left. */
 static dd_status prove_ready(struct sweep *s, struct outcome *o,
                              int *generation, bool *waiting)
 {
   *waiting = false;
   for (uint32_t i = 0; i < o->count && !interrupted(); ++i) {
-    struct entry *e = &o->entries[i];
+    struct entry *e = &o->entries[i], *twin;
     const struct part *p = s->build->parts[e->part[0]];
     if (e->done) continue;
     if (p->state == PART_WAITING) {
@@ -356,6 +463,8 @@ static dd_status prove_ready(struct sweep *s, struct outcome *o,
     }
     if (p->state == PART_FAILED)
       refuse(s, o, e, "compile", p->reason ? p->reason : "out of memory");
+    else if ((twin = twin_find(s->build, &s->client->info, o, e)))
+      follow_twin(s, o, e, twin);
     else
       TRY(prove(s, o, e, generation));
     tell(s, o, "proving");
@@ -376,6 +485,8 @@ static dd_status prove_all(struct sweep *s, struct outcome *o, int *generation)
   bool waiting = true;
 
   while (waiting && !interrupted()) {
+    open_ahead(s);
+    TRY(s->ahead_status);
     TRY(build_pump(s->build, false));
     TRY(prove_ready(s, o, generation, &waiting));
     if (waiting) TRY(wait_for_code(s, o));
@@ -439,7 +550,7 @@ static uint32_t entry_count(const struct outcome *o)
 
 static bool races(const struct entry *e)
 {
-  return e->proven && !e->stage;
+  return e->proven && !e->stage && !e->twin;
 }
 
 static uint32_t count_racers(const struct outcome *o)
@@ -586,6 +697,11 @@ static dd_status sweep_problem(struct sweep *s, struct outcome *o)
 {
   int generation = 0;
 
+  s->current = (uint32_t)(o - s->outcomes);
+  if (!o->opened) {
+    s->ahead = s->current + 1;
+    TRY(open_outcome(s, o));
+  }
   o->begun = true;
   TRY(prove_all(s, o, &generation));
   TRY(prove_split(s, o, &generation));
@@ -606,8 +722,10 @@ dd_status sweep_run(struct sweep *s)
   s->started = seconds_now();
   progress_begin(&s->progress, s->options.time ? "sweep" : "check",
                  s->options.quiet);
+  s->client->beside = (struct client_beside){farm_rows, turn_farm, s};
   for (uint32_t i = 0; i < s->count && !status && !interrupted(); ++i)
     status = sweep_problem(s, &s->outcomes[i]);
+  s->client->beside = (struct client_beside){NULL, NULL, NULL};
   progress_end(&s->progress);
   s->seconds = seconds_now() - s->started;
   return status;

@@ -46,6 +46,8 @@ struct entry {
   char *label;
   bool done;          /* proven or refused */
   bool proven;
+  struct entry *twin; /* the same machine code and launch, proven before it;
+                         this one does not race */
   struct proof proof;
   const char *stage, *reason; /* where it was refused; proven ones: in a race */
   bool raced;
@@ -58,8 +60,9 @@ struct outcome {
   struct problem problem;
   char *spelling;
   bool is_part;       /* swept only because a split form needs it */
-  bool begun;
+  bool opened, begun;
   const char *broken; /* why the device cannot even hold it; NULL: it can */
+  uint32_t expected;  /* fused candidates, counted before it is opened */
   struct entry *entries;
   uint32_t count;     /* fused; then the split plan, if has_split */
   bool has_split;
@@ -81,6 +84,8 @@ struct sweep {
   struct outcome *outcomes; /* parts before those that need them */
   uint32_t count, capacity;
   double done, total; /* candidates, for the ETA */
+  uint32_t current, ahead; /* the outcome at hand, the next to be opened */
+  dd_status ahead_status;  /* what became of opening ahead */
   uint32_t wanted;    /* candidates that options.only keeps */
   const char *near;   /* the label most like options.only */
   uint32_t near_words; /* how many of its words that has */
@@ -88,8 +93,9 @@ struct sweep {
   double started, seconds; /* of the run */
 };
 
-/* Adds the problems (and their parts) and queues their variants for compiling.
- * The sweep's pointers and options are set by the caller. */
+/* Adds a problem, after its parts.  Their variants are queued for compiling
+ * when their turn is near.  The sweep's pointers and options are set by the
+ * caller. */
 dd_status sweep_add(struct sweep *s, const struct problem *p, bool is_part);
 /* DD_BAD_ARGUMENT where options.only keeps nothing of what was added. */
 dd_status sweep_wants_any(const struct sweep *s);
