@@ -10,12 +10,12 @@
 
 #include "choose.h"
 #include "command.h"
-#include "sweep.h"
+#include "resume.h"
 
 /* What the command line said. */
 struct asked {
   const char *variants, *db, *gpu, *variant;
-  bool cpu, json, quiet, verbose, cache;
+  bool cpu, json, quiet, verbose, cache, resume;
   struct texts ops, shapes;
   int64_t seed, sample, parts, jobs, batch;
   int l2;
@@ -135,6 +135,7 @@ static void print_json(const struct sweep *s)
     json_object(&j, NULL);
     json_text(&j, "problem", o->spelling);
     json_text(&j, "winner", o->best >= 0 ? o->entries[o->best].label : NULL);
+    if (o->restored) json_bool(&j, "restored", true);
     json_real(&j, "copy_us", o->race.copy_us);
     json_real(&j, "noise", o->race.noise);
     json_object(&j, "seconds");
@@ -211,8 +212,10 @@ static dd_status run(struct sweep *s, const struct asked *q)
 
   if (q->db) {
     status = record_begin(&recorder, q->db, s->build, &s->client->info,
-                          q->command, s->options.seed, s->options.policy);
+                          q->command, s->options.seed, s->options.policy,
+                          q->resume);
     s->recorder = &recorder;
+    if (!status && recorder.resumed) status = resume_load(s);
   }
   if (!status) status = sweep_run(s);
   s->recorder = NULL;
@@ -339,6 +342,8 @@ static int sweep_or_check(int argc, char **argv, bool time)
       OPT_INT("batch", 0, &q.batch, 0, 256, "N", "variants per compile unit (16)"),
       OPT_VARIANTS(&q.variants),
       OPT_JSON(&q.json),
+      OPT_FLAG("resume", 0, &q.resume,
+               "go on where the same command was stopped or killed"),
       OPT_FLAG("cache", 0, &q.cache,
                "keep compiled units for the next time (or --no-cache)"),
       OPT_FLAG("quiet", 'q', &q.quiet, "no progress"),
@@ -348,6 +353,9 @@ static int sweep_or_check(int argc, char **argv, bool time)
   if (!options_parse(table, argc, argv, NULL, &code)) return code;
   q.command = command_line(argc, argv);
   if (time) q.db = db_path_or_default(q.db);
+  if (q.resume && !time)
+    return say_usage("--resume goes with sweep: a check stores no race to go on "
+                     "with");
   interrupt_watch();
   return sweep_asked(&q, time);
 }

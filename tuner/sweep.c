@@ -34,6 +34,7 @@ static dd_status new_outcome(struct sweep *s, const struct problem *p,
   o = &s->outcomes[s->count++];
   *o = (struct outcome){.problem = *p, .is_part = is_part, .best = -1,
                         .best_fused = -1};
+  arena_init(&o->arena, NULL);
   problem_print(p, &text);
   o->spelling = arena_text(&s->arena, bytes_string(&text), text.size);
   bytes_release(&text);
@@ -108,46 +109,33 @@ dd_status sweep_wants_any(const struct sweep *s)
               "'%s'", s->options.only, s->near ? s->near : "none");
 }
 
-/* The variants that a problem's sweep looks at, in the arena. */
-static dd_status points_of(const struct sweep *s, const struct outcome *o,
-                           struct arena *a, struct variant **points,
-                           uint32_t *count)
-{
-  const struct device_info *info = &s->client->info;
-  uint32_t limit = o->is_part ? s->options.parts : s->options.sample;
-
-  return sample_points(&o->problem, info->arch, info->sms, limit,
-                       s->options.seed, a, points, count);
-}
-
 static bool may_split(const struct outcome *o)
 {
   return o->problem.op->step_count > 0;
 }
 
-/* Counts what is wanted; the entries are made when its turn is near. */
-static dd_status count_entries(struct sweep *s, struct outcome *o)
+/* Chooses the variants that its sweep looks at; they become entries when its
+ * turn is near. */
+static dd_status choose_points(struct sweep *s, struct outcome *o)
 {
+  const struct device_info *info = &s->client->info;
+  uint32_t limit = o->is_part ? s->options.parts : s->options.sample, count;
   struct bytes label = BYTES_INIT;
-  struct variant *points;
-  struct arena a;
-  uint32_t count;
-  dd_status status;
 
-  arena_init(&a, NULL);
-  status = points_of(s, o, &a, &points, &count);
-  for (uint32_t i = 0; i < count && !status; ++i) {
+  TRY(sample_points(&o->problem, info->arch, info->sms, limit, s->options.seed,
+                    &o->arena, &o->points, &count));
+  for (uint32_t i = 0; i < count; ++i) {
     bytes_clear(&label);
-    variant_print(&points[i], &label);
-    o->expected += is_wanted(s, o, bytes_string(&label));
+    variant_print(&o->points[i], &label);
+    if (is_wanted(s, o, bytes_string(&label)))
+      o->points[o->point_count++] = o->points[i];
     if (s->options.only && !o->is_part) keep_nearest(s, bytes_string(&label));
   }
   bytes_release(&label);
-  arena_release(&a);
-  s->total += o->expected + may_split(o);
+  s->total += o->point_count + may_split(o);
   if (!o->is_part)
-    s->wanted += o->expected + (wants_split_only(s) && may_split(o));
-  return status;
+    s->wanted += o->point_count + (wants_split_only(s) && may_split(o));
+  return DD_OK;
 }
 
 /* A step that is no legal problem (rows of an input that overlap) leaves the
@@ -173,7 +161,7 @@ dd_status sweep_add(struct sweep *s, const struct problem *p, bool is_part)
   }
   TRY(add_parts(s, p));
   TRY(new_outcome(s, p, is_part, &o));
-  return count_entries(s, o);
+  return choose_points(s, o);
 }
 
 /* ---- Opening problems ------------------------------------------------------ */
@@ -187,36 +175,19 @@ static dd_status add_entry(struct sweep *s, struct entry *e, struct variant *v)
   return DD_OK;
 }
 
-static dd_status add_wanted(struct sweep *s, struct outcome *o,
-                            struct variant *v)
-{
-  struct bytes label = BYTES_INIT;
-  dd_status status = DD_OK;
-
-  variant_print(v, &label);
-  if (is_wanted(s, o, bytes_string(&label)))
-    status = add_entry(s, &o->entries[o->count++], v);
-  bytes_release(&label);
-  return status;
-}
-
 /* Makes the entries and queues their variants for compiling. */
 static dd_status open_outcome(struct sweep *s, struct outcome *o)
 {
-  struct variant *points;
-  struct arena a;
-  uint32_t count;
-  dd_status status;
+  dd_status status = DD_OK;
 
-  arena_init(&a, NULL);
   o->opened = true;
-  status = points_of(s, o, &a, &points, &count);
-  if (!status) o->entries = ARENA_ARRAY(&s->arena, struct entry, count + 1);
-  if (!status && !o->entries) status = fail(DD_NO_MEMORY, "out of memory");
-  o->has_split = !status && may_split(o);
-  for (uint32_t i = 0; i < count && !status; ++i)
-    status = add_wanted(s, o, &points[i]);
-  arena_release(&a);
+  o->entries = ARENA_ARRAY(&s->arena, struct entry, o->point_count + 1);
+  if (!o->entries) return fail(DD_NO_MEMORY, "out of memory");
+  o->has_split = may_split(o);
+  for (uint32_t i = 0; i < o->point_count && !status; ++i)
+    status = add_entry(s, &o->entries[o->count++], &o->points[i]);
+  arena_release(&o->arena);
+  o->points = NULL;
   return status ? status : build_submit(s->build);
 }
 
@@ -234,8 +205,10 @@ static bool is_hungry(const struct sweep *s)
 
 static void open_ahead(struct sweep *s)
 {
-  while (!s->ahead_status && is_hungry(s))
-    s->ahead_status = open_outcome(s, &s->outcomes[s->ahead++]);
+  while (!s->ahead_status && is_hungry(s)) {
+    struct outcome *o = &s->outcomes[s->ahead++];
+    if (!o->restored) s->ahead_status = open_outcome(s, o);
+  }
 }
 
 /* While the device is at work: the compile workers are not to wait for it. */
@@ -254,6 +227,7 @@ static size_t farm_rows(void *user, struct pollfd *fds, size_t capacity)
 
 void sweep_release(struct sweep *s)
 {
+  for (uint32_t i = 0; i < s->count; ++i) arena_release(&s->outcomes[i].arena);
   mem_resize(NULL, s->outcomes, s->capacity * sizeof *s->outcomes, 0);
   arena_release(&s->arena);
   s->outcomes = NULL;
@@ -496,6 +470,28 @@ static dd_status prove_all(struct sweep *s, struct outcome *o, int *generation)
 
 /* ---- The split plan ---------------------------------------------------------------- */
 
+/* The winner of a part that an earlier run has swept is not built yet. */
+static dd_status build_restored(struct sweep *s, struct outcome *o)
+{
+  struct entry *e = &o->entries[o->best_fused];
+  struct bytes label = BYTES_INIT;
+  dd_status status = DD_OK;
+
+  for (uint32_t i = 0; i < o->point_count && !e->candidate.step_count; ++i) {
+    bytes_clear(&label);
+    variant_print(&o->points[i], &label);
+    if (strcmp(bytes_string(&label), e->label)) continue;
+    status = add_entry(s, e, &o->points[i]);
+    break;
+  }
+  bytes_release(&label);
+  if (!status) status = build_submit(s->build);
+  while (!status && s->build->parts[e->part[0]]->state == PART_WAITING &&
+         !interrupted())
+    status = wait_for_code(s, o);
+  return status;
+}
+
 /* The best of each part; none where a part has no winner. */
 static dd_status make_split(struct sweep *s, const struct outcome *o,
                             struct entry *e)
@@ -506,7 +502,7 @@ static dd_status make_split(struct sweep *s, const struct outcome *o,
   for (uint32_t i = 0; i < o->problem.op->step_count; ++i) {
     struct problem step;
     int bind[OP_MAX_TENSORS];
-    const struct outcome *part;
+    struct outcome *part;
     dd_status status = problem_step(&s->specs->ops, &o->problem, i, &step, bind);
     part = status ? NULL : find_outcome(s, &step);
     if (!part || part->best_fused < 0) {
@@ -514,6 +510,7 @@ static dd_status make_split(struct sweep *s, const struct outcome *o,
       return fail(DD_UNSUPPORTED, "part %u of the split form has no variant "
                   "that was proven", i + 1);
     }
+    if (part->restored) TRY(build_restored(s, part));
     e->part[i] = part->entries[part->best_fused].part[0];
     e->candidate.steps[i] = part->entries[part->best_fused].candidate.steps[0];
     bytes_printf(&label, "%s %s", i ? "," : "",
@@ -697,6 +694,7 @@ static dd_status sweep_problem(struct sweep *s, struct outcome *o)
 {
   int generation = 0;
 
+  if (o->restored) return DD_OK;
   s->current = (uint32_t)(o - s->outcomes);
   if (!o->opened) {
     s->ahead = s->current + 1;

@@ -61,8 +61,12 @@ struct outcome {
   char *spelling;
   bool is_part;       /* swept only because a split form needs it */
   bool opened, begun;
+  bool restored;      /* stored by an earlier run of this sweep (resume.h) */
+  bool best_is_split; /* of a restored one, until its entries are counted */
   const char *broken; /* why the device cannot even hold it; NULL: it can */
-  uint32_t expected;  /* fused candidates, counted before it is opened */
+  struct arena arena; /* of the points; gone once it is opened */
+  struct variant *points;
+  uint32_t point_count;
   struct entry *entries;
   uint32_t count;     /* fused; then the split plan, if has_split */
   bool has_split;
