@@ -65,6 +65,7 @@ static dd_status exchange(struct client *c, const struct bytes *request,
   do {
     TRY(wait_readable(c, seconds));
     TRY(wire_receive(c->child.from, MESSAGE_MAX, reply));
+    if (c->between > 0) seconds = c->between;
   } while (take_note(c, reply));
   return DD_OK;
 }

@@ -10,6 +10,7 @@
 
 #include "choose.h"
 #include "command.h"
+#include "lock.h"
 #include "resume.h"
 
 /* What the command line said. */
@@ -17,7 +18,7 @@ struct asked {
   const char *variants, *db, *gpu, *variant;
   bool cpu, json, quiet, verbose, cache, resume;
   struct texts ops, shapes;
-  int64_t seed, sample, parts, jobs, batch;
+  int64_t seed, sample, parts, jobs, batch, compile_limit;
   int l2;
   const char *command; /* as typed */
 };
@@ -266,6 +267,7 @@ static dd_status open_and_run(struct sweep *s, const struct asked *q,
   device_target(info, target);
   TRY(build_open(s->build, s->specs, target, (int)q->jobs,
                  (uint32_t)(q->batch ? q->batch : 16)));
+  farm_set_deadline(s->build->farm, (double)q->compile_limit);
   if (q->cache) cache_open(&s->build->cache);
   TRY(client_open(s->client, info->kind, info->index, &s->specs->message));
   TRY(add_problems(s, problems));
@@ -279,8 +281,10 @@ static int sweep_device(const struct asked *q, bool time, struct specs *specs,
 {
   struct build build = {0};
   struct client client = {0};
+  struct device_lock lock;
   struct sweep s = {.specs = specs, .build = &build, .client = &client};
   bool cpu = strcmp(info->kind, "cpu") == 0;
+  dd_status status;
   int code;
 
   arena_init(&s.arena, NULL);
@@ -289,7 +293,10 @@ static int sweep_device(const struct asked *q, bool time, struct specs *specs,
       .parts = (uint32_t)(q->parts >= 0 ? q->parts : cpu ? 2 : 0),
       .seed = (uint64_t)q->seed, .only = q->variant, .quiet = q->quiet,
       .policy = q->l2 ? "warm graph" : "cold graph"};
-  code = report(&s, q, open_and_run(&s, q, problems, info));
+  status = device_lock(&lock, info);
+  if (!status) status = open_and_run(&s, q, problems, info);
+  code = report(&s, q, status);
+  device_unlock(&lock);
   client_close(&client);
   build_close(&build);
   sweep_release(&s);
@@ -322,7 +329,7 @@ static int sweep_asked(const struct asked *q, bool time)
 
 static int sweep_or_check(int argc, char **argv, bool time)
 {
-  struct asked q = {.seed = 1, .parts = -1, .cache = true};
+  struct asked q = {.seed = 1, .parts = -1, .compile_limit = 120, .cache = true};
   int code;
   const struct option table[] = {
       OPT_TEXT("gpu", 0, &q.gpu, "NAME", "a GPU by part of its name, index or UUID"),
@@ -342,6 +349,8 @@ static int sweep_or_check(int argc, char **argv, bool time)
       OPT_INT("batch", 0, &q.batch, 0, 256, "N", "variants per compile unit (16)"),
       OPT_VARIANTS(&q.variants),
       OPT_JSON(&q.json),
+      OPT_INT("compile-limit", 0, &q.compile_limit, 1, 86400, "SECONDS",
+              "for one unit, then the compiler is killed (120)"),
       OPT_FLAG("resume", 0, &q.resume,
                "go on where the same command was stopped or killed"),
       OPT_FLAG("cache", 0, &q.cache,

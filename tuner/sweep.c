@@ -329,15 +329,6 @@ static dd_status set_problem(struct sweep *s, struct outcome *o)
   return spent(o, PHASE_SET_UP, began, status);
 }
 
-/* The worker was replaced: its problem is to be set again. */
-static dd_status keep_problem(struct sweep *s, struct outcome *o, int *generation)
-{
-  if (*generation == s->client->generation) return DD_OK;
-  TRY(set_problem(s, o));
-  *generation = s->client->generation;
-  return DD_OK;
-}
-
 static dd_status load_steps(struct sweep *s, struct outcome *o,
                             const struct entry *e)
 {
@@ -347,6 +338,18 @@ static dd_status load_steps(struct sweep *s, struct outcome *o,
   for (uint32_t i = 0; i < e->candidate.step_count && !status; ++i)
     status = build_load(s->build, e->part[i], s->client);
   return spent(o, PHASE_LOAD, began, status);
+}
+
+/* How long the device may take for a candidate: a hundred times as long as for
+ * those before it, or, for the first, as for the references that it is compared
+ * with, which take far longer.  The least is for a host that is busy; without a
+ * GPU the kernel itself runs there. */
+static double patience(const struct sweep *s, const struct outcome *o)
+{
+  double least = strcmp(s->client->info.kind, "cpu") ? 2 : 10, most = 120;
+  double known = o->longest > 0 ? o->longest : o->seconds[PHASE_SET_UP];
+
+  return 100 * known < least ? least : 100 * known < most ? 100 * known : most;
 }
 
 static dd_status ask_check(struct sweep *s, struct outcome *o,
@@ -361,7 +364,7 @@ static dd_status ask_check(struct sweep *s, struct outcome *o,
   arena_init(&a, NULL);
   wire_put_u32(&request, REQUEST_CHECK);
   put_candidate(&request, &e->candidate);
-  status = client_call(s->client, &request, 120, &reply);
+  status = client_call(s->client, &request, patience(s, o), &reply);
   if (!status) {
     wire_reader_init(&r, reply.data, reply.size);
     get_proof(&r, &a, proof);
@@ -370,7 +373,43 @@ static dd_status ask_check(struct sweep *s, struct outcome *o,
   arena_release(&a);
   bytes_release(&request);
   bytes_release(&reply);
+  if (!status && seconds_now() - began > o->longest)
+    o->longest = seconds_now() - began;
   return spent(o, PHASE_PROVE, began, status);
+}
+
+static struct entry *first_proven(const struct outcome *o)
+{
+  for (uint32_t i = 0; i < o->count; ++i)
+    if (o->entries[i].proven && !o->entries[i].twin) return &o->entries[i];
+  return NULL;
+}
+
+/* A new worker first shows that what was right is still right: otherwise a
+ * device that is broken would be held against every candidate to come. */
+static dd_status try_canary(struct sweep *s, struct outcome *o)
+{
+  struct entry *canary = first_proven(o);
+  struct proof proof;
+  dd_status status;
+
+  if (!canary) return DD_OK;
+  status = load_steps(s, o, canary);
+  if (!status) status = ask_check(s, o, canary, &proof);
+  if (!status && !proof.right)
+    status = fail(DD_DEVICE, "%s", proof.reason);
+  if (!is_candidates(status)) return status;
+  return fail_in(status, "the device no longer runs '%s'", canary->label);
+}
+
+/* The worker was replaced: its problem is to be set again. */
+static dd_status keep_problem(struct sweep *s, struct outcome *o, int *generation)
+{
+  if (*generation == s->client->generation) return DD_OK;
+  TRY(set_problem(s, o));
+  TRY(try_canary(s, o));
+  *generation = s->client->generation;
+  return DD_OK;
 }
 
 /* A failure of the device is the candidate's; everything else is ours. */
@@ -623,7 +662,9 @@ static dd_status ask_race(struct sweep *s, struct outcome *o)
   wire_put_text(&request, s->options.policy);
   wire_put_i64(&request, (int64_t)s->options.seed);
   put_racers(o, &request);
+  s->client->between = patience(s, o);
   status = client_call(s->client, &request, 120, &reply);
+  s->client->between = 0;
   if (!status) status = read_results(s, o, &reply);
   bytes_release(&request);
   bytes_release(&reply);

@@ -73,6 +73,7 @@ struct outcome {
   int best;           /* the entry that won the race; -1: none */
   int best_fused;     /* the best that is not the split plan; -1: none */
   int64_t traffic;
+  double longest;     /* seconds of the longest check that ended well */
   struct race_summary race;
   uint32_t proven, refused; /* refused by the race: not counted as proven */
   double seconds[PHASE_COUNT];
