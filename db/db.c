@@ -353,9 +353,10 @@ dd_status db_sweep_begin(struct db *db, const struct db_sweep *s, int64_t *id)
   return append(db, TABLE_SWEEP, &row, id);
 }
 
-/* The hash of a stored sweep once it has ended. */
+/* The hash of a stored sweep once it has ended, or goes on. */
 static dd_status ended_digest(struct db *db, int64_t id, const char *ended,
-                              const char *outcome, char hex[HASH_HEX])
+                              const char *outcome, bool again,
+                              char hex[HASH_HEX])
 {
   struct value value[SWEEP_COLUMNS];
   sqlite3_stmt *s;
@@ -366,7 +367,7 @@ static dd_status ended_digest(struct db *db, int64_t id, const char *ended,
     value[i] = sqlite3_column_type(s, i + 1) == SQLITE_INTEGER
                  ? value_int(sqlite3_column_int64(s, i + 1))
                  : value_text((const char *)sqlite3_column_text(s, i + 1));
-  if (value[SWEEP_ENDED].size) {
+  if (value[SWEEP_ENDED].size && !again) {
     status = fail(DD_BUG, "sweep %lld has already ended", (long long)id);
   } else {
     value[SWEEP_ENDED] = value_text(ended);
@@ -396,17 +397,29 @@ static dd_status update_sweep(struct db *db, int64_t id, const char *ended,
   return status;
 }
 
-dd_status db_sweep_end(struct db *db, int64_t id, const char *outcome)
+static dd_status set_end(struct db *db, int64_t id, const char *ended,
+                         const char *outcome, bool again)
 {
-  char ended[TIME_SIZE], hex[HASH_HEX];
+  char hex[HASH_HEX];
   dd_status status;
 
-  if (!outcome) outcome = "";
-  time_now(ended);
   TRY(db_write_begin(db));
-  status = ended_digest(db, id, ended, outcome, hex);
+  status = ended_digest(db, id, ended, outcome, again, hex);
   if (!status) status = update_sweep(db, id, ended, outcome, hex);
   return db_write_end(db, status);
+}
+
+dd_status db_sweep_end(struct db *db, int64_t id, const char *outcome)
+{
+  char ended[TIME_SIZE];
+
+  time_now(ended);
+  return set_end(db, id, ended, outcome ? outcome : "", false);
+}
+
+dd_status db_sweep_again(struct db *db, int64_t id)
+{
+  return set_end(db, id, "", "", true);
 }
 
 /* ---- Proofs, measurements, failures -------------------------------------- */

@@ -75,6 +75,17 @@ struct db_sweep {
 dd_status db_sweep_begin(struct db *db, const struct db_sweep *s, int64_t *id);
 dd_status db_sweep_end(struct db *db, int64_t id, const char *outcome);
 
+/* The newest sweep with the same command (" --resume" aside), version, device,
+ * seed and specs; 0: there is none.  `complete`: it has nothing left to do. */
+dd_status db_sweep_find(struct db *db, const struct db_sweep *s, int64_t *id,
+                        bool *complete);
+/* It goes on: its end is taken back. */
+dd_status db_sweep_again(struct db *db, int64_t id);
+/* How many candidates of a problem it has stored: proven (and not refused
+ * while they were timed), and refused. */
+dd_status db_sweep_counts(struct db *db, int64_t sweep, int64_t problem,
+                          uint32_t *proven, uint32_t *refused);
+
 /* A proof says that a candidate was compared with the reference on every
  * element and was inside the tolerance. */
 struct db_proof {

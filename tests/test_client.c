@@ -211,6 +211,50 @@ static void the_last_note_survives_the_worker(void **state)
   client_close(&c);
 }
 
+/* ---- Beside a call ---------------------------------------------------- */
+
+struct beside {
+  int fd[2], turns;
+};
+
+static size_t rows(void *user, struct pollfd *fds, size_t capacity)
+{
+  struct beside *b = user;
+
+  assert_true(capacity >= 1);
+  fds[0] = (struct pollfd){b->fd[0], POLLIN, 0};
+  return 1;
+}
+
+/* The first turn, after the request was sent, makes the row ready. */
+static void turn(void *user)
+{
+  struct beside *b = user;
+  char byte = 0;
+
+  if (b->turns++ == 0) assert_int_equal(write(b->fd[1], &byte, 1), 1);
+  else assert_int_equal(read(b->fd[0], &byte, 1), 1);
+}
+
+static void other_work_goes_on_beside_a_call(void **state)
+{
+  struct beside b = {.turns = 0};
+  struct client c;
+
+  (void)state;
+  assert_int_equal(pipe(b.fd), 0);
+  open_client(&c, "");
+  c.beside = (struct client_beside){rows, turn, &b};
+  assert_fails(DD_DEVICE, "did not answer within", call(&c, 1002, 1));
+  assert_int_equal(b.turns, 2);
+  c.beside = (struct client_beside){NULL, NULL, NULL};
+  assert_ok(call(&c, 1000, 60));
+  assert_int_equal(b.turns, 2);
+  client_close(&c);
+  close(b.fd[0]);
+  close(b.fd[1]);
+}
+
 static void a_worker_that_does_not_end_is_killed(void **state)
 {
   struct client c;
@@ -231,6 +275,7 @@ int main(int argc, char **argv)
       cmocka_unit_test(the_tries_have_an_end),
       cmocka_unit_test(an_open_that_fails_is_told),
       cmocka_unit_test(the_last_note_survives_the_worker),
+      cmocka_unit_test(other_work_goes_on_beside_a_call),
       cmocka_unit_test(a_worker_that_does_not_end_is_killed),
   };
 

@@ -78,6 +78,62 @@ static dd_status new_part(struct build *b, const struct variant *v,
   return DD_OK;
 }
 
+/* ---- What became of a unit ----------------------------------------------- */
+
+static void part_fails(struct build *b, uint32_t part, const char *reason)
+{
+  struct part *p = b->parts[part];
+
+  p->state = PART_FAILED;
+  p->reason = arena_text(&b->arena, reason, strlen(reason));
+  b->failed++;
+}
+
+static void hash_machine(struct part *p, const struct bytes *code,
+                         const char *entry)
+{
+  int64_t use[] = {p->registers, p->local_bytes, p->shared_bytes};
+  struct hash both[2];
+  const void *text;
+  size_t size;
+
+  if (cubin_entry_code(code->data, code->size, entry, &text, &size)) return;
+  both[0] = hash_of(text, size);
+  both[1] = hash_of(use, sizeof use);
+  p->machine = hash_of(both, sizeof both);
+  p->has_machine = true;
+}
+
+static void read_usage(const struct build *b, struct part *p,
+                       const struct bytes *code)
+{
+  char entry[VARIANT_ENTRY];
+  struct usage usage;
+
+  variant_entry(&p->variant, entry);
+  if (strcmp(b->target, "cpu") == 0) return;
+  if (cubin_usage(code->data, code->size, entry, &usage)) return;
+  p->registers = usage.registers;
+  p->local_bytes = usage.local_bytes;
+  p->shared_bytes = usage.shared_bytes;
+  hash_machine(p, code, entry);
+}
+
+/* A unit has its code, fresh or from the cache; takes it over. */
+static void unit_arrives(struct build *b, size_t unit, struct bytes *code)
+{
+  struct unit *u = &b->units[unit];
+
+  u->code = *code;
+  *code = (struct bytes)BYTES_INIT;
+  for (uint32_t i = 0; i < u->count; ++i) {
+    struct part *p = b->parts[b->in_unit[u->first + i]];
+    p->state = PART_COMPILED;
+    read_usage(b, p, &u->code);
+  }
+  b->compiled += u->count;
+}
+
 /* ---- Units ---------------------------------------------------------------------- */
 
 static dd_status unit_text(const struct build *b, const struct unit *u,
@@ -97,6 +153,19 @@ static dd_status unit_text(const struct build *b, const struct unit *u,
   return status;
 }
 
+static dd_status find_or_submit(struct build *b, size_t unit,
+                                const struct bytes *text)
+{
+  struct unit *u = &b->units[unit];
+  struct bytes code = BYTES_INIT;
+
+  u->key = cache_key(bytes_string(&b->identity), b->target, bytes_string(text));
+  if (!cache_find(&b->cache, &u->key, &code))
+    return farm_submit(b->farm, (int64_t)unit, b->target, bytes_string(text));
+  unit_arrives(b, unit, &code);
+  return DD_OK;
+}
+
 static dd_status submit_unit(struct build *b, const uint32_t *parts,
                              uint32_t count)
 {
@@ -107,7 +176,7 @@ static dd_status submit_unit(struct build *b, const uint32_t *parts,
   TRY(reserve((void **)&b->units, b->unit_count, &b->unit_capacity,
               sizeof *b->units));
   u = &b->units[b->unit_count];
-  *u = (struct unit){(uint32_t)b->in_unit_count, count, BYTES_INIT, 0};
+  *u = (struct unit){.first = (uint32_t)b->in_unit_count, .count = count};
   for (uint32_t i = 0; i < count; ++i) {
     TRY(reserve((void **)&b->in_unit, b->in_unit_count, &b->in_unit_capacity,
                 sizeof *b->in_unit));
@@ -116,9 +185,7 @@ static dd_status submit_unit(struct build *b, const uint32_t *parts,
   }
   b->unit_count++;
   status = unit_text(b, u, &text);
-  if (!status)
-    status = farm_submit(b->farm, (int64_t)b->unit_count - 1, b->target,
-                         bytes_string(&text));
+  if (!status) status = find_or_submit(b, b->unit_count - 1, &text);
   bytes_release(&text);
   return status;
 }
@@ -157,31 +224,6 @@ dd_status build_add(struct build *b, struct variant *v, uint32_t *part)
   return b->queued_count == b->batch ? build_submit(b) : DD_OK;
 }
 
-/* ---- Results ----------------------------------------------------------------------- */
-
-static void part_fails(struct build *b, uint32_t part, const char *reason)
-{
-  struct part *p = b->parts[part];
-
-  p->state = PART_FAILED;
-  p->reason = arena_text(&b->arena, reason, strlen(reason));
-  b->failed++;
-}
-
-static void read_usage(const struct build *b, struct part *p,
-                       const struct bytes *code)
-{
-  char entry[VARIANT_ENTRY];
-  struct usage usage;
-
-  variant_entry(&p->variant, entry);
-  if (strcmp(b->target, "cpu") == 0) return;
-  if (cubin_usage(code->data, code->size, entry, &usage)) return;
-  p->registers = usage.registers;
-  p->local_bytes = usage.local_bytes;
-  p->shared_bytes = usage.shared_bytes;
-}
-
 /* By index: submitting may move the units.  What only this machine is to blame
  * for (no memory, a full disk, no sandbox) is no verdict on any variant. */
 static dd_status take_result(struct build *b, struct farm_result *r)
@@ -189,14 +231,8 @@ static dd_status take_result(struct build *b, struct farm_result *r)
   uint32_t first = b->units[r->id].first, count = b->units[r->id].count;
 
   if (r->status == DD_OK) {
-    b->units[r->id].code = r->code;
-    r->code = (struct bytes)BYTES_INIT;
-    for (uint32_t i = 0; i < count; ++i) {
-      struct part *p = b->parts[b->in_unit[first + i]];
-      p->state = PART_COMPILED;
-      read_usage(b, p, &b->units[r->id].code);
-    }
-    b->compiled += count;
+    cache_store(&b->cache, &b->units[r->id].key, &r->code);
+    unit_arrives(b, (size_t)r->id, &r->code);
     return DD_OK;
   }
   if (r->status != DD_COMPILE)
@@ -229,7 +265,8 @@ dd_status build_pump(struct build *b, bool wait)
 
 dd_status build_load(struct build *b, uint32_t part, struct client *c)
 {
-  struct unit *u = &b->units[b->parts[part]->unit];
+  uint32_t unit = b->parts[part]->unit; /* units may move during the call */
+  const struct unit *u = &b->units[unit];
   struct bytes request = BYTES_INIT, reply = BYTES_INIT;
   dd_status status;
 
@@ -240,7 +277,7 @@ dd_status build_load(struct build *b, uint32_t part, struct client *c)
   for (uint32_t i = 0; i < u->count; ++i)
     put_variant(&request, &b->parts[b->in_unit[u->first + i]]->variant);
   status = client_call(c, &request, 60, &reply);
-  if (!status) u->loaded = c->generation;
+  if (!status) b->units[unit].loaded = c->generation;
   bytes_release(&request);
   bytes_release(&reply);
   return status;

@@ -9,6 +9,7 @@
 #ifndef DIFFTUNE_BUILD_H
 #define DIFFTUNE_BUILD_H
 
+#include "cache.h"
 #include "client.h"
 #include "compiler.h"
 #include "farm.h"
@@ -20,6 +21,7 @@ enum part_state { PART_WAITING, PART_COMPILED, PART_FAILED };
 struct unit {
   uint32_t first, count; /* of build.in_unit */
   struct bytes code;
+  struct hash key; /* in the cache */
   int loaded; /* the worker's generation that has it; 0: none */
 };
 
@@ -30,6 +32,8 @@ struct part { /* one variant */
   char *reason; /* PART_FAILED: what the compiler said */
   char *label;  /* variant_print's text */
   int registers, local_bytes, shared_bytes;
+  bool has_machine;    /* a cubin says what it runs, a shared object does not */
+  struct hash machine; /* of its machine code and what it uses */
   int64_t row, code_row; /* ids in the database, 0: not yet */
 };
 
@@ -39,6 +43,7 @@ struct build {
   char target[16];
   struct bytes identity; /* the compiler's */
   uint32_t batch;        /* variants per unit */
+  struct cache cache;    /* off, unless the caller opens it */
   struct arena arena;
   struct part **parts;
   size_t part_count, part_capacity;

@@ -21,19 +21,27 @@ void client_close(struct client *c)
 
 /* ---- Calls ------------------------------------------------------------------- */
 
-static dd_status wait_readable(int fd, double seconds)
+/* Waits for the worker's bytes; does what is beside it meanwhile.  One look is
+ * always taken: what is done beside may outlast the deadline. */
+static dd_status wait_readable(struct client *c, double seconds)
 {
   double end = seconds_now() + seconds;
-  struct pollfd p = {fd, POLLIN, 0};
+  struct pollfd fds[1 + BESIDE_MAX];
 
   for (;;) {
+    const struct client_beside *b = &c->beside;
     double left = end - seconds_now();
-    int n = left <= 0 ? 0 : poll(&p, 1, left > 1e6 ? -1 : (int)(left * 1000) + 1);
-    if (n > 0) return DD_OK;
-    if (n == 0)
+    size_t count = b->turn ? b->rows(b->user, fds + 1, BESIDE_MAX) : 0;
+    int n;
+    fds[0] = (struct pollfd){c->child.from, POLLIN, 0};
+    n = poll(fds, 1 + count, left <= 0 ? 0
+                             : left > 1e6 ? -1 : (int)(left * 1000) + 1);
+    if (n > 0 && fds[0].revents) return DD_OK;
+    if (n > 0 && left > 0) b->turn(b->user);
+    else if (n >= 0)
       return fail(DD_DEVICE, "the device worker did not answer within %.0f s",
                   seconds);
-    if (errno != EINTR) return fail(DD_IO, "poll: %s", strerror(errno));
+    else if (errno != EINTR) return fail(DD_IO, "poll: %s", strerror(errno));
   }
 }
 
@@ -53,9 +61,11 @@ static dd_status exchange(struct client *c, const struct bytes *request,
 {
   c->noted = NO_CANDIDATE;
   TRY(wire_send(c->child.to, request));
+  if (c->beside.turn) c->beside.turn(c->beside.user);
   do {
-    TRY(wait_readable(c->child.from, seconds));
+    TRY(wait_readable(c, seconds));
     TRY(wire_receive(c->child.from, MESSAGE_MAX, reply));
+    if (c->between > 0) seconds = c->between;
   } while (take_note(c, reply));
   return DD_OK;
 }

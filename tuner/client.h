@@ -8,8 +8,19 @@
 #ifndef DIFFTUNE_CLIENT_H
 #define DIFFTUNE_CLIENT_H
 
+#include <poll.h>
+
 #include "child.h"
 #include "message.h"
+
+/* What is done while a call waits for its answer: `turn` once the request is
+ * sent, and whenever one of the rows that `rows` fills in is ready. */
+enum { BESIDE_MAX = 2048 };
+struct client_beside {
+  size_t (*rows)(void *user, struct pollfd *fds, size_t capacity);
+  void (*turn)(void *user);
+  void *user;
+};
 
 struct client {
   struct child child;
@@ -18,7 +29,9 @@ struct client {
   const struct bytes *specs;
   int generation; /* how many workers there have been */
   uint32_t noted; /* the last call's last note (message.h) */
+  double between; /* how long it may be silent after a note; 0: as a call says */
   struct device_info info;
+  struct client_beside beside; /* turn NULL: nothing */
 };
 
 /* What is visible, asked of a worker that is gone afterwards. */

@@ -10,15 +10,16 @@
 
 #include "choose.h"
 #include "command.h"
+#include "lock.h"
+#include "resume.h"
 #include "simulate.h"
-#include "sweep.h"
 
 /* What the command line said. */
 struct asked {
   const char *variants, *db, *gpu, *variant, *simulate;
-  bool cpu, json, quiet;
+  bool cpu, json, quiet, verbose, cache, resume;
   struct texts ops, shapes;
-  int64_t seed, sample, parts, jobs, batch;
+  int64_t seed, sample, parts, jobs, batch, compile_limit;
   int l2, launch;
   const char *command; /* as typed */
 };
@@ -114,6 +115,7 @@ static void json_entry(struct json *j, const struct entry *e)
     json_real(j, "error", e->proof.error);
     json_real(j, "bit_equal", e->proof.bit_equal);
   }
+  if (e->twin) json_text(j, "same_as", e->twin->label);
   if (e->stage) {
     json_text(j, "stage", e->stage);
     json_text(j, "reason", e->reason);
@@ -138,8 +140,13 @@ static void print_json(const struct sweep *s)
     json_object(&j, NULL);
     json_text(&j, "problem", o->spelling);
     json_text(&j, "winner", o->best >= 0 ? o->entries[o->best].label : NULL);
+    if (o->restored) json_bool(&j, "restored", true);
     json_real(&j, "copy_us", o->race.copy_us);
     json_real(&j, "noise", o->race.noise);
+    json_object(&j, "seconds");
+    for (int k = 0; k < PHASE_COUNT; ++k)
+      json_real(&j, phase_words[k], o->seconds[k]);
+    json_end(&j, '}');
     json_array(&j, "candidates");
     for (uint32_t k = 0; k < o->count + (o->has_split ? 1u : 0u); ++k)
       if (o->entries[k].done) json_entry(&j, &o->entries[k]);
@@ -148,6 +155,22 @@ static void print_json(const struct sweep *s)
   }
   json_end(&j, ']');
   json_finish(&j);
+}
+
+/* Where the seconds went, and what the cache saved. */
+static void tell_seconds(const struct sweep *s)
+{
+  double seconds[PHASE_COUNT], busy = sweep_seconds(s, seconds);
+  const struct cache *cache = &s->build->cache;
+  struct bytes text = BYTES_INIT;
+
+  for (int i = 0; i < PHASE_COUNT; ++i)
+    bytes_printf(&text, "%s %s %.2f", i ? "," : "", phase_words[i], seconds[i]);
+  say("%.2f s:%s; the device was busy for %.0f %%", s->seconds,
+      bytes_string(&text), 100 * busy);
+  say("%llu units from the cache, %llu put into it",
+      (unsigned long long)cache->found, (unsigned long long)cache->stored);
+  bytes_release(&text);
 }
 
 /* At most five reasons per problem: one bad scheme has hundreds. */
@@ -194,8 +217,10 @@ static dd_status run(struct sweep *s, const struct asked *q)
 
   if (q->db) {
     status = record_begin(&recorder, q->db, s->build, &s->client->info,
-                          q->command, s->options.seed, s->options.policy);
+                          q->command, s->options.seed, s->options.policy,
+                          q->resume);
     s->recorder = &recorder;
+    if (!status && recorder.resumed) status = resume_load(s);
   }
   if (!status) status = sweep_run(s);
   s->recorder = NULL;
@@ -233,6 +258,7 @@ static int report(const struct sweep *s, const struct asked *q, dd_status status
   if (q->json) print_json(s);
   else if (s->options.time) print_winners(s);
   else print_checked(s);
+  if (q->verbose) tell_seconds(s);
   return code ? code : verdict(s, refused);
 }
 
@@ -245,6 +271,8 @@ static dd_status open_and_run(struct sweep *s, const struct asked *q,
   device_target(info, target);
   TRY(build_open(s->build, s->specs, target, (int)q->jobs,
                  (uint32_t)(q->batch ? q->batch : 16)));
+  farm_set_deadline(s->build->farm, (double)q->compile_limit);
+  if (q->cache) cache_open(&s->build->cache);
   TRY(client_open(s->client, info->kind, info->index, &s->specs->message));
   TRY(add_problems(s, problems));
   say("%s begins on %s", s->options.time ? "sweep" : "check", info->name);
@@ -257,8 +285,10 @@ static int sweep_device(const struct asked *q, bool time, struct specs *specs,
 {
   struct build build = {0};
   struct client client = {0};
+  struct device_lock lock;
   struct sweep s = {.specs = specs, .build = &build, .client = &client};
   bool cpu = strcmp(info->kind, "cpu") == 0;
+  dd_status status;
   int code;
 
   arena_init(&s.arena, NULL);
@@ -267,7 +297,10 @@ static int sweep_device(const struct asked *q, bool time, struct specs *specs,
       .parts = (uint32_t)(q->parts >= 0 ? q->parts : cpu ? 2 : 0),
       .seed = (uint64_t)q->seed, .only = q->variant, .quiet = q->quiet,
       .policy = policies[q->l2][q->launch]};
-  code = report(&s, q, open_and_run(&s, q, problems, info));
+  status = device_lock(&lock, info);
+  if (!status) status = open_and_run(&s, q, problems, info);
+  code = report(&s, q, status);
+  device_unlock(&lock);
   client_close(&client);
   build_close(&build);
   sweep_release(&s);
@@ -300,7 +333,7 @@ static int sweep_asked(const struct asked *q, bool time)
 
 static int sweep_or_check(int argc, char **argv, bool time)
 {
-  struct asked q = {.seed = 1, .parts = -1};
+  struct asked q = {.seed = 1, .parts = -1, .compile_limit = 120, .cache = true};
   int code;
   const struct option simulation = OPT_TEXT(
       "simulate", 0, &q.simulate, "DB",
@@ -325,7 +358,14 @@ static int sweep_or_check(int argc, char **argv, bool time)
       OPT_INT("batch", 0, &q.batch, 0, 256, "N", "variants per compile unit (16)"),
       OPT_VARIANTS(&q.variants),
       OPT_JSON(&q.json),
+      OPT_INT("compile-limit", 0, &q.compile_limit, 1, 86400, "SECONDS",
+              "for one unit, then the compiler is killed (120)"),
+      OPT_FLAG("resume", 0, &q.resume,
+               "go on where the same command was stopped or killed"),
+      OPT_FLAG("cache", 0, &q.cache,
+               "keep compiled units for the next time (or --no-cache)"),
       OPT_FLAG("quiet", 'q', &q.quiet, "no progress"),
+      OPT_FLAG("verbose", 'v', &q.verbose, "say where the time went"),
       time ? simulation : (struct option)OPT_END,
       OPT_END};
 
@@ -333,6 +373,9 @@ static int sweep_or_check(int argc, char **argv, bool time)
   if (q.simulate) return simulate(q.simulate, (uint64_t)q.seed, q.json);
   q.command = command_line(argc, argv);
   if (time) q.db = db_path_or_default(q.db);
+  if (q.resume && !time)
+    return say_usage("--resume goes with sweep: a check stores no race to go on "
+                     "with");
   interrupt_watch();
   return sweep_asked(&q, time);
 }

@@ -56,7 +56,7 @@ struct farm {
   struct worker *worker;
   int count;
   struct list queue, done;
-  size_t pending;
+  size_t pending, queued;
   double deadline;
   struct farm_folder folder;
 };
@@ -324,6 +324,7 @@ static void feed(struct farm *f)
     if (w->unit) continue;
     bury_idle(w);
     w->unit = list_take(&f->queue);
+    f->queued--;
     w->started = seconds_now();
     if (!w->child.pid && worker_start(w))
       lose(f, w, DD_IO, dd_last_error());
@@ -425,8 +426,14 @@ dd_status farm_submit(struct farm *f, int64_t id, const char *target,
   }
   list_add(&f->queue, u);
   f->pending++;
+  f->queued++;
   feed(f);
   return DD_OK;
+}
+
+size_t farm_queued(const struct farm *f)
+{
+  return f->queued;
 }
 
 static bool take_done(struct farm *f, struct farm_result *out)
@@ -482,14 +489,19 @@ static bool wait_for_one(const struct farm *f)
   return n >= 0;
 }
 
+void farm_turn(struct farm *f)
+{
+  move_all(f);
+  feed(f);
+}
+
 bool farm_next(struct farm *f, struct farm_result *out, bool wait)
 {
   static const struct farm_result empty;
 
   *out = empty;
   for (;;) {
-    move_all(f);
-    feed(f);
+    farm_turn(f);
     if (take_done(f, out)) return true;
     if (!f->pending || !wait || !wait_for_one(f)) return false;
   }

@@ -42,14 +42,19 @@ void farm_set_deadline(struct farm *f, double seconds);
 dd_status farm_submit(struct farm *f, int64_t id, const char *target,
                       const char *text);
 size_t farm_pending(const struct farm *f); /* not yet given by farm_next() */
+size_t farm_queued(const struct farm *f);  /* not yet given to a worker */
 
 /* Gives the next finished unit, in the order in which they finish; the caller
  * releases it.  False: nothing is pending, or `wait` is false and nothing has
  * finished yet, or a signal arrived while it waited. */
 bool farm_next(struct farm *f, struct farm_result *out, bool wait);
 
+/* Moves bytes and hands queued units to idle workers, without waiting; what
+ * finishes stays for farm_next(). */
+void farm_turn(struct farm *f);
+
 /* What to poll for, together with other things: fills at most `capacity` rows
- * and returns how many.  When one is ready call farm_next(f, .., false). */
+ * and returns how many.  When one is ready call farm_turn(). */
 size_t farm_poll(const struct farm *f, struct pollfd *fds, size_t capacity);
 
 /* The process id of the worker that compiles unit `id`, or 0: for tests. */

@@ -11,7 +11,7 @@
 
 dd_status record_begin(struct recorder *r, const char *path, struct build *b,
                        const struct device_info *info, const char *command,
-                       uint64_t seed, const char *policy)
+                       uint64_t seed, const char *policy, bool resume)
 {
   char host[128] = "", specs[HASH_HEX], version[32];
   struct db_sweep sweep = {.command = command, .version = version,
@@ -31,7 +31,10 @@ dd_status record_begin(struct recorder *r, const char *path, struct build *b,
   TRY(db_device(r->db, info, &r->device));
   TRY(db_toolchain(r->db, bytes_string(&b->identity), &r->toolchain));
   sweep.device = r->device;
-  return db_sweep_begin(r->db, &sweep, &r->sweep);
+  if (resume) TRY(db_sweep_find(r->db, &sweep, &r->sweep, &r->complete));
+  r->resumed = r->sweep != 0;
+  if (!r->resumed) return db_sweep_begin(r->db, &sweep, &r->sweep);
+  return r->complete ? DD_OK : db_sweep_again(r->db, r->sweep);
 }
 
 dd_status record_end(struct recorder *r, dd_status status)
@@ -42,7 +45,7 @@ dd_status record_end(struct recorder *r, dd_status status)
   snprintf(sentence, sizeof sentence, "%s", status ? dd_last_error()
                                             : interrupted() ? "interrupted"
                                                             : "complete");
-  if (r->sweep) ended = db_sweep_end(r->db, r->sweep, sentence);
+  if (r->sweep && !r->complete) ended = db_sweep_end(r->db, r->sweep, sentence);
   db_close(r->db);
   r->db = NULL;
   r->sweep = 0;
@@ -174,6 +177,7 @@ static dd_status record_measurement(struct recorder *r, const struct outcome *o,
   return record_standing(r, s, race, row);
 }
 
+/* A twin has a proof, its twin's, and no measurement: it was not timed. */
 static dd_status record_entry(struct recorder *r, const struct outcome *o,
                               struct entry *e, int64_t problem, int64_t race)
 {

@@ -16,12 +16,15 @@ struct recorder {
   const struct device_info *info;
   uint64_t seed;
   const char *policy;
+  bool resumed;  /* the sweep is one that an earlier run began */
+  bool complete; /* and ended: there is nothing left to do */
 };
 
-/* Opens (or makes) the database and begins a sweep in it. */
+/* Opens (or makes) the database and begins a sweep in it, or with `resume` goes
+ * on with the newest one of the same command, device, seed and specs. */
 dd_status record_begin(struct recorder *r, const char *path, struct build *b,
                        const struct device_info *info, const char *command,
-                       uint64_t seed, const char *policy);
+                       uint64_t seed, const char *policy, bool resume);
 /* All of one problem's candidates, proofs, measurements and failures, as one
  * transaction: after DD_OK they survive kill -9. */
 dd_status record_outcome(struct recorder *r, struct outcome *o);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "sample.h"
+#include "twin.h"
 
 /* ---- Adding problems ------------------------------------------------------- */
 
@@ -33,6 +34,7 @@ static dd_status new_outcome(struct sweep *s, const struct problem *p,
   o = &s->outcomes[s->count++];
   *o = (struct outcome){.problem = *p, .is_part = is_part, .best = -1,
                         .best_fused = -1};
+  arena_init(&o->arena, NULL);
   problem_print(p, &text);
   o->spelling = arena_text(&s->arena, bytes_string(&text), text.size);
   bytes_release(&text);
@@ -76,24 +78,25 @@ static bool wants_split_only(const struct sweep *s)
   return s->options.only && strcmp(s->options.only, "split") == 0;
 }
 
-static bool is_wanted(struct sweep *s, const struct outcome *o,
-                      const struct variant *v)
+static bool is_wanted(const struct sweep *s, const struct outcome *o,
+                      const char *label)
 {
-  struct bytes label = BYTES_INIT;
-  uint32_t words;
-  bool wanted;
+  bool all;
 
   if (!s->options.only || o->is_part) return true;
-  variant_print(v, &label);
-  words = count_words(bytes_string(&label), s->options.only, &wanted);
-  if (!s->near || words > s->near_words) {
-    s->near = arena_text(&s->arena, bytes_string(&label), label.size);
-    s->near_words = words;
-  }
-  bytes_release(&label);
-  wanted = wanted && !wants_split_only(s);
-  s->wanted += wanted;
-  return wanted;
+  count_words(label, s->options.only, &all);
+  return all && !wants_split_only(s);
+}
+
+/* For the sentence that says that nothing was wanted. */
+static void keep_nearest(struct sweep *s, const char *label)
+{
+  bool all;
+  uint32_t words = count_words(label, s->options.only, &all);
+
+  if (s->near && words <= s->near_words) return;
+  s->near = arena_text(&s->arena, label, strlen(label));
+  s->near_words = words;
 }
 
 dd_status sweep_wants_any(const struct sweep *s)
@@ -106,32 +109,33 @@ dd_status sweep_wants_any(const struct sweep *s)
               "'%s'", s->options.only, s->near ? s->near : "none");
 }
 
-static dd_status add_entry(struct sweep *s, struct entry *e, struct variant *v)
+static bool may_split(const struct outcome *o)
 {
-  TRY(build_add(s->build, v, &e->part[0]));
-  e->candidate.step_count = 1;
-  e->candidate.steps[0] = v->hash;
-  e->label = s->build->parts[e->part[0]]->label;
-  return DD_OK;
+  return o->problem.op->step_count > 0;
 }
 
-static dd_status add_entries(struct sweep *s, struct outcome *o)
+/* Chooses the variants that its sweep looks at; they become entries when its
+ * turn is near. */
+static dd_status choose_points(struct sweep *s, struct outcome *o)
 {
   const struct device_info *info = &s->client->info;
-  struct variant *points;
   uint32_t limit = o->is_part ? s->options.parts : s->options.sample, count;
+  struct bytes label = BYTES_INIT;
 
   TRY(sample_points(&o->problem, info->arch, info->sms, limit, s->options.seed,
-                    &s->arena, &points, &count));
-  o->has_split = o->problem.op->step_count > 0;
-  o->entries = ARENA_ARRAY(&s->arena, struct entry, count + 1);
-  if (!o->entries) return fail(DD_NO_MEMORY, "out of memory");
-  for (uint32_t i = 0; i < count; ++i)
-    if (is_wanted(s, o, &points[i]))
-      TRY(add_entry(s, &o->entries[o->count++], &points[i]));
-  if (wants_split_only(s) && !o->is_part) s->wanted += o->has_split;
-  s->total += o->count + o->has_split;
-  return build_submit(s->build);
+                    &o->arena, &o->points, &count));
+  for (uint32_t i = 0; i < count; ++i) {
+    bytes_clear(&label);
+    variant_print(&o->points[i], &label);
+    if (is_wanted(s, o, bytes_string(&label)))
+      o->points[o->point_count++] = o->points[i];
+    if (s->options.only && !o->is_part) keep_nearest(s, bytes_string(&label));
+  }
+  bytes_release(&label);
+  s->total += o->point_count + may_split(o);
+  if (!o->is_part)
+    s->wanted += o->point_count + (wants_split_only(s) && may_split(o));
+  return DD_OK;
 }
 
 /* A step that is no legal problem (rows of an input that overlap) leaves the
@@ -157,15 +161,104 @@ dd_status sweep_add(struct sweep *s, const struct problem *p, bool is_part)
   }
   TRY(add_parts(s, p));
   TRY(new_outcome(s, p, is_part, &o));
-  return add_entries(s, o);
+  return choose_points(s, o);
+}
+
+/* ---- Opening problems ------------------------------------------------------ */
+
+static dd_status add_entry(struct sweep *s, struct entry *e, struct variant *v)
+{
+  TRY(build_add(s->build, v, &e->part[0]));
+  e->candidate.step_count = 1;
+  e->candidate.steps[0] = v->hash;
+  e->label = s->build->parts[e->part[0]]->label;
+  return DD_OK;
+}
+
+/* Makes the entries and queues their variants for compiling. */
+static dd_status open_outcome(struct sweep *s, struct outcome *o)
+{
+  dd_status status = DD_OK;
+
+  o->opened = true;
+  o->entries = ARENA_ARRAY(&s->arena, struct entry, o->point_count + 1);
+  if (!o->entries) return fail(DD_NO_MEMORY, "out of memory");
+  o->has_split = may_split(o);
+  for (uint32_t i = 0; i < o->point_count && !status; ++i)
+    status = add_entry(s, &o->entries[o->count++], &o->points[i]);
+  arena_release(&o->arena);
+  o->points = NULL;
+  return status ? status : build_submit(s->build);
+}
+
+/* Units wait for each worker, however long the device takes; but not those of
+ * the whole sweep, whose text would be hundreds of megabytes. */
+enum { UNITS_AHEAD = 4, PROBLEMS_AHEAD = 64 };
+
+static bool is_hungry(const struct sweep *s)
+{
+  const struct farm *farm = s->build->farm;
+
+  return s->ahead < s->count && s->ahead < s->current + PROBLEMS_AHEAD &&
+         farm_queued(farm) < UNITS_AHEAD * (size_t)farm_workers(farm);
+}
+
+static void open_ahead(struct sweep *s)
+{
+  while (!s->ahead_status && is_hungry(s)) {
+    struct outcome *o = &s->outcomes[s->ahead++];
+    if (!o->restored) s->ahead_status = open_outcome(s, o);
+  }
+}
+
+/* While the device is at work: the compile workers are not to wait for it. */
+static void turn_farm(void *user)
+{
+  struct sweep *s = user;
+
+  farm_turn(s->build->farm);
+  open_ahead(s);
+}
+
+static size_t farm_rows(void *user, struct pollfd *fds, size_t capacity)
+{
+  return farm_poll(((struct sweep *)user)->build->farm, fds, capacity);
 }
 
 void sweep_release(struct sweep *s)
 {
+  for (uint32_t i = 0; i < s->count; ++i) arena_release(&s->outcomes[i].arena);
   mem_resize(NULL, s->outcomes, s->capacity * sizeof *s->outcomes, 0);
   arena_release(&s->arena);
   s->outcomes = NULL;
   s->count = s->capacity = 0;
+}
+
+/* ---- Where the time goes ------------------------------------------------------ */
+
+#define PHASE_WORD(name, word) [PHASE_##name] = word,
+const char *const phase_words[PHASE_COUNT] = {PHASE_MAP(PHASE_WORD)};
+#undef PHASE_WORD
+
+/* `began` is when `status` was not known yet. */
+static dd_status spent(struct outcome *o, enum phase phase, double began,
+                       dd_status status)
+{
+  o->seconds[phase] += seconds_now() - began;
+  return status;
+}
+
+double sweep_seconds(const struct sweep *s, double seconds[PHASE_COUNT])
+{
+  static const enum phase busy[] = {PHASE_LOAD, PHASE_PROVE, PHASE_RACE};
+  double sum = 0;
+
+  memset(seconds, 0, PHASE_COUNT * sizeof *seconds);
+  for (uint32_t i = 0; i < s->count; ++i)
+    for (int k = 0; k < PHASE_COUNT; ++k)
+      seconds[k] += s->outcomes[i].seconds[k];
+  for (size_t i = 0; i < COUNT_OF(busy); ++i) sum += seconds[busy[i]];
+  return s->seconds > 0 ? sum / s->seconds : 0;
 }
 
 /* ---- Progress ----------------------------------------------------------------- */
@@ -217,6 +310,7 @@ static void refuse_problem(struct sweep *s, struct outcome *o)
 
 static dd_status set_problem(struct sweep *s, struct outcome *o)
 {
+  double began = seconds_now();
   struct bytes request = BYTES_INIT, reply = BYTES_INIT;
   struct wire_reader r;
   dd_status status;
@@ -232,28 +326,36 @@ static dd_status set_problem(struct sweep *s, struct outcome *o)
   }
   bytes_release(&request);
   bytes_release(&reply);
-  return status;
+  return spent(o, PHASE_SET_UP, began, status);
 }
 
-/* The worker was replaced: its problem is to be set again. */
-static dd_status keep_problem(struct sweep *s, struct outcome *o, int *generation)
+static dd_status load_steps(struct sweep *s, struct outcome *o,
+                            const struct entry *e)
 {
-  if (*generation == s->client->generation) return DD_OK;
-  TRY(set_problem(s, o));
-  *generation = s->client->generation;
-  return DD_OK;
+  double began = seconds_now();
+  dd_status status = DD_OK;
+
+  for (uint32_t i = 0; i < e->candidate.step_count && !status; ++i)
+    status = build_load(s->build, e->part[i], s->client);
+  return spent(o, PHASE_LOAD, began, status);
 }
 
-static dd_status load_steps(struct sweep *s, const struct entry *e)
+/* How long the device may take for a candidate: a hundred times as long as for
+ * those before it, or, for the first, as for the references that it is compared
+ * with, which take far longer.  The least is for a host that is busy; without a
+ * GPU the kernel itself runs there. */
+static double patience(const struct sweep *s, const struct outcome *o)
 {
-  for (uint32_t i = 0; i < e->candidate.step_count; ++i)
-    TRY(build_load(s->build, e->part[i], s->client));
-  return DD_OK;
+  double least = strcmp(s->client->info.kind, "cpu") ? 2 : 10, most = 120;
+  double known = o->longest > 0 ? o->longest : o->seconds[PHASE_SET_UP];
+
+  return 100 * known < least ? least : 100 * known < most ? 100 * known : most;
 }
 
-static dd_status ask_check(struct sweep *s, const struct entry *e,
-                           struct proof *proof)
+static dd_status ask_check(struct sweep *s, struct outcome *o,
+                           const struct entry *e, struct proof *proof)
 {
+  double began = seconds_now();
   struct bytes request = BYTES_INIT, reply = BYTES_INIT;
   struct wire_reader r;
   struct arena a;
@@ -262,7 +364,7 @@ static dd_status ask_check(struct sweep *s, const struct entry *e,
   arena_init(&a, NULL);
   wire_put_u32(&request, REQUEST_CHECK);
   put_candidate(&request, &e->candidate);
-  status = client_call(s->client, &request, 120, &reply);
+  status = client_call(s->client, &request, patience(s, o), &reply);
   if (!status) {
     wire_reader_init(&r, reply.data, reply.size);
     get_proof(&r, &a, proof);
@@ -271,7 +373,43 @@ static dd_status ask_check(struct sweep *s, const struct entry *e,
   arena_release(&a);
   bytes_release(&request);
   bytes_release(&reply);
-  return status;
+  if (!status && seconds_now() - began > o->longest)
+    o->longest = seconds_now() - began;
+  return spent(o, PHASE_PROVE, began, status);
+}
+
+static struct entry *first_proven(const struct outcome *o)
+{
+  for (uint32_t i = 0; i < o->count; ++i)
+    if (o->entries[i].proven && !o->entries[i].twin) return &o->entries[i];
+  return NULL;
+}
+
+/* A new worker first shows that what was right is still right: otherwise a
+ * device that is broken would be held against every candidate to come. */
+static dd_status try_canary(struct sweep *s, struct outcome *o)
+{
+  struct entry *canary = first_proven(o);
+  struct proof proof;
+  dd_status status;
+
+  if (!canary) return DD_OK;
+  status = load_steps(s, o, canary);
+  if (!status) status = ask_check(s, o, canary, &proof);
+  if (!status && !proof.right)
+    status = fail(DD_DEVICE, "%s", proof.reason);
+  if (!is_candidates(status)) return status;
+  return fail_in(status, "the device no longer runs '%s'", canary->label);
+}
+
+/* The worker was replaced: its problem is to be set again. */
+static dd_status keep_problem(struct sweep *s, struct outcome *o, int *generation)
+{
+  if (*generation == s->client->generation) return DD_OK;
+  TRY(set_problem(s, o));
+  TRY(try_canary(s, o));
+  *generation = s->client->generation;
+  return DD_OK;
 }
 
 /* A failure of the device is the candidate's; everything else is ours. */
@@ -288,10 +426,10 @@ static dd_status prove(struct sweep *s, struct outcome *o, struct entry *e,
     return DD_OK;
   }
   TRY(status);
-  status = load_steps(s, e);
+  status = load_steps(s, o, e);
   if (!status) {
     stage = "check";
-    status = ask_check(s, e, &e->proof);
+    status = ask_check(s, o, e, &e->proof);
   }
   if (is_candidates(status)) {
     refuse(s, o, e, stage, dd_last_error());
@@ -308,13 +446,28 @@ static dd_status prove(struct sweep *s, struct outcome *o, struct entry *e,
   return DD_OK;
 }
 
+/* One that a device would run in the very same way costs nothing; what is wrong
+ * or refused is so for both. */
+static void follow_twin(struct sweep *s, struct outcome *o, struct entry *e,
+                        struct entry *twin)
+{
+  e->done = true;
+  e->twin = twin;
+  e->proven = twin->proven;
+  e->proof = twin->proof;
+  e->stage = twin->stage;
+  e->reason = twin->reason;
+  *(e->proven ? &o->proven : &o->refused) += 1;
+  s->done++;
+}
+
 /* Proves what is compiled; false in *waiting when no entry is left. */
 static dd_status prove_ready(struct sweep *s, struct outcome *o,
                              int *generation, bool *waiting)
 {
   *waiting = false;
   for (uint32_t i = 0; i < o->count && !interrupted(); ++i) {
-    struct entry *e = &o->entries[i];
+    struct entry *e = &o->entries[i], *twin;
     const struct part *p = s->build->parts[e->part[0]];
     if (e->done) continue;
     if (p->state == PART_WAITING) {
@@ -323,6 +476,8 @@ static dd_status prove_ready(struct sweep *s, struct outcome *o,
     }
     if (p->state == PART_FAILED)
       refuse(s, o, e, "compile", p->reason ? p->reason : "out of memory");
+    else if ((twin = twin_find(s->build, &s->client->info, o, e)))
+      follow_twin(s, o, e, twin);
     else
       TRY(prove(s, o, e, generation));
     tell(s, o, "proving");
@@ -330,21 +485,51 @@ static dd_status prove_ready(struct sweep *s, struct outcome *o,
   return DD_OK;
 }
 
+static dd_status wait_for_code(struct sweep *s, struct outcome *o)
+{
+  double began = seconds_now();
+
+  tell(s, o, "compiling");
+  return spent(o, PHASE_COMPILE, began, build_pump(s->build, true));
+}
+
 static dd_status prove_all(struct sweep *s, struct outcome *o, int *generation)
 {
   bool waiting = true;
 
   while (waiting && !interrupted()) {
+    open_ahead(s);
+    TRY(s->ahead_status);
     TRY(build_pump(s->build, false));
     TRY(prove_ready(s, o, generation, &waiting));
-    if (!waiting) break;
-    tell(s, o, "compiling");
-    TRY(build_pump(s->build, true));
+    if (waiting) TRY(wait_for_code(s, o));
   }
   return DD_OK;
 }
 
 /* ---- The split plan ---------------------------------------------------------------- */
+
+/* The winner of a part that an earlier run has swept is not built yet. */
+static dd_status build_restored(struct sweep *s, struct outcome *o)
+{
+  struct entry *e = &o->entries[o->best_fused];
+  struct bytes label = BYTES_INIT;
+  dd_status status = DD_OK;
+
+  for (uint32_t i = 0; i < o->point_count && !e->candidate.step_count; ++i) {
+    bytes_clear(&label);
+    variant_print(&o->points[i], &label);
+    if (strcmp(bytes_string(&label), e->label)) continue;
+    status = add_entry(s, e, &o->points[i]);
+    break;
+  }
+  bytes_release(&label);
+  if (!status) status = build_submit(s->build);
+  while (!status && s->build->parts[e->part[0]]->state == PART_WAITING &&
+         !interrupted())
+    status = wait_for_code(s, o);
+  return status;
+}
 
 /* The best of each part; none where a part has no winner. */
 static dd_status make_split(struct sweep *s, const struct outcome *o,
@@ -356,7 +541,7 @@ static dd_status make_split(struct sweep *s, const struct outcome *o,
   for (uint32_t i = 0; i < o->problem.op->step_count; ++i) {
     struct problem step;
     int bind[OP_MAX_TENSORS];
-    const struct outcome *part;
+    struct outcome *part;
     dd_status status = problem_step(&s->specs->ops, &o->problem, i, &step, bind);
     part = status ? NULL : find_outcome(s, &step);
     if (!part || part->best_fused < 0) {
@@ -364,6 +549,7 @@ static dd_status make_split(struct sweep *s, const struct outcome *o,
       return fail(DD_UNSUPPORTED, "part %u of the split form has no variant "
                   "that was proven", i + 1);
     }
+    if (part->restored) TRY(build_restored(s, part));
     e->part[i] = part->entries[part->best_fused].part[0];
     e->candidate.steps[i] = part->entries[part->best_fused].candidate.steps[0];
     bytes_printf(&label, "%s %s", i ? "," : "",
@@ -400,7 +586,7 @@ static uint32_t entry_count(const struct outcome *o)
 
 static bool races(const struct entry *e)
 {
-  return e->proven && !e->stage;
+  return e->proven && !e->stage && !e->twin;
 }
 
 static uint32_t count_racers(const struct outcome *o)
@@ -467,6 +653,7 @@ static void take_first(struct outcome *o)
 
 static dd_status ask_race(struct sweep *s, struct outcome *o)
 {
+  double began = seconds_now();
   struct bytes request = BYTES_INIT, reply = BYTES_INIT;
   dd_status status;
 
@@ -474,11 +661,13 @@ static dd_status ask_race(struct sweep *s, struct outcome *o)
   wire_put_text(&request, s->options.policy);
   wire_put_i64(&request, (int64_t)s->options.seed);
   put_racers(o, &request);
+  s->client->between = patience(s, o);
   status = client_call(s->client, &request, 120, &reply);
+  s->client->between = 0;
   if (!status) status = read_results(s, o, &reply);
   bytes_release(&request);
   bytes_release(&reply);
-  return status;
+  return spent(o, PHASE_RACE, began, status);
 }
 
 /* Where it fails, *culprit is the candidate that it failed of, or NULL. */
@@ -490,7 +679,7 @@ static dd_status race_once(struct sweep *s, struct outcome *o, int *generation,
   TRY(keep_problem(s, o, generation));
   for (uint32_t i = 0; i < entry_count(o); ++i) {
     *culprit = &o->entries[i];
-    if (races(*culprit)) TRY(load_steps(s, *culprit));
+    if (races(*culprit)) TRY(load_steps(s, o, *culprit));
   }
   status = ask_race(s, o);
   *culprit = racer(o, s->client->noted);
@@ -534,10 +723,23 @@ static dd_status race(struct sweep *s, struct outcome *o, int *generation)
 
 /* ---- A problem, from top to bottom ------------------------------------------------------ */
 
+static dd_status record(struct sweep *s, struct outcome *o)
+{
+  double began = seconds_now();
+
+  return spent(o, PHASE_RECORD, began, record_outcome(s->recorder, o));
+}
+
 static dd_status sweep_problem(struct sweep *s, struct outcome *o)
 {
   int generation = 0;
 
+  if (o->restored) return DD_OK;
+  s->current = (uint32_t)(o - s->outcomes);
+  if (!o->opened) {
+    s->ahead = s->current + 1;
+    TRY(open_outcome(s, o));
+  }
   o->begun = true;
   TRY(prove_all(s, o, &generation));
   TRY(prove_split(s, o, &generation));
@@ -548,17 +750,21 @@ static dd_status sweep_problem(struct sweep *s, struct outcome *o)
   } else {
     take_first(o);
   }
-  return s->recorder ? record_outcome(s->recorder, o) : DD_OK;
+  return s->recorder ? record(s, o) : DD_OK;
 }
 
 dd_status sweep_run(struct sweep *s)
 {
   dd_status status = DD_OK;
 
+  s->started = seconds_now();
   progress_begin(&s->progress, s->options.time ? "sweep" : "check",
                  s->options.quiet);
+  s->client->beside = (struct client_beside){farm_rows, turn_farm, s};
   for (uint32_t i = 0; i < s->count && !status && !interrupted(); ++i)
     status = sweep_problem(s, &s->outcomes[i]);
+  s->client->beside = (struct client_beside){NULL, NULL, NULL};
   progress_end(&s->progress);
+  s->seconds = seconds_now() - s->started;
   return status;
 }

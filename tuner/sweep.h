@@ -23,6 +23,22 @@ struct sweep_options {
   bool quiet;
 };
 
+/* What a sweep waits for.  While the device proves and races, the compile
+ * workers go on: only what is waited for counts. */
+#define PHASE_MAP(X)                                                           \
+  X(COMPILE, "compile") /* nothing of the problem at hand is compiled */       \
+  X(LOAD, "load")       /* code on its way to the device */                    \
+  X(SET_UP, "set_up")   /* inputs and references of a problem */               \
+  X(PROVE, "prove")                                                            \
+  X(RACE, "race")                                                              \
+  X(RECORD, "record")   /* into the database */
+enum phase {
+#define PHASE_NAME(name, word) PHASE_##name,
+  PHASE_MAP(PHASE_NAME) PHASE_COUNT
+#undef PHASE_NAME
+};
+extern const char *const phase_words[PHASE_COUNT];
+
 /* One candidate of a problem. */
 struct entry {
   struct candidate candidate;
@@ -30,6 +46,8 @@ struct entry {
   char *label;
   bool done;          /* proven or refused */
   bool proven;
+  struct entry *twin; /* the same machine code and launch, proven before it;
+                         this one does not race */
   struct proof proof;
   const char *stage, *reason; /* where it was refused; proven ones: in a race */
   bool raced;
@@ -42,16 +60,23 @@ struct outcome {
   struct problem problem;
   char *spelling;
   bool is_part;       /* swept only because a split form needs it */
-  bool begun;
+  bool opened, begun;
+  bool restored;      /* stored by an earlier run of this sweep (resume.h) */
+  bool best_is_split; /* of a restored one, until its entries are counted */
   const char *broken; /* why the device cannot even hold it; NULL: it can */
+  struct arena arena; /* of the points; gone once it is opened */
+  struct variant *points;
+  uint32_t point_count;
   struct entry *entries;
   uint32_t count;     /* fused; then the split plan, if has_split */
   bool has_split;
   int best;           /* the entry that won the race; -1: none */
   int best_fused;     /* the best that is not the split plan; -1: none */
   int64_t traffic;
+  double longest;     /* seconds of the longest check that ended well */
   struct race_summary race;
   uint32_t proven, refused; /* refused by the race: not counted as proven */
+  double seconds[PHASE_COUNT];
 };
 
 struct sweep {
@@ -64,14 +89,18 @@ struct sweep {
   struct outcome *outcomes; /* parts before those that need them */
   uint32_t count, capacity;
   double done, total; /* candidates, for the ETA */
+  uint32_t current, ahead; /* the outcome at hand, the next to be opened */
+  dd_status ahead_status;  /* what became of opening ahead */
   uint32_t wanted;    /* candidates that options.only keeps */
   const char *near;   /* the label most like options.only */
   uint32_t near_words; /* how many of its words that has */
   struct progress progress;
+  double started, seconds; /* of the run */
 };
 
-/* Adds the problems (and their parts) and queues their variants for compiling.
- * The sweep's pointers and options are set by the caller. */
+/* Adds a problem, after its parts.  Their variants are queued for compiling
+ * when their turn is near.  The sweep's pointers and options are set by the
+ * caller. */
 dd_status sweep_add(struct sweep *s, const struct problem *p, bool is_part);
 /* DD_BAD_ARGUMENT where options.only keeps nothing of what was added. */
 dd_status sweep_wants_any(const struct sweep *s);
@@ -79,5 +108,9 @@ dd_status sweep_wants_any(const struct sweep *s);
  * refused; stops early, with DD_OK, when interrupted() says so. */
 dd_status sweep_run(struct sweep *s);
 void sweep_release(struct sweep *s);
+
+/* The seconds of all problems, and the share of the run in which the device
+ * loaded, proved or raced. */
+double sweep_seconds(const struct sweep *s, double seconds[PHASE_COUNT]);
 
 #endif

@@ -1,0 +1,223 @@
+/*
+ * test_build.c - variants on their way: units, the cache, machine code.
+ *
+ * The compile workers are this program again.  What needs NVRTC is skipped
+ * where there is none.
+ */
+#include "test.h"
+
+#include <unistd.h>
+
+#include "command.h"
+#include "farm.h"
+#include "sample.h"
+#include "twin.h"
+
+enum { POINTS = 6 };
+
+static struct specs specs;
+static struct problem problem;
+static struct device_info h200 = {.kind = "cuda", .arch = 90, .sms = 132};
+static char folder[64];
+static struct arena arena;
+static struct variant *points;
+
+static int set_up(void **state)
+{
+  uint32_t count;
+
+  (void)state;
+  test_folder(folder, sizeof folder);
+  setenv("DIFFTUNE_CACHE", folder, 1);
+  arena_init(&arena, NULL);
+  assert_ok(specs_load(&specs, NULL));
+  assert_ok(problem_parse(&specs.ops, "rope:bf16 tokens=64 q_heads=8 "
+                          "head_dim=128", &problem));
+  assert_ok(sample_points(&problem, 90, 132, 0, 1, &arena, &points, &count));
+  assert_true(count >= 2 * POINTS);
+  return 0;
+}
+
+static int tear_down(void **state)
+{
+  (void)state;
+  arena_release(&arena);
+  specs_release(&specs);
+  test_folder_remove(folder);
+  return 0;
+}
+
+/* ---- Units from NVRTC ------------------------------------------------ */
+
+static bool have_nvrtc(void)
+{
+  struct bytes identity = BYTES_INIT;
+  bool have = !compiler_identity("sm_90", &identity);
+
+  bytes_release(&identity);
+  return have;
+}
+
+static void build_points(struct build *b, uint32_t batch)
+{
+  assert_ok(build_open(b, &specs, "sm_90", 1, batch));
+  cache_open(&b->cache);
+  for (uint32_t i = 0; i < POINTS; ++i) {
+    uint32_t part;
+    assert_ok(build_add(b, &points[i], &part));
+    assert_int_equal(part, i);
+  }
+  assert_ok(build_submit(b));
+  while (farm_pending(b->farm)) assert_ok(build_pump(b, true));
+  for (uint32_t i = 0; i < POINTS; ++i)
+    assert_int_equal(b->parts[i]->state, PART_COMPILED);
+}
+
+/* Whatever else its unit holds, and wherever the unit came from. */
+static void machine_code_is_known_by_its_bytes(void **state)
+{
+  struct build alone, together, again;
+
+  (void)state;
+  if (!have_nvrtc()) skip();
+  build_points(&alone, 1);
+  build_points(&together, POINTS);
+  build_points(&again, 1);
+  assert_int_equal(again.cache.found, POINTS);
+  assert_int_equal(again.cache.stored, 0);
+  for (uint32_t i = 0; i < POINTS; ++i) {
+    assert_true(alone.parts[i]->has_machine);
+    assert_true(alone.parts[i]->registers > 0);
+    assert_true(hash_equal(&alone.parts[i]->machine,
+                           &together.parts[i]->machine));
+    assert_true(hash_equal(&alone.parts[i]->machine, &again.parts[i]->machine));
+  }
+  build_close(&alone);
+  build_close(&together);
+  build_close(&again);
+}
+
+/* Flips a byte near the end of every entry. */
+static void damage_cache(void)
+{
+  char command[512];
+
+  snprintf(command, sizeof command,
+           "for f in $(find '%s' -type f); do printf '\\125\\252' | dd of=$f "
+           "bs=1 seek=300 conv=notrunc 2>/dev/null || exit 1; done", folder);
+  if (system(command)) fail_msg("cannot run: %s", command);
+}
+
+static void damaged_entries_are_compiled_again(void **state)
+{
+  struct build first, second, third;
+
+  (void)state;
+  if (!have_nvrtc()) skip();
+  build_points(&first, 3);
+  damage_cache();
+  build_points(&second, 3);
+  build_points(&third, 3);
+  assert_int_equal(second.cache.damaged, first.cache.stored);
+  assert_int_equal(second.cache.stored, first.cache.stored);
+  assert_int_equal(third.cache.found, first.cache.stored);
+  for (uint32_t i = 0; i < POINTS; ++i)
+    assert_true(hash_equal(&first.parts[i]->machine, &second.parts[i]->machine));
+  build_close(&first);
+  build_close(&second);
+  build_close(&third);
+}
+
+/* ---- Twins ----------------------------------------------------------- */
+
+/* Two candidates of the problem as if both had compiled to `machine`. */
+struct pair {
+  struct part part[2], *parts[2];
+  struct entry entry[2];
+  struct build build;
+  struct outcome outcome;
+};
+
+static void make_pair(struct pair *p, const struct variant *a,
+                      const struct variant *b)
+{
+  memset(p, 0, sizeof *p);
+  for (uint32_t i = 0; i < 2; ++i) {
+    p->part[i].variant = i ? *b : *a;
+    p->part[i].has_machine = true;
+    p->parts[i] = &p->part[i];
+    p->entry[i].part[0] = i;
+  }
+  p->build.parts = p->parts;
+  p->outcome.problem = problem;
+  p->outcome.entries = p->entry;
+  p->outcome.count = 2;
+  p->entry[0].done = true;
+}
+
+static const struct entry *twin_in(struct pair *p)
+{
+  return twin_find(&p->build, &h200, &p->outcome, &p->entry[1]);
+}
+
+/* Another point of the same scheme, with another launch. */
+static const struct variant *other_launch(void)
+{
+  struct geometry x, y;
+
+  assert_ok(variant_geometry(&points[POINTS], &problem, 90, 132, 1, &x));
+  for (const struct variant *v = points + POINTS + 1;; ++v) {
+    if (variant_geometry(v, &problem, 90, 132, 1, &y)) continue;
+    if (v->scheme == points[POINTS].scheme &&
+        memcmp(&x, &y, sizeof x))
+      return v;
+  }
+}
+
+static void twins_have_the_same_code_and_launch(void **state)
+{
+  const struct variant *one = &points[POINTS];
+  struct pair p;
+
+  (void)state;
+  make_pair(&p, one, one);
+  assert_ptr_equal(twin_in(&p), &p.entry[0]);
+  p.part[1].machine.byte[31] = 1;
+  assert_null(twin_in(&p));
+  make_pair(&p, one, other_launch());
+  assert_null(twin_in(&p));
+}
+
+static void a_twin_is_one_that_was_tried_itself(void **state)
+{
+  const struct variant *one = &points[POINTS];
+  struct pair p;
+
+  (void)state;
+  make_pair(&p, one, one);
+  p.entry[0].done = false;
+  assert_null(twin_in(&p));
+  make_pair(&p, one, one);
+  p.entry[0].twin = &p.entry[1];
+  assert_null(twin_in(&p));
+  make_pair(&p, one, one); /* the CPU device's code has no entry to look at */
+  p.part[0].has_machine = p.part[1].has_machine = false;
+  assert_null(twin_in(&p));
+}
+
+#define WITH_SPECS(test)                                                       \
+  cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+
+int main(int argc, char **argv)
+{
+  const struct CMUnitTest tests[] = {
+      WITH_SPECS(machine_code_is_known_by_its_bytes),
+      WITH_SPECS(damaged_entries_are_compiled_again),
+      WITH_SPECS(twins_have_the_same_code_and_launch),
+      WITH_SPECS(a_twin_is_one_that_was_tried_itself),
+  };
+
+  if (argc > 1 && !strcmp(argv[1], WORKER_COMPILE))
+    return farm_worker_main(WORKER_IN, WORKER_OUT);
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,107 @@
+/* resume.c - what an earlier run of this sweep has done already. */
+#include "resume.h"
+
+#include <string.h>
+
+struct resume {
+  struct sweep *sweep;
+  struct entry *split; /* one per outcome, until its fused ones are counted */
+  struct outcome *last; /* rows of a problem come together */
+};
+
+static struct outcome *outcome_named(struct resume *r, const char *spelling)
+{
+  struct sweep *s = r->sweep;
+
+  if (r->last && !strcmp(r->last->spelling, spelling)) return r->last;
+  for (uint32_t i = 0; i < s->count; ++i)
+    if (!strcmp(s->outcomes[i].spelling, spelling))
+      return r->last = &s->outcomes[i];
+  return NULL;
+}
+
+static dd_status fill_entry(struct sweep *s, const struct db_row *row,
+                            struct entry *e)
+{
+  e->label = arena_text(&s->arena, row->label, strlen(row->label));
+  e->row = row->candidate;
+  e->done = e->proven = e->raced = true;
+  e->proof.error = row->error;
+  e->candidate.split = row->split;
+  e->standing.median_us = row->median_us;
+  e->standing.low_us = row->low_us;
+  e->standing.high_us = row->high_us;
+  e->standing.final = !strcmp(row->stopped, "final");
+  return e->label ? DD_OK : fail(DD_NO_MEMORY, "out of memory");
+}
+
+/* Rows come in the order of their rank, so that the first is the best. */
+static dd_status take_row(void *user, const struct db_row *row)
+{
+  struct resume *r = user;
+  struct sweep *s = r->sweep;
+  struct outcome *o = outcome_named(r, row->problem);
+  struct entry *e;
+
+  if (!o || !o->restored || row->sweep != s->recorder->sweep) return DD_OK;
+  e = row->split ? &r->split[o - s->outcomes] : &o->entries[o->count];
+  TRY(fill_entry(s, row, e));
+  o->race.copy_us = row->copy_us;
+  o->race.noise = row->noise;
+  o->best_is_split |= e->standing.final && row->split && o->best_fused < 0;
+  if (e->standing.final && !row->split && o->best_fused < 0)
+    o->best_fused = (int)o->count;
+  o->count += !row->split;
+  return DD_OK;
+}
+
+/* The split plan stands after the fused ones. */
+static void place_split(struct resume *r, struct outcome *o)
+{
+  const struct entry *split = &r->split[o - r->sweep->outcomes];
+
+  o->has_split = split->done;
+  o->best = o->best_is_split ? (int)o->count : o->best_fused;
+  if (split->done) o->entries[o->count] = *split;
+}
+
+static dd_status find_stored(struct sweep *s, struct outcome *o)
+{
+  const struct recorder *r = s->recorder;
+  uint32_t stored;
+  int64_t problem;
+
+  TRY(db_problem(r->db, &o->problem, &problem));
+  TRY(db_sweep_counts(r->db, r->sweep, problem, &o->proven, &o->refused));
+  stored = o->proven + o->refused;
+  if (!stored && !r->complete) return DD_OK;
+  o->restored = o->begun = true;
+  s->total -= o->point_count + (o->problem.op->step_count > 0);
+  o->entries = ARENA_ARRAY(&s->arena, struct entry, stored + 1);
+  return o->entries ? DD_OK : fail(DD_NO_MEMORY, "out of memory");
+}
+
+static dd_status find_all_stored(struct sweep *s)
+{
+  dd_status status = db_batch_begin(s->recorder->db);
+
+  for (uint32_t i = 0; i < s->count && !status; ++i)
+    status = find_stored(s, &s->outcomes[i]);
+  if (!status) return db_batch_commit(s->recorder->db);
+  db_batch_cancel(s->recorder->db);
+  return status;
+}
+
+dd_status resume_load(struct sweep *s)
+{
+  struct db_filter filter = {.device_kind = s->client->info.kind};
+  struct resume r = {.sweep = s};
+
+  r.split = ARENA_ARRAY(&s->arena, struct entry, s->count + 1);
+  if (!r.split) return fail(DD_NO_MEMORY, "out of memory");
+  TRY(find_all_stored(s));
+  TRY(db_each(s->recorder->db, &filter, take_row, &r));
+  for (uint32_t i = 0; i < s->count; ++i)
+    if (s->outcomes[i].restored) place_split(&r, &s->outcomes[i]);
+  return DD_OK;
+}

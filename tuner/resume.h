@@ -1,0 +1,16 @@
+/*
+ * resume.h - what an earlier run of this sweep has done already.
+ *
+ * A problem is stored in one transaction, so after a kill it is there as a whole
+ * or not at all: what is there is taken over, what is not is swept again.
+ */
+#ifndef DIFFTUNE_RESUME_H
+#define DIFFTUNE_RESUME_H
+
+#include "sweep.h"
+
+/* Marks the sweep's outcomes that the recorder's database has as restored, with
+ * their standings; their entries have labels, but no parts. */
+dd_status resume_load(struct sweep *s);
+
+#endif

@@ -1,0 +1,37 @@
+/* twin.c - candidates that a device would run in the very same way. */
+#include "twin.h"
+
+#include <string.h>
+
+/* Blocks per SM.  The real number is the device's to say, and the same for the
+ * same code and block; a launch that agrees for each of them agrees for it. */
+enum { MOST_BLOCKS = 32 };
+
+static bool same_launch(const struct variant *a, const struct variant *b,
+                        const struct problem *p, const struct device_info *info)
+{
+  for (int blocks = 1; blocks <= MOST_BLOCKS; ++blocks) {
+    struct geometry x = {0}, y = {0};
+    if (variant_geometry(a, p, info->arch, info->sms, blocks, &x) ||
+        variant_geometry(b, p, info->arch, info->sms, blocks, &y) ||
+        memcmp(&x, &y, sizeof x))
+      return false;
+  }
+  return true;
+}
+
+struct entry *twin_find(const struct build *b, const struct device_info *info,
+                        const struct outcome *o, const struct entry *e)
+{
+  const struct part *p = b->parts[e->part[0]];
+
+  for (uint32_t i = 0; i < o->count && p->has_machine; ++i) {
+    struct entry *other = &o->entries[i];
+    const struct part *q = b->parts[other->part[0]];
+    if (other == e || !other->done || other->twin || !q->has_machine) continue;
+    if (hash_equal(&p->machine, &q->machine) &&
+        same_launch(&p->variant, &q->variant, &o->problem, info))
+      return other;
+  }
+  return NULL;
+}
