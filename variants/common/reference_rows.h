@@ -10,8 +10,8 @@
  * each value two bounds go through the same stages:
  *
  *   noise  what fp32 arithmetic may add: 8 * 2^-24 of the terms' absolute sum
- *   step   rounding=once: what the split form may add, that rounds every value
- *          between two stages by half an ulp;
+ *   step   rounding=once: how far from it the split form's value may be, that
+ *          is rounded between two stages; its fp32 arithmetic included;
  *          else: what one flipped rounding of one such value can cause
  *
  * docs/numerics.md derives them.
@@ -189,9 +189,10 @@ static inline void rows_load(const struct rows_job *j, int64_t item,
 {
   number_load(j->input->dtype, j->input->data, rows_start(j, j->input, item),
               r->n, r->value);
-  for (int64_t i = 0; i < r->n; i++)
+  for (int64_t i = 0; i < r->n; i++) {
     r->noise[i] = (float)(ROWS_NOISE * fabs(r->value[i]));
-  memset(r->step, 0, (size_t)r->n * sizeof *r->step);
+    r->step[i] = j->rounding == ROWS_ONCE ? r->noise[i] : 0;
+  }
   r->exact = true;
 }
 
@@ -223,7 +224,8 @@ static inline double rows_flip(const struct number_format *f, double x,
   return moved > own ? moved : own;
 }
 
-/* The row is stored between two stages. */
+/* The row is stored between two stages.  In `once` only the split form does,
+ * and its next launch begins with what is stored. */
 static inline void rows_settle(const struct rows_job *j, struct row *r)
 {
   const struct number_format f = j->io;
@@ -236,11 +238,22 @@ static inline void rows_settle(const struct rows_job *j, struct row *r)
     return;
   }
   for (i = 0; i < r->n; i++) {
-    const double step = (double)r->step[i];
-    const double most = fabs(r->value[i]) + step + (double)r->noise[i];
+    const double size = fabs(r->value[i]), before = (double)r->step[i];
+    const double step = before + number_ulp(&f, size + before) / 2;
 
-    r->step[i] = (float)(step + number_ulp(&f, most) / 2);
+    r->step[i] = (float)(step + ROWS_NOISE * (size + step));
   }
+}
+
+/* What the tolerance lacks where a value within `step` of x is rounded: the
+ * ulp that it has is that of x, which may have cancelled. */
+static inline double rows_lacking(const struct number_format *f, double x,
+                                  double noise, double step)
+{
+  const double reach = step + number_ulp(f, fabs(x) + step) / 2;
+  const double has = number_ulp(f, x) + noise;
+
+  return reach > has ? reach - has : 0;
 }
 
 /* The row is an output. */
@@ -248,21 +261,26 @@ static inline void rows_finish(const struct rows_job *j, const struct row *r,
                                double *value, float *slack, float *split_slack)
 {
   const struct number_format f = j->io;
-  const size_t n = (size_t)r->n;
+  const bool once = j->rounding == ROWS_ONCE;
 
-  if (j->rounding == ROWS_ONCE) {
-    memmove(value, r->value, n * sizeof *value);
-    memmove(slack, r->noise, n * sizeof *slack);
-    memmove(split_slack, r->step, n * sizeof *split_slack);
-    return;
-  }
   for (int64_t i = 0; i < r->n; i++) {
     const double x = r->value[i], noise = (double)r->noise[i];
+    const double step = (double)r->step[i];
 
-    slack[i] = (float)(noise + rows_moved(&f, x, (double)r->step[i], noise));
-    value[i] = number_round(&f, x);
-    split_slack[i] = 0;
+    value[i] = once ? x : number_round(&f, x);
+    slack[i] = (float)(once ? noise : noise + rows_moved(&f, x, step, noise));
+    split_slack[i] = once ? (float)rows_lacking(&f, x, noise, step) : 0;
   }
+}
+
+static inline void rows_add(const struct rows_job *j, struct row *r, int64_t k,
+                            double x)
+{
+  const float noise = (float)(ROWS_NOISE * fabs(x));
+
+  r->value[k] += x;
+  r->noise[k] += noise;
+  if (j->rounding == ROWS_ONCE) r->step[k] += noise;
 }
 
 /* ---- Norm -------------------------------------------------------------- */
@@ -379,7 +397,8 @@ static inline double rows_reached(const struct rows_reach *x, double d,
   return (d + x->mean + fabs(normed) * x->sigma) * x->scale;
 }
 
-static inline void rows_norm_block(struct row *r, int64_t at, int64_t m,
+static inline void rows_norm_block(const struct rows_job *j, struct row *r,
+                                   int64_t at, int64_t m,
                                    const struct rows_norm *norm,
                                    const struct rows_statistics *s,
                                    const struct rows_reach *noise,
@@ -395,9 +414,10 @@ static inline void rows_norm_block(struct row *r, int64_t at, int64_t m,
     const double n = rows_reached(noise, (double)r->noise[k], x);
     const double d = rows_reached(step, (double)r->step[k], x);
 
-    r->value[k] = x * w[i] + b[i];
-    r->noise[k] = (float)(size * n + ROWS_NOISE * fabs(b[i]));
+    r->value[k] = x * w[i];
+    r->noise[k] = (float)(size * n);
     r->step[k] = (float)(size * d);
+    rows_add(j, r, k, b[i]);
   }
 }
 
@@ -408,11 +428,12 @@ static inline void rows_norm(const struct rows_job *j,
   const struct rows_reach noise = rows_reach_all(r, r->noise, norm, &s);
   struct rows_reach step = {0, 0, s.scale};
 
-  if (!r->exact)
-    step = j->rounding == ROWS_ONCE ? rows_reach_all(r, r->step, norm, &s)
-                                    : rows_reach_one(r, r->step, norm, &s);
+  if (j->rounding == ROWS_ONCE)
+    step = rows_reach_all(r, r->step, norm, &s);
+  else if (!r->exact)
+    step = rows_reach_one(r, r->step, norm, &s);
   for (int64_t at = 0; at < r->n; at += ROWS_BLOCK)
-    rows_norm_block(r, at, rows_block(r->n, at), norm, &s, &noise, &step);
+    rows_norm_block(j, r, at, rows_block(r->n, at), norm, &s, &noise, &step);
   r->exact = false;
 }
 
@@ -433,12 +454,6 @@ static inline void rows_multiply(const struct rows_job *j, struct row *r,
     step = rows_flip(&j->io, r->value[k], step, noise, &r->value[k]);
   r->noise[k] = (float)noise;
   r->step[k] = (float)step;
-}
-
-static inline void rows_add(struct row *r, int64_t k, double x)
-{
-  r->value[k] += x;
-  r->noise[k] += (float)(ROWS_NOISE * fabs(x));
 }
 
 /* Rounds a factor that was computed, in `each`; returns what it may be off. */
@@ -468,7 +483,7 @@ static inline void rows_residual(const struct rows_job *j, int64_t item,
 
       rows_multiply(j, r, at + i, g, step, rounded);
     }
-    for (int64_t i = 0; i < m; i++) rows_add(r, at + i, x[i]);
+    for (int64_t i = 0; i < m; i++) rows_add(j, r, at + i, x[i]);
   }
   r->exact = false;
 }
@@ -493,7 +508,7 @@ static inline void rows_modulate(const struct rows_job *j, int64_t item,
       rows_multiply(j, r, at + i, factor, step, rounded);
     }
     for (int64_t i = 0; i < m && j->shift.tensor; i++)
-      rows_add(r, at + i, shift[i]);
+      rows_add(j, r, at + i, shift[i]);
   }
   r->exact = false;
 }

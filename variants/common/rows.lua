@@ -196,15 +196,19 @@ function rows.op(o)
   }
 end
 
--- The scheme that fits all: looks everything up while it runs.
+-- The scheme that fits all: looks everything up while it runs.  A warp holds
+-- 1024 elements; shape_of() in rows_generic.cuh says the same.
+local rows_of_block =
+  "(hidden <= 1024 ? 8 : hidden <= 2048 ? 4 : hidden <= 4096 ? 2 : 1)"
+
 function rows.generic(name)
   return scheme {
     kernel   = name .. "_generic",
     params   = described[name].camel .. "Generic",
     fits_all = true,
     facts    = { "io", "rounding" },
-    tune     = { { "warps", 4 } },
-    grid     = "min(row_count, 65536 * 16)",
+    tune     = { { "warps", 8 } },
+    grid     = "min(ceil_div(row_count, " .. rows_of_block .. "), 65536 * 16)",
     block    = "warps * 32",
   }
 end
