@@ -108,15 +108,23 @@ static double frequency(const struct packed *h, int64_t pair)
 }
 
 struct angle {
-  double cos, sin;
-  double error; /* what fp32 may be off in the angle */
+  double cos, sin; /* times the attention factor */
+  double error;    /* what fp32 may be off in them, for the angle's sake */
 };
 
-static struct angle angle_of(int64_t position, double f)
+/* `each`: as a chain's table of them holds them, in fp32. */
+static struct angle angle_of(const struct packed *h, int64_t position, double f)
 {
   const double theta = (double)position * f;
+  const double factor = h->yarn ? (double)h->attention_factor : 1;
+  const struct number_format single = number_format_of(DD_F32);
+  struct angle t = {cos(theta) * factor, sin(theta) * factor,
+                    0x1p-23 * fabs(theta * factor)};
 
-  return (struct angle){cos(theta), sin(theta), 0x1p-23 * fabs(theta)};
+  if (!h->each) return t;
+  t.cos = number_round(&single, t.cos);
+  t.sin = number_round(&single, t.sin);
+  return t;
 }
 
 static int64_t position_of(const struct packed *h, int64_t token)
@@ -129,15 +137,14 @@ static int64_t position_of(const struct packed *h, int64_t token)
 
 /* ---- Rotation --------------------------------------------------------- */
 
-/* a cos + b sin, times the attention factor, in one piece. */
+/* a cos + b sin in one piece. */
 static double turn_once(double a, double b, double cos, double sin,
-                        double error, double factor, float *slack)
+                        double error, float *slack)
 {
   const double sum = fabs(a * cos) + fabs(b * sin);
 
-  *slack = (float)(fabs(factor) * (fp32_error * sum +
-                                   error * (fabs(a) + fabs(b))));
-  return (a * cos + b * sin) * factor;
+  *slack = (float)(fp32_error * sum + error * (fabs(a) + fabs(b)));
+  return a * cos + b * sin;
 }
 
 /* What an element of the pair that was rounded the other way does to its
@@ -148,43 +155,29 @@ static double flip(const struct number_format *io, double x, double cos,
   return number_ulp(io, x) * fabs(cos) + number_ulp(io, product);
 }
 
-/* A stored value times the factor, as a chain's fp32 has it: where the exact
- * product is all but a tie (each multiple of 5 times 0.9f), rounding to fp32
- * makes it one. */
-static float single_product(double stored, float factor)
-{
-  return (float)(stored * (double)factor);
-}
-
 static double turn_each(const struct packed *h, double a, double b,
                         double cos, double sin, double error, float *slack)
 {
   const struct number_format *io = &h->io;
   const double ac = number_round(io, a * cos), bs = number_round(io, b * sin);
-  double out = number_round(io, ac + bs);
-  double off = fmax(flip(io, a, cos, ac), flip(io, b, sin, bs));
+  const double off = fmax(flip(io, a, cos, ac), flip(io, b, sin, bs));
 
-  off += fp32_error * (fabs(ac) + fabs(bs)) + error * (fabs(a) + fabs(b));
-  if (h->yarn) { /* the sum, too, is rounded on the way */
-    off = (off + number_ulp(io, out)) * fabs(h->attention_factor);
-    out = number_round(io, single_product(out, h->attention_factor));
-  }
-  *slack = (float)off;
-  return out;
+  *slack = (float)(off + fp32_error * (fabs(ac) + fabs(bs)) +
+                   error * (fabs(a) + fabs(b)));
+  return number_round(io, ac + bs);
 }
 
 static void turn_pair(const struct packed *h, double *x, float *slack,
                       int64_t far, const struct angle *t)
 {
   const double a = x[0], b = x[far];
-  const double factor = h->yarn ? (double)h->attention_factor : 1;
 
   if (h->each) {
     x[0] = turn_each(h, a, b, t->cos, -t->sin, t->error, slack);
     x[far] = turn_each(h, b, a, t->cos, t->sin, t->error, slack + far);
   } else {
-    x[0] = turn_once(a, b, t->cos, -t->sin, t->error, factor, slack);
-    x[far] = turn_once(b, a, t->cos, t->sin, t->error, factor, slack + far);
+    x[0] = turn_once(a, b, t->cos, -t->sin, t->error, slack);
+    x[far] = turn_once(b, a, t->cos, t->sin, t->error, slack + far);
   }
 }
 
@@ -197,7 +190,7 @@ static void turn_token(const struct packed *h, int64_t token, int64_t first,
   const int64_t position = position_of(h, token);
   struct angle angle[BLOCK];
 
-  for (int64_t i = 0; i < n; i++) angle[i] = angle_of(position, f[i]);
+  for (int64_t i = 0; i < n; i++) angle[i] = angle_of(h, position, f[i]);
   for (int64_t head = 0; head < h->q_heads + h->kv_heads; head++)
     for (int64_t i = 0; i < n; i++) {
       const int64_t j = at + head * h->dim + (first + i) * step;
