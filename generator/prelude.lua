@@ -427,10 +427,17 @@ local function map(what, t, kind, key, value)
   return out
 end
 
+-- `at`: a tensor of the step begins so many elements into the one it stands on.
 function words.step(t)
-  local f = record("step", t, { "name!", set = "table", tensors = "table" })
+  local f = record("step", t, { "name!", set = "table", tensors = "table", at = "table" })
+  local tensors, at = map("tensors", f.tensors, "name", "inner", "outer"), {}
+  for _, row in ipairs(map("at", f.at, "expr", "inner", "at")) do at[row.inner] = row.at end
+  for _, row in ipairs(tensors) do
+    row.at, at[row.inner] = at[row.inner] or "", nil
+  end
+  for name in sorted(at) do refuse(name, "step: '%s' of 'at' is not one of 'tensors'", name) end
   return make("step", { op = f[1], sets = map("set", f.set, "expr", "field", "value"),
-                        tensors = map("tensors", f.tensors, "name", "inner", "outer") })
+                        tensors = tensors })
 end
 
 ---- The words: op and scheme ---------------------------------------------------
@@ -654,6 +661,7 @@ local function check_steps(steps, names, by_name, attrs)
       if not by_name[t.outer] and not attrs[t.outer] then
         refuse_at(s.place, "no tensor is named '%s'", t.outer)
       end
+      if t.at ~= "" then check(t.at, names, s.place) end
     end
   end
 end

@@ -306,7 +306,7 @@ static const struct field rule_row[] = {
 static const struct field set_row[] = {
     {"field", TEXT, NULL}, {"value", TEXT, NULL}, END};
 static const struct field binding_row[] = {
-    {"inner", TEXT, NULL}, {"outer", TEXT, NULL}, END};
+    {"inner", TEXT, NULL}, {"outer", TEXT, NULL}, {"at", TEXT, NULL}, END};
 static const struct field step_row[] = {
     {"op", TEXT, NULL}, {"sets", LIST, set_row},
     {"tensors", LIST, binding_row}, END};

@@ -379,8 +379,12 @@ static void read_step(struct load *l, struct step_spec *s)
   for (uint32_t i = 0; i < s->tensor_count && going(l); ++i) {
     s->tensors[i].inner = name(l, "a step's tensor");
     s->tensors[i].outer = name(l, "a step's tensor");
-    if (op_tensor_find(l->op, s->tensors[i].outer) < 0)
-      attr_index(l, s->tensors[i].outer);
+    s->tensors[i].at = expression(l, false, s->tensors[i].inner);
+    if (op_tensor_find(l->op, s->tensors[i].outer) >= 0) continue;
+    attr_index(l, s->tensors[i].outer);
+    if (going(l) && s->tensors[i].at)
+      refuse(l, "split: '%s' is no tensor that '%s' could begin in",
+             s->tensors[i].outer, s->tensors[i].inner);
   }
 }
 

@@ -129,6 +129,8 @@ struct step_spec {
   uint32_t tensor_count;
   struct {
     const char *inner, *outer; /* names that differ; others keep theirs */
+    const struct expr *at;     /* where in the outer tensor the inner one
+                                  begins, in elements; NULL: at its start */
   } * tensors;                 /* of tensors and of attributes */
 };
 
@@ -213,7 +215,7 @@ uint32_t arg_type_bytes(enum arg_type type);
 
 /*
  * The message, in order (wire.h types; "list" is a count, then that many):
- *   u32 0x64746f70 "dtop", u32 version 1
+ *   u32 0x64746f70 "dtop", u32 version 2
  *   list of ops:
  *     text name, facts_type, args_type
  *     list of symbols, "io" first, strides after the fields, lets last:
@@ -228,7 +230,7 @@ uint32_t arg_type_bytes(enum arg_type type);
  *       attr, or an expression)
  *     list of rules: text expression, text sentence
  *     list of steps: text op, list of sets: text field, text expression;
- *       list of tensors: text inner, text outer
+ *       list of tensors: text inner, text outer, text at
  *     text items, text read_bytes, text write_bytes
  *     list of awkward: text
  *     list of schemes, the default first:
@@ -238,6 +240,6 @@ uint32_t arg_type_bytes(enum arg_type type);
  *       list of rules: text expression
  *       text grid x, y, z, block, shared_bytes, min_blocks ("" where absent)
  */
-enum { OP_WIRE_MAGIC = 0x64746f70, OP_WIRE_VERSION = 1 };
+enum { OP_WIRE_MAGIC = 0x64746f70, OP_WIRE_VERSION = 2 };
 
 #endif

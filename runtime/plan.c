@@ -165,32 +165,44 @@ static dd_status check_whole(const char *name, enum arg_type type, double value)
 
 /* ---- Argument structs ---------------------------------------------------- */
 
-static void *marked(uint32_t buffer)
+enum { MARK_BITS = 16 }; /* the rest of a mark is what to skip */
+
+static void *marked(uint32_t buffer, int64_t skip)
 {
-  return (void *)(uintptr_t)buffer;
+  return (void *)((uintptr_t)skip << MARK_BITS | buffer);
 }
 
 /* Where each pointer of a step comes from: args_bind() is asked once, with
  * numbers in place of pointers (0: NULL, else 1 + the buffer's index), so that
  * aliases and absent tensors are its business alone. */
-static void find_pointers(const struct match_step *ms, const uint32_t *place,
-                          struct plan_step *out)
+static dd_status find_pointers(const struct match *m,
+                               const struct match_step *ms,
+                               const struct step_spec *step,
+                               const uint32_t *place, struct plan_step *out)
 {
   const struct op *op = ms->problem.op;
   void *marks[OP_MAX_TENSORS] = {NULL};
   uint8_t args[OP_MAX_ARGS_SIZE];
 
-  for (uint32_t j = 0; j < op->tensor_count; ++j)
-    if (ms->bind[j] >= 0) marks[j] = marked(place[ms->bind[j]]);
+  for (uint32_t j = 0; j < op->tensor_count; ++j) {
+    uint32_t i = (uint32_t)(ms - m->step);
+    int64_t skip = 0;
+    if (ms->bind[j] < 0) continue;
+    if (step)
+      TRY(problem_step_offset(&m->problem, i, op->tensors[j].name, &skip));
+    marks[j] = marked(place[ms->bind[j]], skip);
+  }
   memset(args, 0, sizeof args);
   args_bind(&ms->problem, marks, args);
   for (uint32_t i = 0; i < op->arg_count; ++i) {
     uintptr_t mark;
     if (op->args[i].kind != ARG_TENSOR) continue;
     memcpy(&mark, args + op->args[i].offset, sizeof mark);
-    out->pointers[out->pointer_count++] =
-        (struct plan_pointer){(uint16_t)op->args[i].offset, (uint16_t)mark};
+    out->pointers[out->pointer_count++] = (struct plan_pointer){
+        (uint16_t)op->args[i].offset, (uint16_t)mark,
+        (int64_t)(mark >> MARK_BITS)};
   }
+  return DD_OK;
 }
 
 /* Which of the whole op's attributes a step's is; `step` NULL: fused. */
@@ -244,9 +256,8 @@ static dd_status bake_args(const struct match *m, const struct match_step *ms,
   TRY(find_attrs(whole, step, op, attr, out));
   step_attrs(whole, step, op, attr, own);
   TRY(args_fill(&ms->problem, own, out->args));
-  find_pointers(ms, place, out);
   out->launch.args_size = op->args_size;
-  return DD_OK;
+  return find_pointers(m, ms, step, place, out);
 }
 
 /* ---- Launch shape -------------------------------------------------------- */
@@ -527,12 +538,16 @@ static dd_status put_attr(const struct plan_attr *a, double value,
   return DD_OK;
 }
 
-static void *find_pointer(const struct dd_plan *plan, uint16_t from,
-                          void *const *buffers, void *workspace)
+static void *find_pointer(const struct dd_plan *plan,
+                          const struct plan_pointer *p, void *const *buffers,
+                          void *workspace)
 {
-  if (from >= IN_WORKSPACE)
-    return (char *)workspace + plan->scratch_at[from - IN_WORKSPACE];
-  return from ? buffers[from - 1] : NULL;
+  char *base;
+
+  if (p->buffer >= IN_WORKSPACE)
+    return (char *)workspace + plan->scratch_at[p->buffer - IN_WORKSPACE];
+  base = p->buffer ? buffers[p->buffer - 1] : NULL;
+  return base ? base + p->skip : NULL;
 }
 
 static dd_status launch_step(const struct dd_plan *plan,
@@ -545,7 +560,7 @@ static dd_status launch_step(const struct dd_plan *plan,
   memcpy(args, s->args, launch.args_size);
   for (uint32_t i = 0; i < s->pointer_count; ++i) {
     const struct plan_pointer *p = &s->pointers[i];
-    void *pointer = find_pointer(plan, p->buffer, buffers, workspace);
+    void *pointer = find_pointer(plan, p, buffers, workspace);
     memcpy(args + p->offset, &pointer, sizeof pointer);
   }
   for (uint32_t i = 0; attr && i < s->attr_count; ++i)

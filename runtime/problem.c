@@ -499,3 +499,22 @@ dd_status problem_step(const struct op_set *set, const struct problem *p,
   TRY(copy_strides(p, inner, bind, value, given));
   return problem_make(inner, value, given, out);
 }
+
+dd_status problem_step_offset(const struct problem *p, uint32_t i,
+                              const char *inner, int64_t *bytes)
+{
+  const struct step_spec *s = &p->op->steps[i];
+  struct tensor_shape shape;
+
+  *bytes = 0;
+  for (uint32_t j = 0; j < s->tensor_count; ++j) {
+    if (strcmp(s->tensors[j].inner, inner) || !s->tensors[j].at) continue;
+    TRY(problem_shape(p, op_tensor_find(p->op, s->tensors[j].outer), &shape));
+    TRY(expr_eval(s->tensors[j].at, p->value, bytes));
+    if (*bytes < 0 ||
+        __builtin_mul_overflow(*bytes, dtype_bytes(shape.dtype), bytes))
+      return fail(DD_BAD_SPEC, "'%s': tensor '%s' of step %u begins outside "
+                  "'%s'", p->op->name, inner, i + 1, s->tensors[j].outer);
+  }
+  return DD_OK;
+}

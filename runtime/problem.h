@@ -69,4 +69,9 @@ dd_status problem_step(const struct op_set *set, const struct problem *p,
                        uint32_t i, struct problem *out,
                        int bind[OP_MAX_TENSORS]);
 
+/* Where tensor `inner` of step `i` begins: bytes from the start of the tensor
+ * that it stands on. */
+dd_status problem_step_offset(const struct problem *p, uint32_t i,
+                              const char *inner, int64_t *bytes);
+
 #endif

@@ -151,7 +151,8 @@ static void merge_dims(const struct tensor_shape *s, struct elements *e)
 }
 
 static void add_elements(struct plan *p, const struct trial *t, int trial,
-                         const struct trial_tensor *x)
+                         const struct trial_tensor *x,
+                         const struct tensor_shape *s)
 {
   struct jury *j = p->jury;
   struct elements *e = &p->parts[j->part_count++];
@@ -160,9 +161,9 @@ static void add_elements(struct plan *p, const struct trial *t, int trial,
 
   *e = (struct elements){.work = x->work + x->offset,
                          .pristine = poisoned ? NULL : x->pristine + x->offset,
-                         .count = x->shape.count,
-                         .dtype = (int32_t)x->shape.dtype,
-                         .bytes = (int32_t)dtype_bytes(x->shape.dtype),
+                         .count = s->count,
+                         .dtype = (int32_t)s->dtype,
+                         .bytes = (int32_t)dtype_bytes(s->dtype),
                          .tally = trial,
                          .first_block = j->part_blocks};
   if (x->written) {
@@ -171,11 +172,11 @@ static void add_elements(struct plan *p, const struct trial *t, int trial,
     e->split_slack = t->device_split_slack[o];
     p->rounded_at[e - p->parts] = j->rounded_size;
     j->rounded_size += ((size_t)(e->count * e->bytes) + 255) / 256 * 256;
-    j->elements[trial] += x->shape.count;
+    j->elements[trial] += s->count;
   }
-  merge_dims(&x->shape, e);
+  merge_dims(s, e);
   e->vectors = e->value && e->rank == 1 && x->offset % VECTOR == 0 &&
-               x->shape.span % VECTOR == 0;
+               e->count * e->bytes % VECTOR == 0;
   j->part_blocks +=
       (uint32_t)((e->count + BLOCK_ELEMENTS - 1) / BLOCK_ELEMENTS);
 }
@@ -214,12 +215,14 @@ static void add_tensor(struct plan *p, const struct trial *t, int trial,
 {
   const struct trial_tensor *x = &t->tensor[i];
   bool scratch = t->problem.op->tensors[i].role == TENSOR_SCRATCH;
+  const struct tensor_shape *s = x->written ? &x->outputs : &x->shape;
   bool dense = false;
 
   if (!x->image) return;
-  if ((x->written || scratch) && x->shape.count) {
-    add_elements(p, t, trial, x);
-    dense = p->parts[p->jury->part_count - 1].rank == 1;
+  if ((x->written || scratch) && s->count) {
+    add_elements(p, t, trial, x, s);
+    dense = p->parts[p->jury->part_count - 1].rank == 1 &&
+            s->count == x->shape.count;
   }
   add_ranges(p, trial, x, dense);
 }

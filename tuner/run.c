@@ -18,6 +18,16 @@ static void pass_attrs(const struct op *whole, const double *attr,
   }
 }
 
+static dd_status find_offsets(const struct problem *p, uint32_t i,
+                              struct run_step *s)
+{
+  const struct op *op = s->problem.op;
+
+  for (uint32_t j = 0; j < op->tensor_count; ++j)
+    TRY(problem_step_offset(p, i, op->tensors[j].name, &s->skip[j]));
+  return DD_OK;
+}
+
 static dd_status make_step(struct device *d, const struct loaded *v,
                            struct run_step *s)
 {
@@ -54,6 +64,7 @@ dd_status run_make(struct device *d, const struct op_set *set,
     struct run_step *s = &out->steps[i];
     if (split) {
       TRY(problem_step(set, p, i, &s->problem, s->bind));
+      TRY(find_offsets(p, i, s));
     } else {
       s->problem = *p;
       for (int j = 0; j < OP_MAX_TENSORS; ++j) s->bind[j] = j;
@@ -65,14 +76,19 @@ dd_status run_make(struct device *d, const struct op_set *set,
   return DD_OK;
 }
 
-/* The buffer of a step's tensor; where the whole problem lacks the tensor, its
+/* The memory of a step's tensor; where the whole problem lacks the tensor, its
  * alias's (in place, q_out is q). */
-static void *bound(const struct op *whole, int tensor, void *const *buffer)
+static void *bound(const struct op *whole, const struct run_step *s, uint32_t j,
+                   void *const *buffer)
 {
+  int tensor = s->bind[j];
+  char *base;
+
   if (tensor < 0) return NULL;
-  if (!buffer[tensor] && whole->tensors[tensor].alias >= 0)
-    return buffer[whole->tensors[tensor].alias];
-  return buffer[tensor];
+  base = buffer[tensor];
+  if (!base && whole->tensors[tensor].alias >= 0)
+    base = buffer[whole->tensors[tensor].alias];
+  return base ? base + s->skip[j] : NULL;
 }
 
 dd_status run_launches(const struct run *r, void *const *buffer, uint8_t *args,
@@ -84,7 +100,7 @@ dd_status run_launches(const struct run *r, void *const *buffer, uint8_t *args,
     void *inner[OP_MAX_TENSORS] = {NULL};
 
     for (uint32_t j = 0; j < s->problem.op->tensor_count; ++j)
-      inner[j] = bound(r->whole, s->bind[j], buffer);
+      inner[j] = bound(r->whole, s, j, buffer);
     TRY(args_fill(&s->problem, s->attr, a));
     args_bind(&s->problem, inner, a);
     out[i] = (struct launch){s->kernel,

@@ -16,6 +16,7 @@ struct loaded {
 struct run_step {
   struct problem problem; /* the whole problem, or a step of its split form */
   int bind[OP_MAX_TENSORS]; /* its tensors, as tensors of the whole problem */
+  int64_t skip[OP_MAX_TENSORS]; /* bytes of those that stand before them */
   struct kernel kernel;
   struct geometry geometry;
   double attr[OP_MAX_ATTRS];

@@ -85,6 +85,9 @@ static void find_outputs(struct trial *t)
     if (s->role != TENSOR_OUT || at < 0) continue;
     t->tensor[at].written = true;
     t->tensor[at].output = (int)i;
+    t->tensor[at].outputs = t->tensor[i].shape;
+    memcpy(t->tensor[at].outputs.stride, t->tensor[at].shape.stride,
+           sizeof t->tensor[at].shape.stride);
   }
 }
 
@@ -455,7 +458,7 @@ static void judge_piece(void *user, int64_t first, int64_t last)
   const struct trial *t = job->trial;
   int o = job->tensor->output;
 
-  judge_rows(&job->tensor->shape, job->base, t->value[o], t->slack[o],
+  judge_rows(&job->tensor->outputs, job->base, t->value[o], t->slack[o],
              job->split ? t->split_slack[o] : NULL, first, last,
              &job->parts[first / job->grain]);
 }
@@ -466,10 +469,10 @@ static void judge_elements(const struct trial *t, const struct trial_tensor *x,
   struct judge_job job = {t, x, base, split, {JUDGEMENT_INIT}, 1};
   int64_t rows;
 
-  if (!x->shape.count) return;
+  if (!x->outputs.count) return;
   for (size_t i = 0; i < COUNT_OF(job.parts); ++i)
     job.parts[i] = (struct judgement)JUDGEMENT_INIT;
-  rows = x->shape.count / x->shape.extent[x->shape.rank - 1];
+  rows = x->outputs.count / x->outputs.extent[x->outputs.rank - 1];
   job.grain = (rows + 63) / 64;
   parallel_for(rows, job.grain, judge_piece, &job);
   for (size_t i = 0; i < COUNT_OF(job.parts); ++i) judge_add(out, &job.parts[i]);
@@ -480,11 +483,11 @@ static bool is_scratch(const struct trial *t, uint32_t i)
   return t->problem.op->tensors[i].role == TENSOR_SCRATCH;
 }
 
-/* Puts the output elements back to what they were, so that one memcmp says
- * whether anything else changed. */
-static void restore_elements(const struct trial_tensor *x, char *after)
+/* Puts elements back to what they were, so that one memcmp says whether
+ * anything else changed. */
+static void restore_elements(const struct trial_tensor *x,
+                             const struct tensor_shape *s, char *after)
 {
-  const struct tensor_shape *s = &x->shape;
   int64_t width = s->extent[s->rank - 1], bytes = dtype_bytes(s->dtype);
 
   for (int64_t row = 0; s->count && row < s->count / width; ++row) {
@@ -517,7 +520,7 @@ static void describe_wrong(const struct trial *t, const struct trial_tensor *x,
                            const char *base, const struct judgement *j,
                            const char *name, struct verdict *out)
 {
-  const struct tensor_shape *s = &x->shape;
+  const struct tensor_shape *s = &x->outputs;
   int64_t index[OP_MAX_RANK] = {0}, left = j->first_wrong, at = 0;
   char where[80] = "";
   size_t n = 0;
@@ -556,10 +559,10 @@ static dd_status judge_tensor(struct trial *t, uint32_t i, bool split,
     judge_elements(t, x, after + x->offset, split, &j);
     if (j.wrong && !out->reason[0])
       describe_wrong(t, x, after + x->offset, &j, name, out);
-    restore_elements(x, after);
+    restore_elements(x, &x->outputs, after);
     judge_add(&out->judgement, &j);
   }
-  if (!status && is_scratch(t, i)) restore_elements(x, after);
+  if (!status && is_scratch(t, i)) restore_elements(x, &x->shape, after);
   if (!status && !out->reason[0] && memcmp(after, x->image, x->size))
     describe_stray(name, x, after, out);
   mem_resize(NULL, after, x->size, 0);

@@ -34,6 +34,9 @@ void trial_phases_add(struct trial_phases *to, const struct trial_phases *more);
 
 struct trial_tensor {
   struct tensor_shape shape;
+  struct tensor_shape outputs; /* the elements that are outputs: all, or those
+                                  that an absent output stands on; the others
+                                  are inputs, of which no bit may change */
   bool written;         /* an output, or the alias of an absent one */
   int output;           /* the tensor whose reference it is compared with */
   size_t size, offset;  /* of the allocation; of the tensor in it */

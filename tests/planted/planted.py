@@ -27,6 +27,7 @@ FAULTS = {
 CRASHES_TIMED = 13  # right, until its output is not fresh
 PROBLEM = "qknorm_rope:bf16 tokens=9 q_heads=3 kv_heads=2 head_dim=64 rope_dim=32"
 APART = PROBLEM + " inplace=0"
+PACKED = "qknorm_rope_packed:bf16 tokens=9 q_heads=3 kv_heads=2 head_dim=64"
 STRIDED = PROBLEM + " q_stride=384,80 k_stride=192,80 align=2"
 
 
@@ -83,6 +84,14 @@ def check_sweep(program, variants, folder):
     return wrong
 
 
+def check_packed(program, variants):
+    """What is wrong with the verdicts on v, which is no output."""
+    verdict = check(program, variants, PACKED)
+    print("one bit of v:", verdict[1].get("reason", "ACCEPTED")[:110])
+    return [f"fault {fault}: {verdict[fault]}" for fault in (0, 1)
+            if verdict[fault]["proven"] != (fault == 0)]
+
+
 def main():
     program, source = sys.argv[1:3]
     with tempfile.TemporaryDirectory(prefix="difftune-planted-") as folder:
@@ -92,10 +101,15 @@ def main():
         for name in ("planted.lua", "planted.cuh"):
             shutil.copy(pathlib.Path(__file__).parent / name,
                         variants / "qknorm_rope" / name)
+        for name in ("planted_v.lua", "planted_v.cuh"):
+            shutil.copy(pathlib.Path(__file__).parent / name,
+                        variants / "qknorm_rope_packed" / name)
         plain = check(program, str(variants), PROBLEM)
         strided = check(program, str(variants), STRIDED)
+        wrong_packed = check_packed(program, str(variants))
         wrong = check_sweep(program, str(variants), pathlib.Path(folder))
-    bad = len(wrong)
+    bad = len(wrong) + len(wrong_packed)
+    print(*wrong_packed, sep="\n")
     print("the crash while timed:", *(wrong or ["costs the others nothing"]), sep="\n  ")
     for fault in [0, *FAULTS, CRASHES_TIMED]:
         # a gap exists only between strided rows
@@ -108,7 +122,7 @@ def main():
             print("ACCEPTED" if fault in FAULTS else "REFUSED", fault, c)
         print(f"fault {fault:2}: {FAULTS.get(fault, 'right, when launched once'):40} "
               f"{'proven' if plain[fault]['proven'] else plain[fault]['reason'][:110]}")
-    print(f"{len(FAULTS) + 3 - bad} passed, {bad} failed")
+    print(f"{len(FAULTS) + 5 - bad} passed, {bad} failed")
     return bad != 0
 
 

@@ -114,53 +114,77 @@ __device__ __forceinline__ Twin exp2_twin(Twin y)
 
 // ---- Frequencies -----------------------------------------------------------
 
-// base^(-2i / rope_dim), and what YaRN makes of it.
-struct Frequencies {
+// In which arithmetic they are made: pairs of floats, or doubles, which are
+// shorter to write and as fast where a GPU has them.
+enum class FrequencyBy { twins, doubles };
+
+// base^(-2i / rope_dim), and what YaRN makes of it: of() is the fp32 value
+// nearest to the frequency of a pair.
+template <FrequencyBy By> struct Frequencies;
+
+template <> struct Frequencies<FrequencyBy::twins> {
   Twin octaves; // log2 of the base
   int rope_dim;
   bool yarn;
-  Twin span, loss; // of the ramp; what a frequency behind it loses
+  Twin span{}, loss{}; // of the ramp; what a frequency behind it loses
   float low;
+
+  __device__ __forceinline__ Frequencies(float base, int dim, bool is_yarn,
+                                         float factor, float first, float high)
+      : octaves(log2_twin(base)), rope_dim(dim), yarn(is_yarn), low(first)
+  {
+    if (!yarn) return;
+    span = exact_sum(high, -low);
+    if (fabsf(span.high) <= 1e-6f) // a step, one thousandth wide
+      span = add(span, twin(0x1.0624dep-10f, -0x1.a1cacp-35f));
+    loss = divide(twin(1.0f), twin(factor));
+    loss = add(twin(1.0f), twin(-loss.high, -loss.low));
+  }
+
+  // How much YaRN leaves: 1 before the ramp, 1/factor behind it.
+  __device__ __forceinline__ Twin share(int pair) const
+  {
+    Twin ramp = divide(exact_sum((float)pair, -low), span);
+
+    if (!(ramp.high > 0.0f)) ramp = twin(0.0f);
+    if (ramp.high > 1.0f || (ramp.high == 1.0f && ramp.low > 0.0f))
+      ramp = twin(1.0f);
+    ramp = multiply(ramp, loss);
+    return add(twin(1.0f), twin(-ramp.high, -ramp.low));
+  }
+
+  __device__ __forceinline__ float of(int pair) const
+  {
+    const Twin part = divide(twin((float)(2 * pair)), twin((float)rope_dim));
+    const Twin turns = multiply(part, octaves);
+    Twin f = exp2_twin({-turns.high, -turns.low});
+
+    if (yarn) f = multiply(f, share(pair));
+    return f.high;
+  }
 };
 
-__device__ __forceinline__ Frequencies
-frequencies(float base, int rope_dim, bool yarn, float factor, float low,
-            float high)
-{
-  Frequencies f{log2_twin(base), rope_dim, yarn, {}, {}, low};
+template <> struct Frequencies<FrequencyBy::doubles> {
+  double octaves, span, loss, low;
+  int rope_dim;
+  bool yarn;
 
-  if (!yarn) return f;
-  f.span = exact_sum(high, -low);
-  if (fabsf(f.span.high) <= 1e-6f) // a step, one thousandth wide
-    f.span = add(f.span, twin(0x1.0624dep-10f, -0x1.a1cacp-35f));
-  f.loss = divide(twin(1.0f), twin(factor));
-  f.loss = add(twin(1.0f), twin(-f.loss.high, -f.loss.low));
-  return f;
-}
+  __device__ __forceinline__ Frequencies(float base, int dim, bool is_yarn,
+                                         float factor, float first, float high)
+      : octaves(log2((double)base)), span((double)high - first),
+        loss(1.0 - 1.0 / factor), low(first), rope_dim(dim), yarn(is_yarn)
+  {
+    if (fabs(span) <= 1e-6) span += 0.001; // a step
+  }
 
-// How much of a frequency YaRN leaves: 1 before the ramp, 1/factor behind it.
-__device__ __forceinline__ Twin yarn_share(const Frequencies &f, int pair)
-{
-  Twin ramp = divide(exact_sum((float)pair, -f.low), f.span);
+  __device__ __forceinline__ float of(int pair) const
+  {
+    const double f = exp2(-2.0 * pair / rope_dim * octaves);
 
-  if (!(ramp.high > 0.0f)) ramp = twin(0.0f);
-  if (ramp.high > 1.0f || (ramp.high == 1.0f && ramp.low > 0.0f))
-    ramp = twin(1.0f);
-  ramp = multiply(ramp, f.loss);
-  return add(twin(1.0f), twin(-ramp.high, -ramp.low));
-}
-
-// The fp32 value nearest to the frequency of a pair.
-__device__ __forceinline__ float frequency(const Frequencies &f, int pair)
-{
-  const Twin part =
-      divide(twin((float)(2 * pair)), twin((float)f.rope_dim));
-  const Twin octaves = multiply(part, f.octaves);
-  Twin turn = exp2_twin({-octaves.high, -octaves.low});
-
-  if (f.yarn) turn = multiply(turn, yarn_share(f, pair));
-  return turn.high;
-}
+    if (!yarn) return (float)f;
+    return (float)(f * (1.0 - loss * fmin(fmax((pair - low) / span, 0.0), 1.0)));
+  }
+};
 
 // ---- Sine and cosine -------------------------------------------------------
 
@@ -168,17 +192,17 @@ struct Angle {
   float cos, sin;
 };
 
-// position * frequency less n of `part` of a turn, to 2^-24, for products up
-// to 2^22: `first` and `second` are the part in two floats.  The product less
-// n * first has no more than 24 bits and is exact.
-__device__ __forceinline__ float
-angle_rest(float position, float frequency, float parts, float first,
-           float second, u32 &n)
+// position * frequency less n quarters of a turn, to 2^-24, for products up to
+// 2^22.  A quarter stands here in two floats; the product less n times the
+// first has no more than 24 bits and is exact.
+__device__ __forceinline__ float angle_rest(float position, float frequency,
+                                            u32 &n)
 {
   constexpr float round = 0x1.8p23f; // adding it leaves whole numbers
+  constexpr float first = 0x1.921fb6p+0f, second = -0x1.777a5cp-25f;
   const float product = __fmul_rn(position, frequency);
   const float missing = fmaf(position, frequency, -product);
-  const float counted = fmaf(product, parts, round);
+  const float counted = fmaf(product, 0x1.45f306p-1f, round);
   const float count = __fadd_rn(counted, -round);
 
   n = __float_as_uint(counted);
@@ -188,11 +212,12 @@ angle_rest(float position, float frequency, float parts, float first,
 
 // Polynomials on an eighth of a turn either way (and the 0.05 that rounding n
 // to it may miss), fitted there: sine to 2^-27 of itself, cosine to 2^-32.
+// The special function unit is no choice: it is off by 2^-21, which is all that
+// a pair's terms may be, and more than that where they nearly cancel.
 __device__ __forceinline__ Angle angle_exact(float position, float frequency)
 {
   u32 n;
-  const float x = angle_rest(position, frequency, 0x1.45f306p-1f,
-                             0x1.921fb6p+0f, -0x1.777a5cp-25f, n);
+  const float x = angle_rest(position, frequency, n);
   const float q = __fmul_rn(x, x);
   float sin = fmaf(q, -0x1.9856b4p-13f, 0x1.110468p-7f);
   float cos = fmaf(q, 0x1.9923c4p-16f, -0x1.6c096ap-10f);
@@ -208,14 +233,26 @@ __device__ __forceinline__ Angle angle_exact(float position, float frequency)
   return a;
 }
 
-// The special function unit on half a turn; about 2^-21.
-__device__ __forceinline__ Angle angle_fast(float position, float frequency)
+// The nearest fp32 values, by way of doubles.
+__device__ __forceinline__ Angle angle_nearest(float position, float frequency,
+                                               float factor)
 {
-  u32 n;
-  const float x = angle_rest(position, frequency, 0x1.45f306p-3f,
-                             0x1.921fb6p+2f, -0x1.777a5cp-23f, n);
-  Angle a;
-  __sincosf(x, &a.sin, &a.cos);
+  double sin, cos;
+
+  sincos((double)position * frequency, &sin, &cos);
+  return {(float)(cos * factor), (float)(sin * factor)};
+}
+
+// Cosine and sine times the attention factor, as rows of dtype Io want them:
+// rounding=each of fp32 has no error that a later rounding could hide.
+template <Dtype Io, Rounding How>
+__device__ __forceinline__ Angle angle_of(float position, float frequency,
+                                          float factor)
+{
+  if constexpr (Io == Dtype::fp32 && How == Rounding::each)
+    return angle_nearest(position, frequency, factor);
+  Angle a = angle_exact(position, frequency);
+  a.cos *= factor, a.sin *= factor;
   return a;
 }
 

@@ -1,8 +1,11 @@
-// RMSNorm and rotary embedding of the heads of q and k, one warp per head row:
-// the body of the `generic` schemes of qknorm_rope, qk_norm and rope.
+// RMSNorm and rotary embedding of the heads of q and k: the body of the
+// `generic` schemes of qknorm_rope, qk_norm, rope and qknorm_rope_packed.
 //
 // Fits every legal problem: dims, strides, layout, dtypes of operands and
-// alignment are looked at while it runs.  A row is read twice, for its sum of
+// alignment are looked at while it runs.  A group of 4 to 32 lanes has a head
+// row: as few as hold it in 16-byte vectors, so that a warp has several rows on
+// the way.  Where a tensor is not aligned for vectors, or a row is not whole
+// ones, pairs are taken one by one.  A row is read twice, for its sum of
 // squares and for its result; the second time it is in L1.  Both elements of a
 // pair are read and written by one lane, so that a row may be its own output.
 #pragma once
@@ -46,7 +49,6 @@ struct HeadsRow {
   const char *in;
   char *out;
   const void *weight;
-  i64 cos, sin; // where the token's angles begin, in elements of the tables
 };
 
 // Both are below 2^40; 64-bit division is slow, and rarely needed.
@@ -54,16 +56,6 @@ __device__ __forceinline__ i64 quotient(i64 a, i64 b)
 {
   if (((u64)a | (u64)b) >> 32 == 0) return (u32)a / (u32)b;
   return a / b;
-}
-
-__device__ __forceinline__ i64 task_position(const HeadsTask &t, i64 token)
-{
-  switch (t.position_type) {
-  case Positions::i64: return ((const i64 *)t.positions)[token];
-  case Positions::i32: return ((const int *)t.positions)[token];
-  default:
-    return t.position_offset + token - quotient(token, t.seq) * t.seq;
-  }
 }
 
 template <Dtype Io>
@@ -84,12 +76,11 @@ __device__ __forceinline__ const char *row_in(const HeadsTask &t, i64 token,
                                   head * t.k_head_stride) * bytes_of(Io);
 }
 
+// Head `at` of a token's, those of k after those of q.
 template <Dtype Io>
-__device__ __forceinline__ HeadsRow find_row(const HeadsTask &t, i64 row)
+__device__ __forceinline__ HeadsRow find_row(const HeadsTask &t, i64 token,
+                                             int at)
 {
-  const int heads = t.q_heads + t.kv_heads;
-  const i64 token = quotient(row, heads);
-  const int at = (int)(row - token * heads);
   const bool q = at < t.q_heads;
   const i64 head = q ? at : at - t.q_heads;
   HeadsRow r{};
@@ -101,65 +92,166 @@ __device__ __forceinline__ HeadsRow find_row(const HeadsTask &t, i64 row)
                                  head * t.k_out_head_stride) * bytes_of(Io);
   r.weight = q ? t.q_weight : t.k_weight;
   if (token < t.text_tokens) r.weight = q ? t.text_q_weight : t.text_k_weight;
-  if (t.rope_dim > 0) {
-    r.cos = task_position(t, token) * t.table_width;
-    r.sin = r.cos + (t.cache == Cache::joint ? t.rope_dim / 2 : 0);
-  }
   return r;
 }
 
-// Count neighbouring elements: a vector, or one by one where the row is not
-// aligned for it.
-template <Dtype Io, int Count>
-__device__ __forceinline__ void read(float (&x)[Count], const char *row, int at)
+// ---- Vectors ---------------------------------------------------------------
+
+// Count neighbouring elements: vectors, or the one there is.
+template <Dtype T, int Count>
+__device__ __forceinline__ void read(float (&x)[Count], const void *row, i64 at)
 {
-  if constexpr (Count == 4) {
-    const auto pack =
-        load<4 * bytes_of(Io), Load::plain>(row + at * bytes_of(Io));
-#pragma unroll
-    for (int i = 0; i < 4; ++i) x[i] = get<Io>(pack.word, i);
+  if constexpr (Count == 1) {
+    x[0] = read_one<T>(row, at);
   } else {
+    Span<T, Count> span;
+    load_span<T, Count, 16, Load::plain>(span,
+                                         (const char *)row + at * bytes_of(T));
 #pragma unroll
-    for (int i = 0; i < Count; ++i) x[i] = read_one<Io>(row, at + i);
+    for (int i = 0; i < Count; ++i) x[i] = span[i];
   }
+}
+
+// The same of an operand, whose dtype is the rows' or fp32.
+template <Dtype Io, int Count>
+__device__ __forceinline__ void read_operand(float (&x)[Count], Dtype type,
+                                             const void *base, i64 at)
+{
+  if (type == Io)
+    read<Io, Count>(x, base, at);
+  else
+    read<Dtype::fp32, Count>(x, base, at);
 }
 
 template <Dtype Io, int Count>
 __device__ __forceinline__ void write(const float (&x)[Count], char *row,
                                       int at)
 {
-  if constexpr (Count == 4) {
-    Pack<4 * bytes_of(Io)> pack;
-    put<Io, 4>(pack.word, x);
-    store<4 * bytes_of(Io), Store::plain>(row + at * bytes_of(Io), pack);
+  if constexpr (Count == 1) {
+    write_one<Io>(row, at, x[0]);
   } else {
-#pragma unroll
-    for (int i = 0; i < Count; ++i) write_one<Io>(row, at + i, x[i]);
+    Pack<Count * bytes_of(Io)> pack;
+    put<Io, Count>(pack.word, x);
+    store<Count * bytes_of(Io), Store::plain>(row + at * bytes_of(Io), pack);
   }
 }
 
+// ---- Angles ----------------------------------------------------------------
+
+// Cosines and sines of pairs; the second elements have some of their own where
+// a table is full.
+template <int Count> struct Turns {
+  float cos_a[Count], sin_a[Count], cos_b[Count], sin_b[Count];
+};
+
+// Those of a token, from tables in memory.
+template <Dtype Io> struct TableAngles {
+  const HeadsTask &t;
+  i64 cos, sin; // where they begin, in elements of the tables
+  const void *sines;
+
+  __device__ __forceinline__ TableAngles(const HeadsTask &task, i64 token)
+      : t(task), cos(0), sin(0), sines(task.sin)
+  {
+    if (t.rope_dim == 0) return;
+    cos = sin = position(token) * t.table_width;
+    if (t.cache != Cache::joint) return;
+    sin += t.rope_dim / 2;
+    sines = t.cos;
+  }
+  __device__ __forceinline__ i64 position(i64 token) const
+  {
+    switch (t.position_type) {
+    case Positions::i64: return ((const i64 *)t.positions)[token];
+    case Positions::i32: return ((const int *)t.positions)[token];
+    default:
+      return t.position_offset + token - quotient(token, t.seq) * t.seq;
+    }
+  }
+  template <int Count>
+  __device__ __forceinline__ void at(float (&c)[Count], float (&s)[Count],
+                                     int place) const
+  {
+    read_operand<Io, Count>(c, t.cache_dtype, t.cos, cos + place);
+    read_operand<Io, Count>(s, t.cache_dtype, sines, sin + place);
+  }
+  // Of pairs (2i, 2i + 1).
+  template <int Count>
+  __device__ __forceinline__ void neighbours(Turns<Count> &to, int pair) const
+  {
+    if (t.table == Table::repeated) {
+      float c[2 * Count], s[2 * Count];
+      at<2 * Count>(c, s, 2 * pair);
+#pragma unroll
+      for (int i = 0; i < Count; ++i)
+        to.cos_a[i] = c[2 * i], to.sin_a[i] = s[2 * i];
+    } else {
+      at<Count>(to.cos_a, to.sin_a, pair);
+    }
+    same<Count>(to);
+  }
+  // Of pairs (i, i + rope_dim/2).
+  template <int Count>
+  __device__ __forceinline__ void halves(Turns<Count> &to, int pair) const
+  {
+    at<Count>(to.cos_a, to.sin_a, pair);
+    if (t.table == Table::full)
+      at<Count>(to.cos_b, to.sin_b, pair + t.rope_dim / 2);
+    else
+      same<Count>(to);
+  }
+  __device__ __forceinline__ void one(Turns<1> &to, int pair) const
+  {
+    const int place = t.table == Table::repeated ? 2 * pair : pair;
+
+    at<1>(to.cos_a, to.sin_a, place);
+    same<1>(to);
+    if (t.table == Table::full)
+      at<1>(to.cos_b, to.sin_b, place + t.rope_dim / 2);
+  }
+  template <int Count>
+  static __device__ __forceinline__ void same(Turns<Count> &to)
+  {
+#pragma unroll
+    for (int i = 0; i < Count; ++i)
+      to.cos_b[i] = to.cos_a[i], to.sin_b[i] = to.sin_a[i];
+  }
+};
+
+// ---- A row -----------------------------------------------------------------
+
+// A group of lanes that shares a row, and where in it one is.
+struct HeadsLane {
+  int lanes, lane;
+};
+
+// The sum of squares, and of these over the group.  All lanes of the warp must
+// be here; those without a row have dim 0.
 template <Dtype Io, Rounding How, int Count>
 __device__ __forceinline__ Real<Io, How>
-row_square_sum(const HeadsTask &t, const HeadsRow &row, int lane)
+row_square_sum(const HeadsRow &row, int dim, HeadsLane l)
 {
-  Real<Io, How> part[Count] = {}, total[1] = {0};
+  Real<Io, How> part[Count] = {}, total = 0;
 
-  for (int at = lane * Count; at < t.head_dim; at += warp_size * Count) {
+#pragma unroll 1
+  for (int at = l.lane * Count; at < dim; at += l.lanes * Count) {
     float x[Count];
     read<Io, Count>(x, row.in, at);
 #pragma unroll
     for (int i = 0; i < Count; ++i) {
-      if constexpr (sizeof part[0] == 8)
+      if constexpr (sizeof total == 8)
         part[i] += (double)x[i] * x[i];
       else
         part[i] = fmaf(x[i], x[i], part[i]);
     }
   }
 #pragma unroll
-  for (int i = 0; i < Count; ++i) total[0] += part[i];
-  sum_lanes<warp_size>(total);
+  for (int i = 0; i < Count; ++i) total += part[i];
+#pragma unroll 1
+  for (int mask = l.lanes / 2; mask > 0; mask /= 2)
+    total += __shfl_xor_sync(full_warp, total, mask);
   __syncwarp(); // other lanes may now write what this one has read
-  return total[0];
+  return total;
 }
 
 template <Dtype Io, Rounding How, int Count>
@@ -168,81 +260,105 @@ __device__ __forceinline__ void scale(float (&x)[Count], const HeadsTask &t,
                                       int at)
 {
   if (!t.norm) return;
+  if (t.weight_dtype != Dtype::none) {
+    float w[Count];
+    read_operand<Io, Count>(w, t.weight_dtype, row.weight, at);
 #pragma unroll
-  for (int i = 0; i < Count; ++i) {
-    auto s = r;
-    if (t.weight_dtype != Dtype::none)
-      s *= read_any(t.weight_dtype, row.weight, at + i);
-    x[i] = (float)(x[i] * s);
+    for (int i = 0; i < Count; ++i) x[i] = (float)(x[i] * (r * w[i]));
+  } else {
+#pragma unroll
+    for (int i = 0; i < Count; ++i) x[i] = (float)(x[i] * r);
   }
   round_norm<Io, How>(x);
 }
 
-template <Dtype Io, Rounding How>
+template <Dtype Io, Rounding How, int Count>
 __device__ __forceinline__ void turn_pair(float &a, float &b,
-                                          const HeadsTask &t,
-                                          const HeadsRow &row, int pair)
+                                          const Turns<Count> &t, int i)
 {
-  const void *sines = t.cache == Cache::joint ? t.cos : t.sin;
-  const int at = t.table == Table::repeated ? 2 * pair : pair;
-  const float cos = read_any(t.cache_dtype, t.cos, row.cos + at);
-  const float sin = read_any(t.cache_dtype, sines, row.sin + at);
-  float cos_b = cos, sin_b = sin;
-
-  if (t.table == Table::full) {
-    const int far = at + t.rope_dim / 2;
-    cos_b = read_any(t.cache_dtype, t.cos, row.cos + far);
-    sin_b = read_any(t.cache_dtype, sines, row.sin + far);
-  }
-  turn<Io, How>(a, b, cos, sin, cos_b, sin_b);
+  turn<Io, How>(a, b, t.cos_a[i], t.sin_a[i], t.cos_b[i], t.sin_b[i]);
 }
 
-// Pairs (2i, 2i + 1); Count is 2 or 4, whole pairs.
-template <Dtype Io, Rounding How, int Count>
+// Pairs (2i, 2i + 1), a vector at once.
+template <Dtype Io, Rounding How, int Count, class Angles>
 __device__ __forceinline__ void
-finish_interleaved(const HeadsTask &t, const HeadsRow &row, Real<Io, How> r,
-                   int lane)
+finish_neighbours(const HeadsTask &t, const HeadsRow &row, const Angles &angles,
+                  Real<Io, How> r, HeadsLane l)
 {
-  for (int at = lane * Count; at < t.rope_dim; at += warp_size * Count) {
+#pragma unroll 1
+  for (int at = l.lane * Count; at < t.rope_dim; at += l.lanes * Count) {
+    Turns<Count / 2> turns;
     float x[Count];
     read<Io, Count>(x, row.in, at);
+    angles.template neighbours<Count / 2>(turns, at / 2);
     scale<Io, How>(x, t, row, r, at);
 #pragma unroll
     for (int i = 0; i < Count; i += 2)
-      turn_pair<Io, How>(x[i], x[i + 1], t, row, (at + i) / 2);
+      turn_pair<Io, How>(x[i], x[i + 1], turns, i / 2);
     write<Io, Count>(x, row.out, at);
   }
 }
 
-// Pairs (i, i + rope_dim/2).
-template <Dtype Io, Rounding How, int Count>
+// Pairs (i, i + rope_dim/2), two vectors at once.
+template <Dtype Io, Rounding How, int Count, class Angles>
 __device__ __forceinline__ void
-finish_neox(const HeadsTask &t, const HeadsRow &row, Real<Io, How> r, int lane)
+finish_halves(const HeadsTask &t, const HeadsRow &row, const Angles &angles,
+              Real<Io, How> r, HeadsLane l)
 {
   const int half = t.rope_dim / 2;
 
-  for (int at = lane * Count; at < half; at += warp_size * Count) {
+#pragma unroll 1
+  for (int at = l.lane * Count; at < half; at += l.lanes * Count) {
+    Turns<Count> turns;
     float x[Count], y[Count];
     read<Io, Count>(x, row.in, at);
     read<Io, Count>(y, row.in, at + half);
+    angles.template halves<Count>(turns, at);
     scale<Io, How>(x, t, row, r, at);
     scale<Io, How>(y, t, row, r, at + half);
 #pragma unroll
     for (int i = 0; i < Count; ++i)
-      turn_pair<Io, How>(x[i], y[i], t, row, at + i);
+      turn_pair<Io, How>(x[i], y[i], turns, i);
     write<Io, Count>(x, row.out, at);
     write<Io, Count>(y, row.out, at + half);
   }
 }
 
+// Pairs of either kind, one by one.
+template <Dtype Io, Rounding How, class Angles>
+__device__ __forceinline__ void
+finish_pairs(const HeadsTask &t, const HeadsRow &row, const Angles &angles,
+             Real<Io, How> r, HeadsLane l)
+{
+  const int half = t.rope_dim / 2;
+  const bool neox = t.layout == Layout::neox;
+
+#pragma unroll 1
+  for (int pair = l.lane; pair < half; pair += l.lanes) {
+    const int i = neox ? pair : 2 * pair, j = neox ? pair + half : i + 1;
+    Turns<1> turns;
+    float x[1], y[1];
+    read<Io, 1>(x, row.in, i);
+    read<Io, 1>(y, row.in, j);
+    angles.one(turns, pair);
+    scale<Io, How>(x, t, row, r, i);
+    scale<Io, How>(y, t, row, r, j);
+    turn_pair<Io, How>(x[0], y[0], turns, 0);
+    write<Io, 1>(x, row.out, i);
+    write<Io, 1>(y, row.out, j);
+  }
+}
+
 // What is not rotated.  Without a norm it only moves, as it is.
 template <Dtype Io, Rounding How, int Count>
-__device__ __forceinline__ void
-finish_tail(const HeadsTask &t, const HeadsRow &row, Real<Io, How> r, int lane)
+__device__ __forceinline__ void finish_tail(const HeadsTask &t,
+                                            const HeadsRow &row,
+                                            Real<Io, How> r, HeadsLane l)
 {
   if (!t.norm && row.in == row.out) return;
-  for (int at = t.rope_dim + lane * Count; at < t.head_dim;
-       at += warp_size * Count) {
+#pragma unroll 1
+  for (int at = t.rope_dim + l.lane * Count; at < t.head_dim;
+       at += l.lanes * Count) {
     float x[Count];
     read<Io, Count>(x, row.in, at);
     scale<Io, How>(x, t, row, r, at);
@@ -250,49 +366,97 @@ finish_tail(const HeadsTask &t, const HeadsRow &row, Real<Io, How> r, int lane)
   }
 }
 
-// Vector is 4, or 1 where rows are not aligned or not whole vectors.
-template <Dtype Io, Rounding How, int Vector>
-__device__ __forceinline__ void finish(const HeadsTask &t, const HeadsRow &row,
-                                       int lane)
+// Count is 1, or the elements of a vector.  A group that is not live comes
+// along for the sum.
+template <Dtype Io, Rounding How, int Count, class Angles>
+__device__ __forceinline__ void finish_row(const HeadsTask &t,
+                                           const HeadsRow &row,
+                                           const Angles &angles, HeadsLane l,
+                                           bool live)
 {
-  constexpr int pairs = Vector < 2 ? 2 : Vector; // elements, at least a pair
   Real<Io, How> r = 1;
 
   if (t.norm)
-    r = row_scale<Io, How>(row_square_sum<Io, How, Vector>(t, row, lane),
-                           t.head_dim, t.eps);
-  if (t.layout == Layout::neox)
-    finish_neox<Io, How, Vector>(t, row, r, lane);
+    r = row_scale<Io, How>(
+        row_square_sum<Io, How, Count>(row, live ? t.head_dim : 0, l),
+        t.head_dim, t.eps);
+  if (!live) return;
+  if constexpr (Count == 1)
+    finish_pairs<Io, How>(t, row, angles, r, l);
+  else if (t.layout == Layout::neox)
+    finish_halves<Io, How, Count>(t, row, angles, r, l);
   else
-    finish_interleaved<Io, How, pairs>(t, row, r, lane);
-  finish_tail<Io, How, Vector>(t, row, r, lane);
+    finish_neighbours<Io, How, Count>(t, row, angles, r, l);
+  finish_tail<Io, How, Count>(t, row, r, l);
 }
 
-// Whether vectors of four elements fit the row: the same for all its lanes.
+// ---- All rows --------------------------------------------------------------
+
+// Elements of a vector.
+template <Dtype Io> constexpr int heads_vector = 16 / bytes_of(Io);
+
+// Whether vectors fit all rows and operands: the same for all threads.
 template <Dtype Io>
-__device__ __forceinline__ bool row_is_wide(const HeadsTask &t,
-                                            const HeadsRow &row)
+__device__ __forceinline__ bool rows_are_wide(const HeadsTask &t)
 {
-  const int whole = t.layout == Layout::neox ? t.rope_dim / 2 : t.rope_dim;
-  return (((u64)row.in | (u64)row.out) % (4 * bytes_of(Io))) == 0 &&
-         ((t.head_dim | whole) % 4) == 0;
+  const i64 strides = t.q_token_stride | t.q_head_stride | t.k_token_stride |
+                      t.k_head_stride | t.q_out_token_stride |
+                      t.q_out_head_stride | t.k_out_token_stride |
+                      t.k_out_head_stride | t.text_q_token_stride |
+                      t.text_q_head_stride | t.text_k_token_stride |
+                      t.text_k_head_stride;
+  const u64 places = (u64)t.q | (u64)t.k | (u64)t.q_out | (u64)t.k_out |
+                     (u64)t.text_q | (u64)t.text_k | (u64)t.q_weight |
+                     (u64)t.k_weight | (u64)t.text_q_weight |
+                     (u64)t.text_k_weight | (u64)t.cos | (u64)t.sin;
+  const int part = t.layout == Layout::neox ? t.rope_dim / 2 : t.rope_dim;
+  const i64 table = t.table_width * bytes_of(t.cache_dtype);
+
+  return ((strides | t.head_dim | part) % heads_vector<Io>) == 0 &&
+         ((places | table) % 16) == 0 &&
+         (t.cache != Cache::joint || t.rope_dim % 8 == 0);
+}
+
+// A power of two: no more lanes than the row has units of work.
+template <int Count>
+__device__ __forceinline__ HeadsLane lane_of(const HeadsTask &t)
+{
+  const bool twins = t.rope_dim > 0 && t.layout == Layout::neox;
+  const int units = t.head_dim / (twins ? 2 * Count : Count);
+  int lanes = warp_size;
+
+  while (lanes > 4 && lanes / 2 >= units) lanes /= 2;
+  return {lanes, (int)threadIdx.x & (lanes - 1)};
+}
+
+template <Dtype Io, Rounding How, int Count, HeadsGeneric P>
+__device__ __forceinline__ void walk_rows(const HeadsTask &t)
+{
+  const HeadsLane l = lane_of<Count>(t);
+  const int heads = t.q_heads + t.kv_heads;
+  const int warp = P.warps * blockIdx.x + threadIdx.x / warp_size;
+  const int groups = warp_size / l.lanes; // of a warp
+  const i64 rows = t.tokens * heads;
+
+#pragma unroll 1
+  for (i64 first = (i64)warp * groups; first < rows;
+       first += (i64)gridDim.x * P.warps * groups) {
+    const i64 at = first + threadIdx.x % warp_size / l.lanes;
+    const bool live = at < rows;
+    const i64 token = quotient(live ? at : first, heads);
+    const int head = (int)((live ? at : first) - token * heads);
+    finish_row<Io, How, Count>(t, find_row<Io>(t, token, head),
+                               TableAngles<Io>(t, token), l, live);
+  }
 }
 
 template <Dtype Io, Rounding How, HeadsGeneric P>
 __device__ __forceinline__ void heads_generic(const HeadsTask &t)
 {
-  const int lane = threadIdx.x % warp_size;
-  const i64 rows = t.tokens * (t.q_heads + t.kv_heads);
-  const i64 step = (i64)gridDim.x * P.warps;
-
-  for (i64 at = (i64)blockIdx.x * P.warps + threadIdx.x / warp_size; at < rows;
-       at += step) {
-    const HeadsRow row = find_row<Io>(t, at);
-    if (row_is_wide<Io>(t, row))
-      finish<Io, How, 4>(t, row, lane);
-    else
-      finish<Io, How, 1>(t, row, lane);
-  }
+  if (rows_are_wide<Io>(t))
+    walk_rows<Io, How, heads_vector<Io>, P>(t);
+  else
+    walk_rows<Io, How, 1, P>(t);
 }
 
 } // namespace dt

@@ -1,5 +1,5 @@
-// RMSNorm of each head row of q and k: one warp per head row, everything but
-// the io dtype looked up at run time.
+// RMSNorm of each head row of q and k: everything but the io dtype and
+// the rounding looked up at run time.
 #pragma once
 #include "variants/common/heads_generic.cuh"
 #include "variants/qk_norm/facts.cuh"

@@ -1,5 +1,5 @@
--- The default: one warp per head row, everything but the io dtype and the
--- rounding is a run-time argument, so that it fits every legal problem.
+-- The default: everything but the io dtype and the rounding is a run-time
+-- argument, so that it fits every legal problem.  Warps go on to further rows.
 return scheme {
   kernel   = "qknorm_rope_generic",
   params   = "QkNormRopeGeneric",
@@ -7,6 +7,6 @@ return scheme {
   facts    = { "io", "rounding" },
   tune     = { { "warps", 4 } },
   where    = { "rounding != rounding.norm" },
-  grid     = "min(ceil_div(head_rows, warps), 65536 * 16)",
+  grid     = "min(ceil_div(head_rows, warps), sms * occupancy)",
   block    = "warps * 32",
 }

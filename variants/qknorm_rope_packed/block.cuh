@@ -15,7 +15,7 @@ struct QkNormRopePackedBlock {
   int inflight = 1; // rows of a group loaded before the first is used
   bool persistent = false; // a block goes on to further tokens
   int warps = 8;    // per block
-  int trig = 0;     // 0 polynomials, 1 the special function unit
+  int frequency = 0; // made from 0 pairs of floats, 1 exp2 in double
   bool keep_weight = false; // of q and k in registers, or read for each row
   int hint = 0;     // 0 none, 1 streaming loads and stores, 2 streaming stores
 };
@@ -84,10 +84,8 @@ struct PackedBlock {
       const float position = packed_position<F.positions>(
           a.positions, token + t, token + t < a.tokens);
       const float f = shared.frequency[to];
-      Angle x = P.trig == 1 ? angle_fast(position, f)
-                            : angle_exact(position, f);
-      if constexpr (F.yarn)
-        x = scaled_angle<F.rounding>(x, a.attention_factor);
+      const Angle x = angle_of<F.io, F.rounding>(
+          position, f, F.yarn ? a.attention_factor : 1.0f);
       shared.cos[turn][t][to] = x.cos;
       shared.sin[turn][t][to] = x.sin;
     }
@@ -121,7 +119,7 @@ struct PackedBlock {
 #pragma unroll
     for (int i = 0; i < P.inflight; ++i) {
       const float r =
-          root_scale<F.io, F.rounding>(sum[i], (float)F.head_dim, a.eps);
+          row_scale<F.io, F.rounding>(sum[i], F.head_dim, a.eps);
       Part weight;
       if constexpr (P.keep_weight)
         weight = row[i].q ? q_weight : k_weight;
@@ -130,7 +128,7 @@ struct PackedBlock {
             weight, row[i].q ? a.q_weight : a.k_weight, lane, true);
       if constexpr (P.block_tokens > 1) read_angles(angles, row[i].token, turn);
       keep_part<Shape>(part[i]);
-      finish_part<Shape>(part[i], r, weight, angles, a.attention_factor, lane);
+      finish_part<Shape>(part[i], r, weight, angles, lane);
       store_part<Shape>(row[i].at, part[i], lane, row[i].live);
     }
   }
@@ -172,7 +170,8 @@ qknorm_rope_packed_block(const QkNormRopePackedArgs &a)
   Block b{a, shared, (int)threadIdx.x % P.lanes, (int)threadIdx.x / P.lanes,
           a.q_heads + a.kv_heads};
 
-  dt::fill_frequencies<Shape>(shared.frequency, a);
+  dt::fill_frequencies<Shape, dt::FrequencyBy(P.frequency)>(
+      shared.frequency, a);
   if constexpr (P.keep_weight) {
     dt::load_part<Shape, dt::Load::constant>(b.q_weight, a.q_weight, b.lane,
                                              true);

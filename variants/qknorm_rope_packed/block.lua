@@ -20,13 +20,13 @@ return scheme {
     { "inflight", 1, 2, 3, 4 },
     { "persistent", true, false },
     { "warps", 8, 4, 16 },
-    { "trig", 0, 1 },
+    { "frequency", 0, 1 },
     { "keep_weight", false, true },
     { "hint", 0, 1, 2 },
   },
   where = {
     -- At most one step aside from the usual choices.
-    "(vec != 16) + !persistent + trig + keep_weight + (hint != 0) <= 1",
+    "(vec != 16) + !persistent + frequency + keep_weight + (hint != 0) <= 1",
 
     -- What the kernel needs: whole vectors, aligned; elements in twos.
     "rounding == rounding.once || bytes_of(io) == 2",
@@ -35,7 +35,6 @@ return scheme {
     "head_dim % " .. count .. " == 0",
     "rope_dim % (" .. count .. " * " .. twins .. ") == 0",
     "block_tokens * rope_dim <= 1024",  -- of 48 KB shared memory
-    "trig == 0 || (rounding == rounding.once && bytes_of(io) == 2)",
     "tokens <= 1073741824",
     "block_tokens * " .. heads .. " <= 1073741824",
 
@@ -47,7 +46,7 @@ return scheme {
     "4 * " .. rounds .. " * " .. groups .. " * inflight <= 5 * max(block_tokens * " .. heads
       .. ", " .. groups .. ")",
     -- More than one unit per lane is a step aside, too.
-    slots .. " == 1 || lanes == 32 || (vec == 16 && persistent && warps == 8 && trig == 0 && "
+    slots .. " == 1 || lanes == 32 || (vec == 16 && persistent && warps == 8 && frequency == 0 && "
       .. "!keep_weight && hint == 0)",
     "vec == 16 || " .. slots .. " == 1 || align % (2 * vec) != 0 || head_dim % (2 * "
       .. count .. ") != 0 || rope_dim % (2 * " .. count .. " * " .. twins .. ") != 0",

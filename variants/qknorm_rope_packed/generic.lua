@@ -1,11 +1,11 @@
--- The default: one warp per head row, everything but the io dtype and the
--- rounding is a run-time argument, so that it fits every legal problem.
+-- The default: everything but the io dtype and the rounding is a run-time
+-- argument, so that it fits every legal problem.  Blocks go on to further tokens.
 return scheme {
   kernel   = "qknorm_rope_packed_generic",
   params   = "QkNormRopePackedGeneric",
   fits_all = true,
   facts    = { "io", "rounding" },
-  tune     = { { "warps", 4 } },
-  grid     = "min(ceil_div(head_rows, warps), 65536 * 16)",
+  tune     = { { "warps", 8 } },
+  grid     = "min(tokens, sms * occupancy)",
   block    = "warps * 32",
 }

@@ -1,52 +1,6 @@
 -- qknorm_rope_packed: RMSNorm of each head row of q and k, then rotary
 -- embedding, in place in a packed projection; angles are made in the kernel.
---
--- For docs/operators.md:
---
--- ## qknorm_rope_packed
---
--- The same as qknorm_rope on one tensor qkv [tokens, (q_heads + kv_heads +
--- v_heads) * head_dim]: a token's row holds its q heads, its k heads and its v
--- heads, in that order.  q and k are changed in place, v is not touched.  No
--- cache of cosines: a kernel computes them from the position.
---
---   row x of q or k:   y = x / sqrt(mean(x^2) + eps) * weight
---   pair i < rope_dim/2 (a, b of y; elements 2i, 2i + 1 with interleaved, i
---   and i + rope_dim/2 with neox):
---                      f = base^(-2i / rope_dim)
---     yarn=1:          h = high, or high + 0.001 where |low - high| <= 1e-6
---                      ramp = min(max((i - low) / (h - low), 0), 1)
---                      f = f / factor * ramp + f * (1 - ramp)
---                      t = position * f
---                      a' = (a cos t - b sin t) * attention_factor
---                      b' = (b cos t + a sin t) * attention_factor
---   elements from rope_dim on: y
---
--- | tensor | extent | |
--- |---|---|---|
--- | qkv | [tokens, (q_heads + kv_heads + v_heads) * head_dim] | io dtype, in place; `qkv_stride` is the distance of tokens |
--- | q_weight, k_weight | [head_dim] | io dtype |
--- | positions | [tokens] | int64, or int32 with positions=i32 |
---
--- v_heads is kv_heads unless said, and may be 0.  Attributes: eps, base, and
--- factor, low, high and attention_factor, which only yarn=1 looks at.
---
--- How far a kernel may be off: f is the fp32 value nearest to the exact one and
--- the product with the position is exact in the reference; a kernel gets
--- 2^-23 t (|a| + |b|) |attention_factor| for its own, besides what qknorm_rope
--- gets.  Positions up to 2^20 are checked.  A kernel with the special function
--- unit's sine (tunable `trig` 1) is used only where it was proven inside this.
---
--- rounding=each: y is rounded to the io dtype, each of the four products, the
--- two sums and, with yarn=1, their products (in fp32) with attention_factor;
--- cosines and sines are not.
---
--- Traps: angles of 2^20 rad, where an ulp of fp32 is an eighth of a radian and
--- an ulp of f a quarter of one; positions [3, tokens] are another op.
---
--- There is no split form yet: qk_norm and rope would do on strided views, but
--- rope needs a table of cosines that no caller passes and that would have to
--- be made when a plan is.
+-- What the fields and tensors mean is said in docs/operators.md.
 return op {
   name  = "qknorm_rope_packed",
   facts = "QkNormRopePackedFacts",   -- the structs of facts.cuh beside this file
@@ -72,6 +26,7 @@ return op {
     { "width",      "(q_heads + kv_heads + v_heads) * head_dim" },
     { "head_rows",  "tokens * (q_heads + kv_heads)" },
     { "data_bytes", "head_rows * head_dim * bytes_of(io)" },
+    { "head_align", "min(align, pow2(head_dim * bytes_of(io)))" }, -- of each head's start
   },
 
   rules = {
@@ -82,15 +37,18 @@ return op {
     { "tokens <= 1 || qkv_stride0 >= width", "the rows of qkv overlap" },
   },
 
-  -- Always in place: qkv_out is never there, and qkv stands for it.
+  -- Always in place: qkv_out is never there, and the columns of q and k in qkv
+  -- stand for it.  cos and sin are the split form's.
   tensors = {
     tensor { "qkv", dtype = "io", extent = { "tokens", "width" }, strided = true },
     tensor { "qkv_out", out = true, alias = "qkv", when = "0 == 1",
-             dtype = "io", extent = { "tokens", "width" } },
+             dtype = "io", extent = { "tokens", "(q_heads + kv_heads) * head_dim" } },
     tensor { "q_weight", fill = "weight", dtype = "io", extent = { "head_dim" } },
     tensor { "k_weight", fill = "weight", dtype = "io", extent = { "head_dim" } },
     tensor { "positions", fill = "position", limit = "1048576",
              dtype = "positions == positions.i32 ? i32 : i64", extent = { "tokens" } },
+    tensor { "cos", scratch = true, dtype = "fp32", extent = { "tokens", "rope_dim / 2" } },
+    tensor { "sin", scratch = true, dtype = "fp32", extent = { "tokens", "rope_dim / 2" } },
   },
 
   attrs = {
@@ -109,6 +67,17 @@ return op {
     i32 { "layout" }, i32 { "position_type", "positions" }, i32 { "yarn" },
     attr_f32 "eps", attr_f32 "base", attr_f32 "factor", attr_f32 "low",
     attr_f32 "high", attr_f32 "attention_factor",
+  },
+
+  -- The tables are made by each launch, from its own positions: there is no
+  -- bound on them, and no memory but the workspace.  rope takes a row of them
+  -- per token: its positions=none, cache=separate.
+  split = {
+    step { "rope_table", set = { io = "fp32", rounding = "io == fp32 ? rounding : rounding.once" } },
+    step { "qk_norm", set = { weight = "io", align = "head_align" },
+           tensors = { q = "qkv", k = "qkv" }, at = { k = "q_heads * head_dim" } },
+    step { "rope", set = { positions = 2, cache = 1, align = "head_align" },
+           tensors = { q = "qkv", k = "qkv" }, at = { k = "q_heads * head_dim" } },
   },
 
   -- v is neither read nor written.

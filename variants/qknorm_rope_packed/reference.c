@@ -9,11 +9,11 @@
  * one of these roundings gone the other way makes of the element, with the
  * rounding that follows it.
  */
-#include "variants/common/reference_number.h"
+#include "variants/common/reference_angles.h"
 
 /* The tensors and attributes, in the order of op.lua. */
 enum { QKV, QKV_OUT, Q_WEIGHT, K_WEIGHT, POSITIONS };
-enum { EPS, BASE, FACTOR, LOW, HIGH, ATTENTION_FACTOR };
+enum { EPS, BASE };
 
 enum { BLOCK = 64 }; /* pairs, or weights */
 
@@ -21,35 +21,32 @@ static const double fp32_error = 8 * 0x1p-24;
 
 struct packed {
   const struct reference_call *call;
+  struct angles_reference angles;
   struct number_format io;
-  bool each, neox, yarn;
-  int64_t q_heads, kv_heads, width, dim, rope_dim;
-  float eps, base, factor, low, high, attention_factor;
+  bool each, neox;
+  int64_t q_heads, kv_heads, width, dim, rope_dim; /* width: of q and k */
+  float eps;
 };
 
-/* Kernels get the attributes as fp32: kept as that, because gcc 12 takes a cast
- * to float and back for nothing when it makes vectors of several. */
 static struct packed packed_of(const struct reference_call *call)
 {
   const struct problem *p = call->problem;
+  const int64_t q_heads = problem_get(p, "q_heads");
+  const int64_t kv_heads = problem_get(p, "kv_heads");
+  const int64_t dim = problem_get(p, "head_dim");
 
   return (struct packed){
       .call = call,
+      .angles = angles_of(call, POSITIONS, BASE),
       .io = number_format_of(problem_get(p, "io")),
       .each = problem_get(p, "rounding") == 2,
       .neox = problem_get(p, "layout") == 1,
-      .yarn = problem_get(p, "yarn") != 0,
-      .q_heads = problem_get(p, "q_heads"),
-      .kv_heads = problem_get(p, "kv_heads"),
-      .width = call->tensor[QKV].extent[1],
-      .dim = problem_get(p, "head_dim"),
+      .q_heads = q_heads,
+      .kv_heads = kv_heads,
+      .width = (q_heads + kv_heads) * dim,
+      .dim = dim,
       .rope_dim = problem_get(p, "rope_dim"),
-      .eps = (float)call->attr[EPS],
-      .base = (float)call->attr[BASE],
-      .factor = (float)call->attr[FACTOR],
-      .low = (float)call->attr[LOW],
-      .high = (float)call->attr[HIGH],
-      .attention_factor = (float)call->attr[ATTENTION_FACTOR],
+      .eps = (float)call->attr[EPS], /* kernels get an fp32 */
   };
 }
 
@@ -74,7 +71,7 @@ static void norm_row(const struct packed *h, double *x, float *slack,
   }
 }
 
-/* Everything of a token but the rotation; v comes out as it went in. */
+/* Everything of a token but the rotation. */
 static void norm_token(const struct packed *h, int64_t token,
                        struct reference_out *out)
 {
@@ -84,60 +81,25 @@ static void norm_token(const struct packed *h, int64_t token,
   float *slack = out->slack + at;
 
   number_load(t->dtype, t->data, token * t->stride[0], h->width, x);
-  memset(slack, 0, (size_t)h->width * sizeof *slack);
   memset(out->split_slack + at, 0, (size_t)h->width * sizeof *slack);
   for (int64_t head = 0; head < h->q_heads + h->kv_heads; head++)
     norm_row(h, x + head * h->dim, slack + head * h->dim,
              &h->call->tensor[head < h->q_heads ? Q_WEIGHT : K_WEIGHT]);
 }
 
-/* ---- Angles ----------------------------------------------------------- */
-
-/* The fp32 value nearest to the frequency of a pair. */
-static double frequency(const struct packed *h, int64_t pair)
-{
-  double f = pow((double)h->base, -2.0 * (double)pair / (double)h->rope_dim);
-  const double low = h->low;
-  double high = h->high, ramp;
-
-  if (!h->yarn) return (float)f;
-  if (fabs(low - high) <= 1e-6) high += 0.001;
-  ramp = ((double)pair - low) / (high - low);
-  ramp = ramp < 0 ? 0 : ramp > 1 ? 1 : ramp;
-  return (float)(f / h->factor * ramp + f * (1 - ramp));
-}
-
-struct angle {
-  double cos, sin;
-  double error; /* what fp32 may be off in the angle */
-};
-
-static struct angle angle_of(int64_t position, double f)
-{
-  const double theta = (double)position * f;
-
-  return (struct angle){cos(theta), sin(theta), 0x1p-23 * fabs(theta)};
-}
-
-static int64_t position_of(const struct packed *h, int64_t token)
-{
-  const struct reference_tensor *p = &h->call->tensor[POSITIONS];
-
-  if (p->dtype == DD_I32) return ((const int32_t *)p->data)[token];
-  return ((const int64_t *)p->data)[token];
-}
-
 /* ---- Rotation --------------------------------------------------------- */
 
-/* a cos + b sin, times the attention factor, in one piece. */
-static double turn_once(double a, double b, double cos, double sin,
-                        double error, double factor, float *slack)
+/* a cos + b sin in one piece; what a split form rounds in between are a and b. */
+static double turn_once(const struct number_format *io, double a, double b,
+                        double cos, double sin, double error, float *slack,
+                        float *split)
 {
   const double sum = fabs(a * cos) + fabs(b * sin);
 
-  *slack = (float)(fabs(factor) * (fp32_error * sum +
-                                   error * (fabs(a) + fabs(b))));
-  return (a * cos + b * sin) * factor;
+  *slack = (float)(fp32_error * sum + error * (fabs(a) + fabs(b)));
+  *split = (float)(0.5 * (number_ulp(io, a) * fabs(cos) +
+                          number_ulp(io, b) * fabs(sin)));
+  return a * cos + b * sin;
 }
 
 /* What an element of the pair that was rounded the other way does to its
@@ -148,43 +110,30 @@ static double flip(const struct number_format *io, double x, double cos,
   return number_ulp(io, x) * fabs(cos) + number_ulp(io, product);
 }
 
-/* A stored value times the factor, as a chain's fp32 has it: where the exact
- * product is all but a tie (each multiple of 5 times 0.9f), rounding to fp32
- * makes it one. */
-static float single_product(double stored, float factor)
-{
-  return (float)(stored * (double)factor);
-}
-
 static double turn_each(const struct packed *h, double a, double b,
                         double cos, double sin, double error, float *slack)
 {
   const struct number_format *io = &h->io;
   const double ac = number_round(io, a * cos), bs = number_round(io, b * sin);
-  double out = number_round(io, ac + bs);
-  double off = fmax(flip(io, a, cos, ac), flip(io, b, sin, bs));
+  const double off = fmax(flip(io, a, cos, ac), flip(io, b, sin, bs));
 
-  off += fp32_error * (fabs(ac) + fabs(bs)) + error * (fabs(a) + fabs(b));
-  if (h->yarn) { /* the sum, too, is rounded on the way */
-    off = (off + number_ulp(io, out)) * fabs(h->attention_factor);
-    out = number_round(io, single_product(out, h->attention_factor));
-  }
-  *slack = (float)off;
-  return out;
+  *slack = (float)(off + fp32_error * (fabs(ac) + fabs(bs)) +
+                   error * (fabs(a) + fabs(b)));
+  return number_round(io, ac + bs);
 }
 
 static void turn_pair(const struct packed *h, double *x, float *slack,
-                      int64_t far, const struct angle *t)
+                      float *split, int64_t far, const struct angle *t)
 {
   const double a = x[0], b = x[far];
-  const double factor = h->yarn ? (double)h->attention_factor : 1;
 
   if (h->each) {
     x[0] = turn_each(h, a, b, t->cos, -t->sin, t->error, slack);
     x[far] = turn_each(h, b, a, t->cos, t->sin, t->error, slack + far);
   } else {
-    x[0] = turn_once(a, b, t->cos, -t->sin, t->error, factor, slack);
-    x[far] = turn_once(b, a, t->cos, t->sin, t->error, factor, slack + far);
+    x[0] = turn_once(&h->io, a, b, t->cos, -t->sin, t->error, slack, split);
+    x[far] = turn_once(&h->io, b, a, t->cos, t->sin, t->error, slack + far,
+                       split + far);
   }
 }
 
@@ -194,14 +143,16 @@ static void turn_token(const struct packed *h, int64_t token, int64_t first,
 {
   const int64_t at = (token - h->call->first) * h->width;
   const int64_t step = h->neox ? 1 : 2, far = h->neox ? h->rope_dim / 2 : 1;
-  const int64_t position = position_of(h, token);
+  const int64_t position = angles_position(&h->angles, token);
   struct angle angle[BLOCK];
 
-  for (int64_t i = 0; i < n; i++) angle[i] = angle_of(position, f[i]);
+  for (int64_t i = 0; i < n; i++)
+    angle[i] = angles_at(&h->angles, position, f[i]);
   for (int64_t head = 0; head < h->q_heads + h->kv_heads; head++)
     for (int64_t i = 0; i < n; i++) {
       const int64_t j = at + head * h->dim + (first + i) * step;
-      turn_pair(h, out->value + j, out->slack + j, far, &angle[i]);
+      turn_pair(h, out->value + j, out->slack + j, out->split_slack + j, far,
+                &angle[i]);
     }
 }
 
@@ -218,7 +169,7 @@ void reference_qknorm_rope_packed(const struct reference_call *call,
   for (int64_t at = 0; at < h.rope_dim / 2; at += BLOCK) {
     const int64_t left = h.rope_dim / 2 - at, n = left < BLOCK ? left : BLOCK;
 
-    for (int64_t i = 0; i < n; i++) f[i] = frequency(&h, at + i);
+    for (int64_t i = 0; i < n; i++) f[i] = angles_frequency(&h.angles, at + i);
     for (int64_t token = call->first; token < call->last; token++)
       turn_token(&h, token, at, n, f, &out[QKV_OUT]);
   }

@@ -5,9 +5,9 @@
 // both elements of a pair are in one lane.  The rotary units come first, then
 // the tail.
 #pragma once
-#include "variants/common/pack.cuh"
+#include "variants/common/angles.cuh"
+#include "variants/common/heads_math.cuh"
 #include "variants/qknorm_rope_packed/facts.cuh"
-#include "variants/qknorm_rope_packed/turn.cuh"
 
 namespace dt {
 
@@ -133,54 +133,48 @@ __device__ __forceinline__ float part_square_sum(const PackedPart<S> &part)
 }
 
 template <class S>
-__device__ __forceinline__ void
-part_angles(PackedAngles<S> &to, const PackedFrequencies<S> &f, float position,
-            bool fast, float factor)
+__device__ __forceinline__ void part_angles(PackedAngles<S> &to,
+                                            const PackedFrequencies<S> &f,
+                                            float position, float factor)
 {
 #pragma unroll
   for (int i = 0; i < S::slots; ++i)
 #pragma unroll
-    for (int e = 0; e < S::pairs; ++e) {
-      const Angle a = fast ? angle_fast(position, f.at[i][e])
-                           : angle_exact(position, f.at[i][e]);
-      to.at[i][e] = S::yarn ? scaled_angle<S::rounding>(a, factor) : a;
-    }
+    for (int e = 0; e < S::pairs; ++e)
+      to.at[i][e] = angle_of<S::io, S::rounding>(position, f.at[i][e],
+                                                 S::yarn ? factor : 1.0f);
 }
 
 // The pairs of a unit, in place: x[twin][element].
 template <class S>
 __device__ __forceinline__ void turn_unit(float (&x)[S::twins][S::count],
-                                          const Angle (&t)[S::pairs],
-                                          float factor)
+                                          const Angle (&t)[S::pairs])
 {
 #pragma unroll
   for (int e = 0; e < S::pairs; ++e) {
     float &a = S::neox ? x[0][e] : x[0][2 * e];
     float &b = S::neox ? x[S::twins - 1][e] : x[0][2 * e + 1];
-    turn_pair<S::io, S::rounding>(a, b, t[e], S::yarn, factor);
+    turn<S::io, S::rounding>(a, b, t[e].cos, t[e].sin, t[e].cos, t[e].sin);
   }
 }
 
 template <class S>
 __device__ __forceinline__ void
 finish_part(PackedPart<S> &row, float r, const PackedPart<S> &w,
-            const PackedAngles<S> &t, float factor, int lane)
+            const PackedAngles<S> &t, int lane)
 {
 #pragma unroll
   for (int i = 0; i < S::slots; ++i) {
     float x[S::twins][S::count];
 #pragma unroll
-    for (int j = 0; j < S::twins; ++j)
+    for (int j = 0; j < S::twins; ++j) {
+      const u32 *at = row.at[i][j].word, *weight = w.at[i][j].word;
 #pragma unroll
-      for (int e = 0; e < S::count; e += 2) {
-        const u32 *at = row.at[i][j].word, *weight = w.at[i][j].word;
-        x[j][e] = get<S::io>(at, e);
-        x[j][e + 1] = get<S::io>(at, e + 1);
-        norm_pair<S::io, S::rounding>(x[j][e], x[j][e + 1], r,
-                                      get<S::io>(weight, e),
-                                      get<S::io>(weight, e + 1));
-      }
-    if (S::rotates(lane, i)) turn_unit<S>(x, t.at[i], factor);
+      for (int e = 0; e < S::count; ++e)
+        x[j][e] = get<S::io>(at, e) * (r * get<S::io>(weight, e));
+      round_norm<S::io, S::rounding>(x[j]);
+    }
+    if (S::rotates(lane, i)) turn_unit<S>(x, t.at[i]);
 #pragma unroll
     for (int j = 0; j < S::twins; ++j)
       put<S::io, S::count>(row.at[i][j].word, x[j]);
@@ -217,15 +211,15 @@ read_table(float (&to)[S::slots][S::pairs], const float *table, int lane)
 }
 
 // The frequencies of all pairs, made by the whole block.
-template <class S>
+template <class S, FrequencyBy By>
 __device__ __forceinline__ void fill_frequencies(float *table,
                                                  const QkNormRopePackedArgs &a)
 {
   if ((int)threadIdx.x >= S::half) return; // back at the barrier
-  const Frequencies f = frequencies(a.base, 2 * S::half, S::yarn, a.factor,
-                                    a.low, a.high);
+  const Frequencies<By> f(a.base, 2 * S::half, S::yarn, a.factor, a.low,
+                          a.high);
   for (int i = threadIdx.x; i < S::half; i += blockDim.x)
-    table[table_place<S>(i)] = frequency(f, i);
+    table[table_place<S>(i)] = f.of(i);
 }
 
 template <Positions Type>

@@ -17,7 +17,7 @@ struct QkNormRopePackedWarp {
   int ahead = 0;    // fetched before a token is computed: 1 the next token's
                     // position, 2 its rows as well
   int warps = 8;    // per block
-  int trig = 0;     // 0 polynomials, 1 the special function unit
+  int frequency = 0; // made from 0 pairs of floats, 1 exp2 in double
   bool keep_angles = true;    // in registers for all heads of a token, or made
                               // again for each
   bool keep_frequency = true; // in registers, or read for each token
@@ -109,8 +109,7 @@ template <QkNormRopePackedFacts F, QkNormRopePackedWarp P> struct PackedWarp {
   {
     if constexpr (!P.keep_frequency)
       read_table<Shape>(frequency.at, table, lane);
-    part_angles<Shape>(angles, frequency, position, P.trig == 1,
-                       a.attention_factor);
+    part_angles<Shape>(angles, frequency, position, a.attention_factor);
   }
 
   __device__ __forceinline__ void finish_rows(Part (&rows)[P.inflight],
@@ -126,12 +125,12 @@ template <QkNormRopePackedFacts F, QkNormRopePackedWarp P> struct PackedWarp {
 #pragma unroll
     for (int i = 0; i < P.inflight; ++i) {
       const float r =
-          root_scale<F.io, F.rounding>(sum[i], (float)F.head_dim, a.eps);
+          row_scale<F.io, F.rounding>(sum[i], F.head_dim, a.eps);
       if constexpr (!P.keep_weight)
         load_part<Shape, Load::plain>(weight, weight_at, lane, true);
       if constexpr (!P.keep_angles) make_angles(position);
       keep_part<Shape>(rows[i]);
-      finish_part<Shape>(rows[i], r, weight, angles, a.attention_factor, lane);
+      finish_part<Shape>(rows[i], r, weight, angles, lane);
       store_part<Shape>(at + (head + i) * head_bytes, rows[i], lane,
                         head + i < live);
     }
@@ -180,7 +179,8 @@ qknorm_rope_packed_warp(const QkNormRopePackedArgs &a)
   Warp w{a, table, (int)threadIdx.x % P.lanes};
   float position = 0.0f;
 
-  dt::fill_frequencies<Shape>(table, a);
+  dt::fill_frequencies<Shape, dt::FrequencyBy(P.frequency)>(
+      table, a);
   __syncthreads();
   w.find_site();
   if (w.first >= a.tokens) return; // with all of its warp

@@ -24,7 +24,7 @@ return scheme {
     { "persistent", true, false },
     { "ahead", 1, 0, 2 },
     { "warps", 8, 4, 16 },
-    { "trig", 0, 1 },
+    { "frequency", 0, 1 },
     { "keep_angles", true, false },
     { "keep_frequency", true, false },
     { "keep_weight", true, false },
@@ -34,7 +34,7 @@ return scheme {
   where = {
     -- At most one step aside from the usual choices, or the points multiply;
     -- first, because it refuses most.
-    "(vec != 16) + !persistent + (persistent && ahead == 0) + (warps != 8) + trig + !keep_angles + "
+    "(vec != 16) + !persistent + (persistent && ahead == 0) + (warps != 8) + frequency + !keep_angles + "
       .. "!keep_frequency + !keep_weight + (hint != 0) + (min_blocks != 0) <= 1",
 
     -- What the kernel needs: whole vectors, aligned; elements in twos.
@@ -47,8 +47,6 @@ return scheme {
     "ahead == 0 || persistent",
     "ahead != 2 || inflight == heads",
     "rope_dim <= 1024",
-    -- What the special function unit is too coarse for.
-    "trig == 0 || (rounding == rounding.once && bytes_of(io) == 2)",
     -- What fits 32-bit arithmetic and a grid.
     "tokens <= 1073741824",
     "tokens * " .. chunks .. " <= 2147418112",
@@ -65,7 +63,7 @@ return scheme {
     "keep_angles || (heads > 1 && keep_frequency)",
     "keep_weight || heads > 1",
     -- More than one unit per lane is a step aside, too.
-    slots .. " == 1 || lanes == 32 || (vec == 16 && persistent && ahead > 0 && warps == 8 && trig == 0 && "
+    slots .. " == 1 || lanes == 32 || (vec == 16 && persistent && ahead > 0 && warps == 8 && frequency == 0 && "
       .. "keep_angles && keep_frequency && keep_weight && hint == 0 && min_blocks == 0)",
     "min_blocks == 0 || (persistent && inflight * " .. words .. " <= 64 / min_blocks)",
   },

@@ -1,5 +1,5 @@
-// Rotary embedding of the heads of q and k: one warp per head row, everything
-// but the io dtype looked up at run time.
+// Rotary embedding of the heads of q and k: everything but the io dtype
+// and the rounding looked up at run time.
 #pragma once
 #include "variants/common/heads_generic.cuh"
 #include "variants/rope/facts.cuh"
