@@ -4,8 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "sample.h"
-
 /* ---- Adding problems ------------------------------------------------------- */
 
 static struct outcome *find_outcome(const struct sweep *s,
@@ -118,11 +116,16 @@ static dd_status add_entry(struct sweep *s, struct entry *e, struct variant *v)
 static dd_status add_entries(struct sweep *s, struct outcome *o)
 {
   const struct device_info *info = &s->client->info;
-  struct variant *points;
   uint32_t limit = o->is_part ? s->options.parts : s->options.sample, count;
+  uint64_t seed = s->options.seed;
+  struct variant *points;
 
-  TRY(sample_points(&o->problem, info->arch, info->sms, limit, s->options.seed,
-                    &s->arena, &points, &count));
+  if (s->options.cover && !o->is_part)
+    TRY(cover_points(&s->shown, NULL, &o->problem, info->arch, info->sms, seed,
+                     &s->arena, &points, &count));
+  else
+    TRY(sample_points(&o->problem, info->arch, info->sms, limit, seed,
+                      &s->arena, &points, &count));
   o->has_split = o->problem.op->step_count > 0;
   o->entries = ARENA_ARRAY(&s->arena, struct entry, count + 1);
   if (!o->entries) return fail(DD_NO_MEMORY, "out of memory");
