@@ -203,6 +203,32 @@ def check_no_gpu(db):
           re.search(r"no GPU here \(.+\); using the CPU device", run.stderr), run.stderr)
 
 
+ZOO = ["qknorm_rope:bf16 tokens=19 q_heads=24 head_dim=128",
+       "qknorm_rope_packed:bf16 tokens=1 q_heads=8 kv_heads=1 head_dim=128 layout=neox positions=i32"]
+
+
+def check_coverage(folder):
+    """The zoo has a plan for each site, without a table and with one of few sites."""
+    db, table = folder / "zoo.db", folder / "zoo.ddt"
+    run = difftune("sweep", "--cpu", "--quiet", "--sample", 2, "--parts", 1, "--db", db,
+                   *[word for spelling in ZOO for word in ("--shapes", spelling)])
+    check("two sites of the zoo are swept", run.returncode == 0, run.stderr[-2000:])
+    run = difftune("emit", "--db", db, "-o", table)
+    check("and emitted", run.returncode == 0, run.stderr)
+    words = ["show", "--coverage", "--json"]
+    bare = json.loads(difftune(*words).stdout)
+    run = difftune(*words, "--table", table)
+    rows = json.loads(run.stdout)
+    check("coverage ends with 0", run.returncode == 0, run.stderr)
+    check("it has every site of the zoo", len(rows) >= 130
+          and [r["site"] for r in rows] == [r["site"] for r in bare], (len(rows), len(bare)))
+    check("each with a plan", all(r["plan"] and r["match"] != "none" for r in rows + bare),
+          [r for r in rows + bare if r["match"] == "none"][:3])
+    exact = {r["problem"] for r in rows if r["match"] == "exact"}
+    check("those that were swept are exact, and no others", exact == set(ZOO), exact)
+    check("without a table all are defaults", {r["match"] for r in bare} == {"default"})
+
+
 def check_refusals(db, folder):
     bytes_before = pathlib.Path(db).read_bytes()
     for spelling, word in [
@@ -286,6 +312,7 @@ with tempfile.TemporaryDirectory(prefix="difftune-sweep-") as name:
     check_policies(folder)
     check_words(db)
     check_no_gpu(folder / "fallback.db")
+    check_coverage(folder)
     check_refusals(db, folder)
     check_bad_databases(folder)
     check_interrupt(folder)

@@ -1,7 +1,7 @@
 /* test_specs.c - what the specs promise the command line. */
 #include "test.h"
 
-#include "space.h"
+#include "sample.h"
 #include "specs.h"
 
 static struct specs specs;
@@ -33,17 +33,23 @@ static bool can_run(const struct problem *p, int arch, int sms)
   return false;
 }
 
+static void read_trials(const struct op *op, struct problems *all)
+{
+  struct texts ops = {0}, none = {0};
+
+  texts_add(&ops, op->name);
+  assert_ok(problems_read(&specs, &none, &ops, all));
+}
+
 static void every_op_has_trials_that_run(void **state)
 {
   (void)state;
   assert_true(specs.ops.count > 0);
   for (uint32_t i = 0; i < specs.ops.count; ++i) {
     const struct op *op = &specs.ops.ops[i];
-    struct texts ops = {0}, none = {0};
     struct problems all;
     uint32_t dtypes = 0;
-    texts_add(&ops, op->name);
-    assert_ok(problems_read(&specs, &none, &ops, &all));
+    read_trials(op, &all);
     assert_true(all.count >= 12);
     for (size_t j = 0; j < all.count; ++j) {
       assert_ptr_equal(all.item[j].op, op);
@@ -53,6 +59,141 @@ static void every_op_has_trials_that_run(void **state)
     }
     assert_int_equal(__builtin_popcount(dtypes), op->symbols[0].choice_count);
     problems_release(&all);
+  }
+}
+
+/* Whether a trial's symbol `i` has the value. */
+static bool tried(const struct problems *all, uint32_t i, int64_t value)
+{
+  for (size_t j = 0; j < all->count; ++j)
+    if (all->item[j].value[i] == value) return true;
+  return false;
+}
+
+/* A choice that the op's rules never allow ("rounding=norm is not defined for
+ * rope") is none. */
+static bool is_defined(const struct problems *all, const struct symbol *s,
+                       const struct choice *c)
+{
+  char field[64];
+  struct problem p;
+
+  snprintf(field, sizeof field, "%s=%s", s->name, c->word);
+  return problem_override(&all->item[0], field, &p) == DD_OK ||
+         !strstr(dd_last_error(), "is not defined");
+}
+
+static void every_choice_has_a_trial(void **state)
+{
+  (void)state;
+  for (uint32_t i = 0; i < specs.ops.count; ++i) {
+    const struct op *op = &specs.ops.ops[i];
+    struct problems all;
+    read_trials(op, &all);
+    for (uint32_t j = 0; j < op->symbol_count; ++j) {
+      const struct symbol *s = &op->symbols[j];
+      for (uint32_t k = 0; k < s->choice_count; ++k)
+        if (!tried(&all, j, s->choices[k].value) &&
+            is_defined(&all, s, &s->choices[k]))
+          fail_msg("variants/%s/trials.txt has nothing with %s=%s", op->name,
+                   s->name, s->choices[k].word);
+    }
+    problems_release(&all);
+  }
+}
+
+/* Widths that must be fast, and those that nobody should have to think of. */
+static void every_width_has_a_trial(void **state)
+{
+  static const int widths[] = {1,    3,    8,    37,   96,   256,
+                               1536, 2240, 3072, 5120, 16384};
+
+  (void)state;
+  for (uint32_t i = 0; i < specs.ops.count; ++i) {
+    const struct op *op = &specs.ops.ops[i];
+    int hidden = op_symbol_find(op, "hidden");
+    struct problems all;
+    if (hidden < 0) continue;
+    read_trials(op, &all);
+    for (size_t j = 0; j < COUNT_OF(widths); ++j)
+      if (!tried(&all, (uint32_t)hidden, widths[j]))
+        fail_msg("variants/%s/trials.txt has nothing with hidden=%d", op->name,
+                 widths[j]);
+    problems_release(&all);
+  }
+}
+
+static bool shows(const struct variant *v, uint32_t count,
+                  const struct scheme *s, uint32_t tunable, int64_t value)
+{
+  for (uint32_t i = 0; i < count; ++i)
+    if (v[i].scheme == s && v[i].tunable[tunable] == value) return true;
+  return false;
+}
+
+/* What --cover takes of an op's trials, in one array. */
+static uint32_t cover_trials(const struct op *op, int arch, struct arena *a,
+                             struct variant *taken, uint32_t room)
+{
+  struct cover cover = {NULL};
+  struct problems all;
+  uint32_t n = 0;
+
+  read_trials(op, &all);
+  for (size_t i = 0; i < all.count; ++i) {
+    struct variant *points;
+    uint32_t count;
+    assert_ok(cover_points(&cover, NULL, &all.item[i], arch, 4, 1, a, &points,
+                           &count));
+    assert_true(count > 0 && n + count <= room);
+    memcpy(taken + n, points, count * sizeof *points);
+    n += count;
+  }
+  problems_release(&all);
+  return n;
+}
+
+/* One spec serves all row ops; without a norm there is no mean to find in one
+ * pass. */
+static bool never_fits(const struct scheme *s, uint32_t tunable, int64_t value)
+{
+  return strcmp(s->tunables[tunable].name, "one_pass") == 0 && value &&
+         (strcmp(s->function, "gate_residual_rows") == 0 ||
+          strcmp(s->function, "scale_shift_rows") == 0);
+}
+
+static void check_values(const struct op *op, const struct scheme *s, int arch,
+                         const struct variant *taken, uint32_t count)
+{
+  for (uint32_t t = 0; t < s->tunable_count; ++t)
+    for (uint32_t k = 0; k < s->tunables[t].value_count; ++k) {
+      int64_t value = s->tunables[t].values[k];
+      if (shows(taken, count, s, t, value) == never_fits(s, t, value))
+        fail_msg("%s.%s %s=%lld: a trial of %d for it is %s", op->name, s->name,
+                 s->tunables[t].name, (long long)value, arch,
+                 never_fits(s, t, value) ? "one too many" : "missing");
+    }
+}
+
+/* Every value that a spec lists fits some trial, on a GPU and on the CPU, and
+ * the cover has it: what `check --cover` and `compile --cover` rely on. */
+static void a_cover_shows_every_value(void **state)
+{
+  enum { ROOM = 1024 };
+  static const int archs[] = {0, 80, 90, 100};
+  static struct variant taken[ROOM];
+
+  (void)state;
+  for (uint32_t i = 0; i < specs.ops.count * COUNT_OF(archs); ++i) {
+    const struct op *op = &specs.ops.ops[i / COUNT_OF(archs)];
+    int arch = archs[i % COUNT_OF(archs)];
+    struct arena a;
+    uint32_t n;
+    arena_init(&a, NULL);
+    n = cover_trials(op, arch, &a, taken, ROOM);
+    for (uint32_t j = 0; j < op->scheme_count; ++j)
+      check_values(op, &op->schemes[j], arch, taken, n);
+    arena_release(&a);
   }
 }
 
@@ -101,6 +242,9 @@ int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(every_op_has_trials_that_run),
+      cmocka_unit_test(every_choice_has_a_trial),
+      cmocka_unit_test(every_width_has_a_trial),
+      cmocka_unit_test(a_cover_shows_every_value),
       cmocka_unit_test(problems_come_once_in_order),
       cmocka_unit_test(targets_print_as_they_are_read),
   };

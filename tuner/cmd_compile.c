@@ -13,7 +13,7 @@
 #include "emit.h"
 #include "farm.h"
 #include "output.h"
-#include "space.h"
+#include "sample.h"
 #include "specs.h"
 
 enum { BATCH_MAX = 64 };
@@ -35,7 +35,7 @@ struct run {
   const char *variants;
   struct texts ops, shapes, targets;
   int64_t jobs, batch_size;
-  bool all, verbose, json;
+  bool all, cover, verbose, json;
   /* the same for every target */
   struct specs specs;
   struct problems problems;
@@ -43,6 +43,8 @@ struct run {
   struct json out;
   struct progress progress;
   struct arena arena; /* of the batches; spare ones are used again */
+  struct arena points_arena; /* of what a target's problems have shown */
+  struct cover shown;
   struct batch *spare;
   /* of this target */
   char target[TARGET_TEXT];
@@ -243,22 +245,41 @@ static dd_status add_point(struct run *r, struct batch **b, struct variant *v)
 
 /* ---- A target -------------------------------------------------------- */
 
+static dd_status add_every_point(struct run *r, const struct scheme *s,
+                                 const struct problem *p, struct batch **b)
+{
+  struct space space;
+  struct variant v;
+
+  space_init(&space, s, p, r->arch, r->sms);
+  while (!interrupted() && space_next(&space, &v)) TRY(add_point(r, b, &v));
+  return DD_OK;
+}
+
+static dd_status add_cover(struct run *r, const struct scheme *s,
+                           const struct problem *p, struct batch **b)
+{
+  struct variant *v;
+  uint32_t count;
+
+  TRY(cover_points(&r->shown, s, p, r->arch, r->sms, 1, &r->points_arena, &v,
+                   &count));
+  for (uint32_t i = 0; i < count && !interrupted(); ++i)
+    TRY(add_point(r, b, &v[i]));
+  return DD_OK;
+}
+
 static dd_status submit_scheme(struct run *r, const struct op *op,
                                const struct scheme *s)
 {
   struct batch *b = NULL;
-  dd_status status = DD_OK;
 
-  for (size_t i = 0; i < r->problems.count && !status; ++i) {
+  for (size_t i = 0; i < r->problems.count; ++i) {
     const struct problem *p = &r->problems.item[i];
-    struct space space;
-    struct variant v;
     if (p->op != op) continue;
-    space_init(&space, s, p, r->arch, r->sms);
-    while (!status && !interrupted() && space_next(&space, &v))
-      status = add_point(r, &b, &v);
+    TRY(r->cover ? add_cover(r, s, p, &b) : add_every_point(r, s, p, &b));
   }
-  return status ? status : batch_send(r, &b);
+  return batch_send(r, &b);
 }
 
 static dd_status submit_all(struct run *r)
@@ -348,6 +369,8 @@ static dd_status compile_target(struct run *r, const char *target)
   mem_resize(NULL, r->seen, r->seen_room * sizeof *r->seen, 0);
   r->seen = NULL;
   r->seen_count = r->seen_room = 0;
+  arena_release(&r->points_arena);
+  r->shown = (struct cover){NULL};
   return status;
 }
 
@@ -408,6 +431,8 @@ int cmd_compile(int argc, char **argv)
       OPT_SHAPES(&r.shapes),
       OPT_FLAG("all", 'a', &r.all,
                "every trial of an op, not only its first"),
+      OPT_FLAG("cover", 0, &r.cover,
+               "of each problem one, and every value of every tunable once"),
       OPT_LIST("arch", 0, &r.targets, "TARGET,...",
                "sm_80, sm_90, cpu, ... (sm_90)"),
       OPT_INT("jobs", 'j', &r.jobs, 1, 1024, "N",
@@ -428,6 +453,7 @@ int cmd_compile(int argc, char **argv)
   status = specs_load(&r.specs, r.variants);
   if (status) return say_failure(status);
   arena_init(&r.arena, NULL);
+  arena_init(&r.points_arena, NULL);
   interrupt_watch();
   return finish(&r, compile_all(&r));
 }

@@ -17,7 +17,7 @@
 /* What the command line said. */
 struct asked {
   const char *variants, *db, *gpu, *variant, *simulate;
-  bool cpu, json, quiet, verbose, cache, resume;
+  bool cpu, cover, json, quiet, verbose, cache, resume;
   struct texts ops, shapes;
   int64_t seed, sample, parts, jobs, batch, compile_limit;
   int l2, launch;
@@ -293,7 +293,7 @@ static int sweep_device(const struct asked *q, bool time, struct specs *specs,
 
   arena_init(&s.arena, NULL);
   s.options = (struct sweep_options){
-      .time = time, .sample = (uint32_t)q->sample,
+      .time = time, .sample = (uint32_t)q->sample, .cover = q->cover,
       .parts = (uint32_t)(q->parts >= 0 ? q->parts : cpu ? 2 : 0),
       .seed = (uint64_t)q->seed, .only = q->variant, .quiet = q->quiet,
       .policy = policies[q->l2][q->launch]};
@@ -349,6 +349,8 @@ static int sweep_or_check(int argc, char **argv, bool time)
       OPT_INT("seed", 0, &q.seed, 0, INT64_MAX, "N", "for inputs, samples and order (1)"),
       OPT_INT("sample", 0, &q.sample, 0, 65536, "N",
               "at most N variants per problem, as many tunable values as N allows"),
+      OPT_FLAG("cover", 0, &q.cover,
+               "of each problem one, and every value of every tunable once"),
       OPT_INT("parts", 0, &q.parts, 0, 65536, "N",
               "the same for the parts of split forms (0: all)"),
       OPT_CHOICE("l2", 0, &q.l2, l2_words, "cold|warm", "the L2 cache (cold)"),
@@ -371,6 +373,7 @@ static int sweep_or_check(int argc, char **argv, bool time)
 
   if (!options_parse(table, argc, argv, NULL, &code)) return code;
   if (q.simulate) return simulate(q.simulate, (uint64_t)q.seed, q.json);
+  if (q.cover && q.sample) return say_usage("--cover goes without --sample");
   q.command = command_line(argc, argv);
   if (time) q.db = db_path_or_default(q.db);
   if (q.resume && !time)

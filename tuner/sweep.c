@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "sample.h"
 #include "twin.h"
 
 /* ---- Adding problems ------------------------------------------------------- */
@@ -122,8 +121,12 @@ static dd_status choose_points(struct sweep *s, struct outcome *o)
   uint32_t limit = o->is_part ? s->options.parts : s->options.sample, count;
   struct bytes label = BYTES_INIT;
 
-  TRY(sample_points(&o->problem, info->arch, info->sms, limit, s->options.seed,
-                    &o->arena, &o->points, &count));
+  if (s->options.cover && !o->is_part)
+    TRY(cover_points(&s->shown, NULL, &o->problem, info->arch, info->sms,
+                     s->options.seed, &s->arena, &o->points, &count));
+  else
+    TRY(sample_points(&o->problem, info->arch, info->sms, limit,
+                      s->options.seed, &o->arena, &o->points, &count));
   for (uint32_t i = 0; i < count; ++i) {
     bytes_clear(&label);
     variant_print(&o->points[i], &label);

@@ -11,10 +11,12 @@
 #include "build.h"
 #include "output.h"
 #include "record.h"
+#include "sample.h"
 
 struct sweep_options {
   bool time;          /* race and measure; else prove only (difftune check) */
   uint32_t sample;    /* at most so many variants per problem; 0: all */
+  bool cover;         /* cover_points() of each problem that was asked for */
   uint32_t parts;     /* the same for the split form's parts */
   uint64_t seed;
   const char *only;   /* variants with these words in their label, or "split":
@@ -88,6 +90,7 @@ struct sweep {
   struct arena arena;
   struct outcome *outcomes; /* parts before those that need them */
   uint32_t count, capacity;
+  struct cover shown;
   double done, total; /* candidates, for the ETA */
   uint32_t current, ahead; /* the outcome at hand, the next to be opened */
   dd_status ahead_status;  /* what became of opening ahead */
