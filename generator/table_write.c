@@ -16,7 +16,7 @@ enum {
    * everybody who opens the table. */
   VARIANTS_A_PAGE = 16,
   PLANS_A_PAGE = 32,
-  PACK_BYTES = 256 << 10, /* one cubin is 4 to 40 kB; alike ones compress well */
+  PACK_BYTES = 96 << 10, /* one cubin is 4 to 40 kB; alike ones compress well */
   LEVEL = 19,
 };
 

@@ -557,6 +557,22 @@ static dd_status read_packs(struct wire_reader *r, struct table *t,
   return wire_status(r, false, DD_BAD_TABLE);
 }
 
+/* Decompressing trusts the section's seal, parsing the hash of what came out. */
+static dd_status read_own_specs(struct table *t, const struct bytes *specs,
+                                const struct hash *hash)
+{
+  struct hash found = t->own ? *hash : hash_of(specs->data, specs->size);
+  dd_status status;
+
+  if (!hash_equal(hash, &found))
+    return fail(DD_BAD_TABLE, "its specs are not those that its root names");
+  status = op_set_read_known(&t->ops, specs->data, specs->size, hash,
+                             t->arena.allocator);
+  return status && status != DD_NO_MEMORY
+             ? fail_in(DD_BAD_TABLE, "its specs")
+             : status;
+}
+
 static dd_status read_specs(struct table *t, const struct table_section *s,
                             const struct hash *hash, const struct table *like)
 {
@@ -569,14 +585,8 @@ static dd_status read_specs(struct table *t, const struct table_section *s,
     return DD_OK;
   }
   status = section_read(t, s, &specs);
-  if (!status) {
-    status = op_set_read(&t->ops, specs.data, specs.size, t->arena.allocator);
-    if (status && status != DD_NO_MEMORY)
-      status = fail_in(DD_BAD_TABLE, "its specs");
-  }
+  if (!status) status = read_own_specs(t, &specs, hash);
   bytes_release(&specs);
-  if (!status && !hash_equal(hash, &t->ops.hash))
-    return fail(DD_BAD_TABLE, "its specs are not those that its root names");
   return status;
 }
 

@@ -31,6 +31,7 @@ struct entry {
   struct key key;
   dd_plan *plan;
   uint8_t source[OP_MAX_TENSORS]; /* of each buffer of the plan */
+  uint8_t attr[OP_MAX_ATTRS];     /* what each attribute of the op is: QK_... */
 };
 
 struct typed {
@@ -38,6 +39,8 @@ struct typed {
   uint32_t mask, count; /* count: under the lock */
   _Atomic(struct entry *) slots[];
 };
+
+static void qk_find_attrs(struct entry *e);
 
 static size_t typed_size(uint32_t slots)
 {
@@ -164,6 +167,7 @@ static dd_status resolve(struct dd_context *ctx, const struct key *key,
   problem.spelling = spelling;
   status = dd_plan_make(ctx, &problem, &e->plan);
   if (!status) status = find_sources(e, names);
+  if (!status) qk_find_attrs(e);
   if (status) {
     entry_free(ctx, e);
     return status;
@@ -319,15 +323,30 @@ static dd_status qk_resolve(struct dd_context *ctx, const qk_args *a,
   return status;
 }
 
-/* The attributes, by name: the order is the spec's. */
-static void qk_attrs(const struct op *op, const qk_args *a,
-                     double attr[OP_MAX_ATTRS])
+/* The attributes that the entry point has; looked up by name once. */
+enum { QK_OTHER, QK_EPS, QK_OFFSET };
+
+static void qk_find_attrs(struct entry *e)
 {
+  const struct op *op = e->plan->op;
+
   for (uint32_t i = 0; i < op->attr_count; ++i) {
     const char *name = op->attrs[i].name;
+    e->attr[i] = !strcmp(name, "eps")               ? QK_EPS
+                 : !strcmp(name, "position_offset") ? QK_OFFSET
+                                                    : QK_OTHER;
+  }
+}
+
+static void qk_attrs(const struct entry *e, const qk_args *a,
+                     double attr[OP_MAX_ATTRS])
+{
+  const struct op *op = e->plan->op;
+
+  for (uint32_t i = 0; i < op->attr_count; ++i) {
     attr[i] = op->attrs[i].otherwise;
-    if (!strcmp(name, "eps") && a->eps != 0) attr[i] = a->eps;
-    if (!strcmp(name, "position_offset")) attr[i] = (double)a->position_offset;
+    if (e->attr[i] == QK_EPS && a->eps != 0) attr[i] = a->eps;
+    if (e->attr[i] == QK_OFFSET) attr[i] = (double)a->position_offset;
   }
 }
 
@@ -342,25 +361,32 @@ static dd_status qk_launch(const struct entry *e, const qk_args *a,
 
   for (uint32_t i = 0; i < e->plan->buffer_count; ++i)
     memcpy(&buffers[i], &tensors[e->source[i]], sizeof buffers[i]);
-  qk_attrs(e->plan->op, a, attr);
+  qk_attrs(e, a, attr);
   return plan_launch(e->plan, buffers, NULL, attr, stream);
+}
+
+static dd_status qk_run(struct dd_context *ctx, const qk_args *a, void *stream)
+{
+  int64_t align = qk_align(a);
+  struct entry *e;
+  struct key key;
+
+  qk_key(a, align, &key);
+  e = find(ctx, &key);
+  if (!e) TRY(qk_resolve(ctx, a, &key, align, &e));
+  return qk_launch(e, a, stream);
 }
 
 dd_status dd_qknorm_rope(dd_context *ctx, const dd_qknorm_rope_args *args,
                          struct CUstream_st *stream)
 {
   qk_args a;
-  struct key key;
-  struct entry *e;
-  int64_t align;
 
   if (!ctx) return fail(DD_BAD_ARGUMENT, "no context was given");
-  TRY(struct_read("dd_qknorm_rope_args", args,
-                  offsetof(qk_args, eps) + sizeof(double), &a, sizeof a));
+  if (args && args->struct_size == sizeof a) a = *args;
+  else
+    TRY(struct_read("dd_qknorm_rope_args", args,
+                    offsetof(qk_args, eps) + sizeof(double), &a, sizeof a));
   TRY(check_qk(&a));
-  align = qk_align(&a);
-  qk_key(&a, align, &key);
-  e = find(ctx, &key);
-  if (!e) TRY(qk_resolve(ctx, &a, &key, align, &e));
-  return qk_launch(e, &a, stream);
+  return qk_run(ctx, &a, stream);
 }

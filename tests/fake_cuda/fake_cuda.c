@@ -60,7 +60,8 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static _Thread_local CUcontext stack[MAX_DEPTH];
 static _Thread_local int depth;
 
-static bool started;
+static bool started, count_only;
+static _Thread_local long counted;
 static long calls, fail_at, live, retained, clock_us, pushed;
 static void *things[MAX_THINGS]; /* the first `live` are there */
 static int error, sticky;
@@ -82,6 +83,7 @@ void fake_cuda_reset(long at, int code)
 }
 
 long fake_cuda_calls(void) { return calls; }
+long fake_cuda_counted(void) { return counted; }
 const char *fake_cuda_failed(void) { return failed; }
 long fake_cuda_live(void) { return live + retained; }
 long fake_cuda_depth(void) { return pushed; }
@@ -149,6 +151,7 @@ CUresult cuInit(unsigned int flags)
   devices_read(list ? list : "NVIDIA H200:90:132");
   if (!device_count) return CUDA_ERROR_NO_DEVICE;
   started = true;
+  count_only = getenv("FAKE_CUDA_COUNT_ONLY") != NULL;
   return CUDA_SUCCESS;
 }
 
@@ -450,8 +453,8 @@ static CUresult graph_add(struct CUgraph_st *g, const struct fake_launch *l)
   return CUDA_SUCCESS;
 }
 
-CUresult cuLaunchKernelEx(const CUlaunchConfig *c, CUfunction f, void **params,
-                          void **extra)
+static CUresult launch_kernel(const CUlaunchConfig *c, CUfunction f,
+                              void **params, void **extra)
 {
   struct fake_launch l = {.stream = c->hStream, .shared = c->sharedMemBytes};
 
@@ -471,6 +474,14 @@ CUresult cuLaunchKernelEx(const CUlaunchConfig *c, CUfunction f, void **params,
     return graph_add(c->hStream->capture, &l);
   launch_run(&l);
   return CUDA_SUCCESS;
+}
+
+CUresult cuLaunchKernelEx(const CUlaunchConfig *c, CUfunction f, void **params,
+                          void **extra)
+{
+  if (!count_only) return launch_kernel(c, f, params, extra);
+  counted++;
+  return f && f->loaded ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
 }
 
 /* ---- Memory ---------------------------------------------------------- */
