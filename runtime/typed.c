@@ -47,11 +47,27 @@ static size_t typed_size(uint32_t slots)
   return sizeof(struct typed) + slots * sizeof(_Atomic(struct entry *));
 }
 
+/* As strong as a table in memory needs, and made for this size: the products
+ * do not wait for each other. */
+static uint32_t key_hash(const struct key *key)
+{
+  uint64_t h = 0, place = 0x9e3779b97f4a7c15u;
+
+  for (int i = 0; i < KEY_WORDS; i += 2) {
+    __uint128_t product = (__uint128_t)((uint64_t)key->word[i] ^ place) *
+                          ((uint64_t)key->word[i + 1] ^ 0xe7037ed1a0b428dbu);
+    h += (uint64_t)product ^ (uint64_t)(product >> 64);
+    place += 0xa0761d6478bd642fu;
+  }
+  h *= 0x9e3779b97f4a7c15u;
+  return (uint32_t)(h >> 32);
+}
+
 /* The slot that holds the key, or the empty one where it would go: at least
  * half of the slots are empty. */
 static uint32_t slot_of(struct typed *t, const struct key *key)
 {
-  uint32_t i = (uint32_t)quick_hash(key, sizeof *key) & t->mask;
+  uint32_t i = key_hash(key) & t->mask;
 
   for (;; i = (i + 1) & t->mask) {
     struct entry *e =
