@@ -116,6 +116,8 @@ static struct dd_context *new_context(const dd_open_options *o)
   if (!ctx) return NULL;
   memset(ctx, 0, sizeof *ctx);
   ctx->allocator = a;
+  forks_watch();
+  ctx->forks = forks_seen();
   pthread_mutex_init(&ctx->lock, NULL); /* glibc's never fails */
   table_init(&ctx->floor, &ctx->allocator);
   table_init(&ctx->host, &ctx->allocator);
@@ -151,10 +153,12 @@ void dd_close(dd_context *ctx)
   if (!ctx) return;
   a = ctx->allocator;
   typed_free(ctx);
+  prepared_free(ctx);
   loaded_free(ctx);
   table_close(&ctx->host);
   table_close(&ctx->floor);
-  if (ctx->device) ctx->device->api->close(ctx->device);
+  if (ctx->device && !context_forked(ctx))
+    ctx->device->api->close(ctx->device);
   pthread_mutex_destroy(&ctx->lock);
   mem_resize(&a, ctx, sizeof *ctx, 0);
 }

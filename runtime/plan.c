@@ -33,7 +33,8 @@ void loaded_free(struct dd_context *ctx)
   while (ctx->loaded) {
     struct loaded *l = ctx->loaded;
     ctx->loaded = l->next;
-    ctx->device->api->unload(ctx->device, l->module);
+    if (!context_forked(ctx))
+      ctx->device->api->unload(ctx->device, l->module);
     mem_resize(&ctx->allocator, l, sizeof *l, 0);
   }
 }
@@ -437,6 +438,7 @@ dd_status dd_plan_make(dd_context *ctx, const dd_problem *problem,
   if (!out) return fail(DD_BAD_ARGUMENT, "no place for the plan was given");
   *out = NULL;
   if (!ctx) return fail(DD_BAD_ARGUMENT, "no context was given");
+  if (context_forked(ctx)) return refuse_forked();
   TRY(struct_read("dd_problem", problem,
                   offsetof(dd_problem, spelling) + sizeof(char *), &p,
                   sizeof p));
@@ -568,6 +570,7 @@ static dd_status launch_step(const struct dd_plan *plan,
 dd_status plan_launch(const struct dd_plan *plan, void *const *buffers,
                       void *workspace, const double *attr, void *stream)
 {
+  if (context_forked(plan->ctx)) return refuse_forked();
   if (plan->empty) return DD_OK;
   if (plan->workspace_size && (!workspace || (uintptr_t)workspace % 16))
     return fail(DD_BAD_ARGUMENT, "'%s': the workspace of %zu bytes is at %p, "

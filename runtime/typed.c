@@ -116,9 +116,7 @@ static struct typed *grown(struct dd_context *ctx)
 
 static void entry_free(struct dd_context *ctx, struct entry *e)
 {
-  if (!e) return;
-  dd_plan_free(e->plan);
-  mem_resize(&ctx->allocator, e, sizeof *e, 0);
+  if (e) mem_resize(&ctx->allocator, e, sizeof *e, 0);
 }
 
 void typed_free(struct dd_context *ctx)
@@ -170,9 +168,8 @@ static dd_status find_sources(struct entry *e, const char *const *names)
 
 static dd_status resolve(struct dd_context *ctx, const struct key *key,
                          const char *spelling, const char *const *names,
-                         struct entry **out)
+                         void *stream, struct entry **out)
 {
-  dd_problem problem = DD_PROBLEM_INIT;
   struct entry *e = mem_resize(&ctx->allocator, NULL, 0, sizeof *e);
   dd_status status;
 
@@ -180,8 +177,7 @@ static dd_status resolve(struct dd_context *ctx, const struct key *key,
   if (!e) return fail(DD_NO_MEMORY, "out of memory");
   memset(e, 0, sizeof *e);
   e->key = *key;
-  problem.spelling = spelling;
-  status = dd_plan_make(ctx, &problem, &e->plan);
+  status = prepared_get(ctx, spelling, stream, &e->plan);
   if (!status) status = find_sources(e, names);
   if (!status) qk_find_attrs(e);
   if (status) {
@@ -326,7 +322,7 @@ static void qk_spell(const qk_args *a, int64_t align, struct bytes *b)
 
 static dd_status qk_resolve(struct dd_context *ctx, const qk_args *a,
                             const struct key *key, int64_t align,
-                            struct entry **out)
+                            void *stream, struct entry **out)
 {
   struct bytes spelling = BYTES_INIT;
   dd_status status;
@@ -334,7 +330,7 @@ static dd_status qk_resolve(struct dd_context *ctx, const qk_args *a,
   qk_spell(a, align, &spelling);
   status = bytes_status(&spelling);
   if (!status)
-    status = resolve(ctx, key, bytes_string(&spelling), qk_names, out);
+    status = resolve(ctx, key, bytes_string(&spelling), qk_names, stream, out);
   bytes_release(&spelling);
   return status;
 }
@@ -389,7 +385,7 @@ static dd_status qk_run(struct dd_context *ctx, const qk_args *a, void *stream)
 
   qk_key(a, align, &key);
   e = find(ctx, &key);
-  if (!e) TRY(qk_resolve(ctx, a, &key, align, &e));
+  if (!e) TRY(qk_resolve(ctx, a, &key, align, stream, &e));
   return qk_launch(e, a, stream);
 }
 
@@ -399,6 +395,7 @@ dd_status dd_qknorm_rope(dd_context *ctx, const dd_qknorm_rope_args *args,
   qk_args a;
 
   if (!ctx) return fail(DD_BAD_ARGUMENT, "no context was given");
+  if (context_forked(ctx)) return refuse_forked();
   if (args && args->struct_size == sizeof a) a = *args;
   else
     TRY(struct_read("dd_qknorm_rope_args", args,

@@ -453,12 +453,22 @@ static CUresult graph_add(struct CUgraph_st *g, const struct fake_launch *l)
   return CUDA_SUCCESS;
 }
 
-static CUresult launch_kernel(const CUlaunchConfig *c, CUfunction f,
-                              void **params, void **extra)
+static CUresult count_launch(CUfunction f)
 {
-  struct fake_launch l = {.stream = c->hStream, .shared = c->sharedMemBytes};
+  counted++;
+  return f && f->loaded ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
+}
 
+CUresult cuLaunchKernelEx(const CUlaunchConfig *c, CUfunction f, void **params,
+                          void **extra)
+{
+  struct fake_launch l;
+
+  if (count_only) return count_launch(f);
   INSIDE;
+  memset(&l, 0, sizeof l);
+  l.stream = c->hStream;
+  l.shared = c->sharedMemBytes;
   if (!f || !f->loaded) return CUDA_ERROR_INVALID_HANDLE;
   if (params || !c->gridDimX || !c->gridDimY || !c->gridDimZ ||
       !c->blockDimX || c->blockDimY != 1 || c->blockDimZ != 1 ||
@@ -474,14 +484,6 @@ static CUresult launch_kernel(const CUlaunchConfig *c, CUfunction f,
     return graph_add(c->hStream->capture, &l);
   launch_run(&l);
   return CUDA_SUCCESS;
-}
-
-CUresult cuLaunchKernelEx(const CUlaunchConfig *c, CUfunction f, void **params,
-                          void **extra)
-{
-  if (!count_only) return launch_kernel(c, f, params, extra);
-  counted++;
-  return f && f->loaded ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
 }
 
 /* ---- Memory ---------------------------------------------------------- */
@@ -569,6 +571,25 @@ CUresult cuStreamEndCapture(CUstream stream, CUgraph *out)
   destroy(graph);
   *out = NULL;
   return result;
+}
+
+CUresult cuStreamIsCapturing(CUstream stream, CUstreamCaptureStatus *out)
+{
+  INSIDE;
+  *out = stream && stream->capture ? CU_STREAM_CAPTURE_STATUS_ACTIVE
+                                   : CU_STREAM_CAPTURE_STATUS_NONE;
+  return CUDA_SUCCESS;
+}
+
+CUresult cuThreadExchangeStreamCaptureMode(CUstreamCaptureMode *mode)
+{
+  static _Thread_local CUstreamCaptureMode own;
+  CUstreamCaptureMode before = own;
+
+  INSIDE;
+  own = *mode;
+  *mode = before;
+  return CUDA_SUCCESS;
 }
 
 CUresult cuGraphDestroy(CUgraph graph)
@@ -684,6 +705,7 @@ CUresult cuEventElapsedTime(float *ms, CUevent start, CUevent stop)
   X(cuMemcpyHtoD, 3020) X(cuMemcpyDtoH, 3020) X(cuMemcpyDtoD, 3020)            \
   X(cuMemsetD8, 3020) X(cuStreamCreate, 2000) X(cuStreamDestroy, 4000)         \
   X(cuStreamBeginCapture, 10010) X(cuStreamEndCapture, 10000)                  \
+  X(cuStreamIsCapturing, 10000) X(cuThreadExchangeStreamCaptureMode, 10010)    \
   X(cuGraphInstantiateWithFlags, 11040) X(cuGraphUpload, 11010)                \
   X(cuGraphLaunch, 10000) X(cuGraphDestroy, 10000)                             \
   X(cuGraphExecDestroy, 10000) X(cuEventCreate, 2000) X(cuEventDestroy, 4000)  \
