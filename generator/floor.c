@@ -18,7 +18,7 @@
 #include "compiler.h"
 #include "emit.h"
 #include "spec.h"
-#include "table.h"
+#include "table_write.h"
 
 enum { MAX_TARGETS = 16, MAX_VARIANTS = 1024, MAX_WORKERS = 16 };
 

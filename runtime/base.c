@@ -209,6 +209,17 @@ void bytes_add(struct bytes *b, const void *data, size_t size)
   b->data[b->size] = 0;
 }
 
+void *bytes_room(struct bytes *b, size_t size)
+{
+  char *room;
+
+  if (!bytes_reserve(b, size)) return NULL;
+  room = b->data + b->size;
+  b->size += size;
+  b->data[b->size] = 0;
+  return room;
+}
+
 void bytes_text(struct bytes *b, const char *text)
 {
   bytes_add(b, text, strlen(text));

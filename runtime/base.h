@@ -77,6 +77,8 @@ struct bytes {
 void bytes_release(struct bytes *b);
 void bytes_clear(struct bytes *b); /* size 0, keeps the memory */
 void bytes_add(struct bytes *b, const void *data, size_t size);
+/* Adds `size` bytes for the caller to fill; NULL: out of memory. */
+void *bytes_room(struct bytes *b, size_t size);
 void bytes_text(struct bytes *b, const char *text);
 __attribute__((format(printf, 2, 3))) void bytes_printf(struct bytes *b,
                                                         const char *fmt, ...);

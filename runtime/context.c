@@ -88,10 +88,11 @@ static dd_status open_tables(struct dd_context *ctx, const dd_open_options *o)
   if (status)
     return fail_in(status == DD_BAD_TABLE ? DD_BUG : status,
                    "the library's own table");
-  if (o->table) return table_open(&ctx->host, o->table, &ctx->allocator);
+  if (o->table)
+    return table_open(&ctx->host, o->table, &ctx->allocator, &ctx->floor);
   if (!o->table_data) return DD_OK;
   status = table_open_memory(&ctx->host, o->table_data, o->table_size,
-                             &ctx->allocator);
+                             &ctx->allocator, &ctx->floor);
   return status ? fail_in(status, "the table in memory") : DD_OK;
 }
 
@@ -115,11 +116,11 @@ static struct dd_context *new_context(const dd_open_options *o)
   if (!ctx) return NULL;
   memset(ctx, 0, sizeof *ctx);
   ctx->allocator = a;
+  forks_watch();
+  ctx->forks = forks_seen();
   pthread_mutex_init(&ctx->lock, NULL); /* glibc's never fails */
-  arena_init(&ctx->floor.arena, &ctx->allocator);
-  arena_init(&ctx->floor.ops.arena, &ctx->allocator);
-  arena_init(&ctx->host.arena, &ctx->allocator);
-  arena_init(&ctx->host.ops.arena, &ctx->allocator);
+  table_init(&ctx->floor, &ctx->allocator);
+  table_init(&ctx->host, &ctx->allocator);
   return ctx;
 }
 
@@ -152,10 +153,12 @@ void dd_close(dd_context *ctx)
   if (!ctx) return;
   a = ctx->allocator;
   typed_free(ctx);
+  prepared_free(ctx);
   loaded_free(ctx);
   table_close(&ctx->host);
   table_close(&ctx->floor);
-  if (ctx->device) ctx->device->api->close(ctx->device);
+  if (ctx->device && !context_forked(ctx))
+    ctx->device->api->close(ctx->device);
   pthread_mutex_destroy(&ctx->lock);
   mem_resize(&a, ctx, sizeof *ctx, 0);
 }

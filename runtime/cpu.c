@@ -389,6 +389,12 @@ static dd_status cpu_record_time(struct device *d, struct recording *r,
   return cpu_burst_time(d, r->launches, r->count, us);
 }
 
+static bool cpu_capturing(struct device *d, void *stream)
+{
+  (void)d, (void)stream;
+  return false;
+}
+
 const struct device_api cpu_device = {
     .kind = "cpu",
     .list = cpu_list,
@@ -399,6 +405,7 @@ const struct device_api cpu_device = {
     .unload = cpu_unload,
     .kernel = cpu_kernel,
     .occupancy = cpu_occupancy,
+    .capturing = cpu_capturing,
     .launch = cpu_launch,
     .wait = cpu_wait,
     .allocate = cpu_allocate,

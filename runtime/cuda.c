@@ -155,6 +155,24 @@ static dd_status cuda_wait(struct device *d)
 
 /* ---- Code ------------------------------------------------------------ */
 
+/* While some thread captures, loading is an error to it, and breaks its
+ * capture, unless this thread says that it knows what it does. */
+static dd_status load_relaxed(CUmodule *out, const void *code)
+{
+  CUstreamCaptureMode mode = CU_STREAM_CAPTURE_MODE_RELAXED;
+  dd_status status;
+
+  TRY(CUDA(cuThreadExchangeStreamCaptureMode, &mode));
+  status = CUDA(cuModuleLoadData, out, code);
+  if (status) {
+    cuda.cuThreadExchangeStreamCaptureMode_(&mode); /* the thread's own again */
+    return status;
+  }
+  status = CUDA(cuThreadExchangeStreamCaptureMode, &mode);
+  if (status) cuda.cuModuleUnload_(*out);
+  return status;
+}
+
 static dd_status cuda_load(struct device *d, const void *code, size_t size,
                            struct module **out)
 {
@@ -164,7 +182,7 @@ static dd_status cuda_load(struct device *d, const void *code, size_t size,
   *out = NULL;
   TRY(cubin_check(code, size));
   TRY(cuda_enter(d));
-  status = cuda_leave(CUDA(cuModuleLoadData, &module, code));
+  status = cuda_leave(load_relaxed(&module, code));
   if (!status) *out = (struct module *)module;
   return status;
 }
@@ -238,6 +256,17 @@ static dd_status cuda_occupancy(struct device *d, const struct kernel *k,
   *out = 0;
   TRY(cuda_enter(d));
   return cuda_leave(occupancy(k, block, shared_bytes, out));
+}
+
+static bool cuda_capturing(struct device *d, void *stream)
+{
+  CUstreamCaptureStatus how = CU_STREAM_CAPTURE_STATUS_NONE;
+  CUresult result;
+
+  if (cuda_enter(d)) return true;
+  result = cuda.cuStreamIsCapturing_(stream, &how);
+  cuda_leave(DD_OK);
+  return result || how != CU_STREAM_CAPTURE_STATUS_NONE;
 }
 
 static CUresult enqueue(const struct launch *l, CUstream stream)
@@ -372,6 +401,7 @@ const struct device_api cuda_device = {
     .unload = cuda_unload,
     .kernel = cuda_kernel,
     .occupancy = cuda_occupancy,
+    .capturing = cuda_capturing,
     .launch = cuda_launch,
     .wait = cuda_wait,
     .allocate = cuda_allocate,

@@ -52,6 +52,8 @@
   X(cuStreamDestroy, 4000, "_v2")                                              \
   X(cuStreamBeginCapture, 10010, "_v2")                                        \
   X(cuStreamEndCapture, 10000, "")                                             \
+  X(cuStreamIsCapturing, 10000, "")                                            \
+  X(cuThreadExchangeStreamCaptureMode, 10010, "")                              \
   X(cuGraphInstantiateWithFlags, 11040, "")                                    \
   X(cuGraphUpload, 11010, "")                                                  \
   X(cuGraphLaunch, 10000, "")                                                  \

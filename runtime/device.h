@@ -72,6 +72,8 @@ struct device_api {
   dd_status (*occupancy)(struct device *d, const struct kernel *k,
                          uint32_t block, uint32_t shared_bytes, int *out);
 
+  /* Whether `stream` is being captured, or cannot be asked because another is. */
+  bool (*capturing)(struct device *d, void *stream);
   /* Enqueues on `stream` (NULL: the legacy default stream).  A grid with a
    * zero extent launches nothing.  Safe on any thread. */
   dd_status (*launch)(struct device *d, const struct launch *l, void *stream);

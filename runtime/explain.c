@@ -151,8 +151,7 @@ static void print_default(const struct matcher *m, const struct match *c,
   const struct table_variant *v;
 
   if (c->how == DD_MATCH_DEFAULT) return;
-  v = table_default(m->floor, &c->problem);
-  if (!v) return;
+  if (table_default(m->floor, &c->problem, &v) || !v) return;
   bytes_text(out, "  ");
   variant_print(&v->variant, out);
   bytes_text(out, ": the default, for what has nothing measured\n");
@@ -199,6 +198,10 @@ static void print_others(const struct matcher *m, const struct match *c,
   bytes_text(out, "not taken\n");
   print_split(c, out);
   print_default(m, c, out);
+  if (m->table && table_read_plans(m->table)) {
+    bytes_printf(out, "  the table's other plans: %s\n", dd_last_error());
+    return;
+  }
   for (uint32_t i = 0; m->table && i < m->table->plan_count; ++i) {
     const struct table_plan *t = &m->table->plans[i];
     if (t == c->plan || strcmp(t->problem.op->name, c->problem.op->name))

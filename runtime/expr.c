@@ -70,17 +70,18 @@ static uint32_t put(struct parser *p, enum code code, int64_t number, int pushed
 
 static void skip_space(struct parser *p)
 {
-  while (isspace((unsigned char)*p->at)) p->at++;
+  while (*p->at == ' ' || (*p->at >= '\t' && *p->at <= '\r')) p->at++;
 }
 
-/* Takes `word` if it comes next, and is not the start of a longer operator. */
+/* Takes `word` if it comes next, and is not the start of "!=". */
 static bool accept(struct parser *p, const char *word)
 {
-  size_t n = strlen(word);
+  size_t n = 0;
 
   skip_space(p);
-  if (strncmp(p->at, word, n)) return false;
-  if (n == 1 && strchr("<>!=", *word) && p->at[1] == '=') return false;
+  for (; word[n]; ++n)
+    if (p->at[n] != word[n]) return false;
+  if (*word == '!' && p->at[1] == '=') return false;
   p->at += n;
   return true;
 }
@@ -178,34 +179,41 @@ static void parse_primary(struct parser *p)
   p->nesting--;
 }
 
-/* The binary operators, loosest level first. */
-static const struct {
-  const char *word;
+/* The binary operators, the longer of two that begin alike first; a higher
+ * level binds closer. */
+struct operator {
+  char word[3];
+  uint8_t level;
   enum code code;
-  int level;
-} operators[] = {
-    {"==", EQUAL, 0},      {"!=", NOT_EQUAL, 0},  {"<=", LESS_EQUAL, 1},
-    {">=", MORE_EQUAL, 1}, {"<", LESS, 1},        {">", MORE, 1},
-    {"+", ADD, 2},         {"-", SUBTRACT, 2},    {"*", MULTIPLY, 3},
-    {"/", DIVIDE, 3},      {"%", REMAINDER, 3},
 };
-enum { LEVELS = 4 };
+static const struct operator operators[] = {
+    {"==", 0, EQUAL},      {"!=", 0, NOT_EQUAL}, {"<=", 1, LESS_EQUAL},
+    {">=", 1, MORE_EQUAL}, {"<", 1, LESS},       {">", 1, MORE},
+    {"+", 2, ADD},         {"-", 2, SUBTRACT},   {"*", 3, MULTIPLY},
+    {"/", 3, DIVIDE},      {"%", 3, REMAINDER},
+};
 
-static void parse_level(struct parser *p, int level)
+static const struct operator *next_operator(struct parser *p)
 {
-  if (level == LEVELS) {
-    parse_primary(p);
-    return;
+  skip_space(p);
+  for (size_t i = 0; i < COUNT_OF(operators); ++i) {
+    const struct operator *o = &operators[i];
+    if (p->at[0] == o->word[0] && (!o->word[1] || p->at[1] == o->word[1]))
+      return o;
   }
-  parse_level(p, level + 1);
-  for (size_t i = 0; i < COUNT_OF(operators) && !p->status;) {
-    if (operators[i].level != level || !accept(p, operators[i].word)) {
-      i++;
-      continue;
-    }
-    parse_level(p, level + 1);
-    put(p, operators[i].code, 0, -1);
-    i = 0;
+  return NULL;
+}
+
+/* Operators of this level and closer ones. */
+static void parse_binary(struct parser *p, int level)
+{
+  parse_primary(p);
+  while (!p->status) {
+    const struct operator *o = next_operator(p);
+    if (!o || o->level < level) return;
+    p->at += strlen(o->word);
+    parse_binary(p, o->level + 1);
+    put(p, o->code, 0, -1);
   }
 }
 
@@ -214,12 +222,12 @@ static void parse_logic(struct parser *p, bool either)
   uint32_t jump;
 
   if (either) parse_logic(p, false);
-  else parse_level(p, 0);
+  else parse_binary(p, 0);
   while (!p->status && accept(p, either ? "||" : "&&")) {
     put(p, TRUTH, 0, 0);
     jump = put(p, either ? OR_JUMP : AND_JUMP, 0, -1);
     if (either) parse_logic(p, false);
-    else parse_level(p, 0);
+    else parse_binary(p, 0);
     put(p, TRUTH, 0, 0);
     p->steps[jump].number = p->count;
   }
@@ -246,19 +254,21 @@ static void parse_choice(struct parser *p)
 dd_status expr_compile(struct arena *a, const char *text, expr_resolve *resolve,
                        void *scope, const struct expr **out)
 {
-  struct parser p = {.text = text, .at = text, .resolve = resolve,
-                     .scope = scope};
+  struct parser p;
   struct expr *e;
 
   *out = NULL;
+  memset(&p, 0, offsetof(struct parser, steps)); /* 8 kB that need no zeros */
+  p.text = p.at = text;
+  p.resolve = resolve;
+  p.scope = scope;
   parse_choice(&p);
   skip_space(&p);
   if (!p.status && *p.at) refuse(&p, "expected an operator");
   if (p.status) return p.status;
   e = arena_alloc(a, sizeof *e + sizeof *p.steps * p.count);
   if (!e) return fail(DD_NO_MEMORY, "out of memory");
-  e->text = arena_text(a, text, strlen(text));
-  if (!e->text) return fail(DD_NO_MEMORY, "out of memory");
+  e->text = text;
   e->count = p.count;
   memcpy(e->steps, p.steps, sizeof *p.steps * p.count);
   *out = e;

@@ -28,7 +28,8 @@ typedef bool expr_resolve(void *scope, const char *name, struct expr_name *out);
 
 struct expr; /* immutable; lives in the arena it was compiled into */
 
-/* Fails with DD_BAD_SPEC and a sentence that shows the text and the place. */
+/* The text must live as long as the arena.
+ * Fails with DD_BAD_SPEC and a sentence that shows the text and the place. */
 dd_status expr_compile(struct arena *a, const char *text, expr_resolve *resolve,
                        void *scope, const struct expr **out);
 const char *expr_text(const struct expr *e); /* as it was written */

@@ -16,6 +16,7 @@
 
 struct loaded; /* code on the device, by the variant's hash (plan.c) */
 struct typed;  /* plans by arguments (typed.c) */
+struct prepared; /* plans by spelling (prepared.c) */
 
 struct dd_context {
   struct allocator allocator;
@@ -24,6 +25,8 @@ struct dd_context {
   struct matcher matcher;
   pthread_mutex_t lock;   /* for loading and for adding to `typed` */
   struct loaded *loaded;  /* under the lock */
+  struct prepared *prepared; /* under the lock */
+  uint32_t forks; /* forks_seen() when it was opened; see context_forked() */
   _Atomic(struct typed *) typed; /* read without it */
 };
 
@@ -35,6 +38,21 @@ extern const unsigned char floor_table[], floor_table_end[];
  * does not have must be zero. */
 dd_status struct_read(const char *name, const void *in, size_t least,
                       void *out, size_t known);
+
+/* CUDA dies in a forked child, and a child that asks it would hang or crash. */
+uint32_t forks_seen(void);
+void forks_watch(void);
+dd_status refuse_forked(void);
+static inline bool context_forked(const struct dd_context *ctx)
+{
+  return ctx->forks != forks_seen();
+}
+
+/* The context's own plan for a problem, made if it must; a stream that is being
+ * captured must not: DD_NOT_PREPARED. */
+dd_status prepared_get(struct dd_context *ctx, const char *spelling,
+                       void *stream, dd_plan **out);
+void prepared_free(struct dd_context *ctx);
 
 void loaded_free(struct dd_context *ctx);
 void typed_free(struct dd_context *ctx);

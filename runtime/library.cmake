@@ -34,7 +34,8 @@ add_custom_command(
   VERBATIM)
 
 # ---- Objects --------------------------------------------------------------
-add_library(dd_library OBJECT context.c match.c plan.c typed.c explain.c floor.c)
+add_library(dd_library OBJECT context.c match.c plan.c prepared.c typed.c
+            explain.c floor.c)
 difftune_target(dd_library)
 target_link_libraries(dd_library PUBLIC dd_core)
 set_source_files_properties(floor.c PROPERTIES
@@ -42,13 +43,19 @@ set_source_files_properties(floor.c PROPERTIES
   OBJECT_DEPENDS ${floor_file})
 
 # Nothing but the C library should be needed beside libdiffdispatch, so SHA-256
-# comes from the archive of libsodium where there is one.
-find_library(sodium_ARCHIVE NAMES libsodium.a)
-if(sodium_ARCHIVE)
-  set(sha256 ${sodium_ARCHIVE})
-else()
-  set(sha256 ${sodium_LIBRARY})
-endif()
+# and zstd come from archives where there are any.
+set(archives "")      # what goes into the library
+set(others "")        # what it needs beside it
+set(archive_needs "") # the same, for pkg-config
+foreach(package sodium zstd)
+  find_library(${package}_ARCHIVE NAMES lib${package}.a)
+  if(${package}_ARCHIVE)
+    list(APPEND archives ${${package}_ARCHIVE})
+  else()
+    list(APPEND others ${${package}_LIBRARY})
+    string(APPEND archive_needs " -l${package}")
+  endif()
+endforeach()
 
 # ---- Shared ---------------------------------------------------------------
 # The objects by name: a link to dd_core would bring its shared libraries.
@@ -60,7 +67,7 @@ target_include_directories(diffdispatch PUBLIC
   $<BUILD_INTERFACE:${CMAKE_CURRENT_SOURCE_DIR}/include>
   $<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>)
 target_link_libraries(diffdispatch PRIVATE
-  ${sha256} ${fiber_LIBRARY} Threads::Threads m ${CMAKE_DL_LIBS})
+  ${archives} ${others} ${fiber_LIBRARY} Threads::Threads m ${CMAKE_DL_LIBS})
 target_link_options(diffdispatch PRIVATE
   LINKER:--version-script=${export_map} LINKER:--exclude-libs,ALL
   LINKER:-z,relro,-z,now LINKER:--as-needed)
@@ -76,16 +83,11 @@ set_target_properties(diffdispatch PROPERTIES
 # symbols but dd_* were made local, has nothing to meet.
 set(archive ${CMAKE_CURRENT_BINARY_DIR}/libdiffdispatch.a)
 set(whole ${CMAKE_CURRENT_BINARY_DIR}/diffdispatch.o)
-if(sodium_ARCHIVE)
-  set(archive_needs "")
-else()
-  set(archive_needs "-lsodium")
-endif()
 add_custom_command(
   OUTPUT ${archive}
   COMMAND ${CMAKE_LINKER} -r -o ${whole}
           $<TARGET_OBJECTS:dd_core> $<TARGET_OBJECTS:dd_library>
-          ${fiber_LIBRARY} ${sodium_ARCHIVE}
+          ${fiber_LIBRARY} ${archives}
   COMMAND ${CMAKE_OBJCOPY} --localize-hidden --wildcard
           --keep-global-symbol=dd_* ${whole}
   COMMAND ${CMAKE_COMMAND} -E rm -f ${archive}

@@ -118,25 +118,31 @@ const char *match_misfit(const struct matcher *m, const struct table_plan *plan,
 
 /* ---- Exact, near ------------------------------------------------------- */
 
-static int by_spelling(const void *key, const void *plan)
+/* A problem as the table sorts it. */
+struct name {
+  struct bytes fixed, spelling;
+};
+
+static dd_status name_of(const struct problem *p, struct name *n)
 {
-  return strcmp(key, ((const struct table_plan *)plan)->spelling);
+  *n = (struct name){BYTES_INIT, BYTES_INIT};
+  problem_print_static(p, &n->fixed);
+  problem_print(p, &n->spelling);
+  TRY(bytes_status(&n->fixed));
+  return bytes_status(&n->spelling);
 }
 
-static dd_status find_exact(const struct matcher *m, const struct problem *p,
+static void name_release(struct name *n)
+{
+  bytes_release(&n->fixed);
+  bytes_release(&n->spelling);
+}
+
+static dd_status find_exact(const struct matcher *m, const struct name *n,
                             const struct table_plan **out)
 {
-  struct bytes text = BYTES_INIT;
-  dd_status status;
-
-  *out = NULL;
-  problem_print(p, &text);
-  status = bytes_status(&text);
-  if (!status && m->table->plan_count)
-    *out = bsearch(bytes_string(&text), m->table->plans, m->table->plan_count,
-                   sizeof *m->table->plans, by_spelling);
-  bytes_release(&text);
-  return status;
+  return table_plan_find(m->table, bytes_string(&n->fixed),
+                         bytes_string(&n->spelling), out);
 }
 
 static void take_plan(const struct table_plan *plan, double distance,
@@ -157,13 +163,16 @@ static bool try_exact(const struct matcher *m, const struct problem *p,
 }
 
 /* Of equally near plans the first by spelling is taken: the table's order. */
-static bool try_near(const struct matcher *m, const struct problem *p,
-                     bool fused_only, struct match *out)
+static dd_status try_near(const struct matcher *m, const struct problem *p,
+                          const struct name *n, bool fused_only,
+                          struct match *out, bool *found)
 {
   const struct table_plan *best = NULL;
   double best_distance = INFINITY;
+  uint32_t first, count;
 
-  for (uint32_t i = 0; i < m->table->plan_count; ++i) {
+  TRY(table_plans_like(m->table, bytes_string(&n->fixed), &first, &count));
+  for (uint32_t i = first; i < first + count; ++i) {
     const struct table_plan *plan = &m->table->plans[i];
     double distance;
     if (plan->problem.op != p->op || (fused_only && plan->split)) continue;
@@ -174,10 +183,11 @@ static bool try_near(const struct matcher *m, const struct problem *p,
     best = plan;
     best_distance = distance;
   }
-  if (!best) return false;
+  *found = best != NULL;
+  if (!best) return DD_OK;
   match_misfit(m, best, p, out); /* its steps again: later tries wrote there */
   take_plan(best, best_distance, DD_MATCH_NEAR, out);
-  return true;
+  return DD_OK;
 }
 
 /* ---- Split ------------------------------------------------------------- */
@@ -185,12 +195,16 @@ static bool try_near(const struct matcher *m, const struct problem *p,
 static dd_status find_part(const struct matcher *m, const struct problem *p,
                            struct match *part, bool *found)
 {
-  const struct table_plan *exact;
+  const struct table_plan *exact = NULL;
+  struct name n;
+  dd_status status = name_of(p, &n);
 
-  TRY(find_exact(m, p, &exact));
+  if (!status) status = find_exact(m, &n, &exact);
   if (exact && exact->split) exact = NULL;
-  *found = try_exact(m, p, exact, part) || try_near(m, p, true, part);
-  return DD_OK;
+  *found = !status && try_exact(m, p, exact, part);
+  if (!status && !*found) status = try_near(m, p, &n, true, part, found);
+  name_release(&n);
+  return status;
 }
 
 static dd_status try_split(const struct matcher *m, const struct problem *p,
@@ -222,30 +236,45 @@ static dd_status try_split(const struct matcher *m, const struct problem *p,
 
 /* ---- The rules in their order ------------------------------------------ */
 
+static dd_status find_whole(const struct matcher *m, const struct problem *p,
+                            struct match *out, bool *found)
+{
+  const struct table_plan *exact = NULL;
+  struct name n;
+  dd_status status = name_of(p, &n);
+
+  if (!status) status = find_exact(m, &n, &exact);
+  *found = !status && try_exact(m, p, exact, out);
+  if (!status && !*found && !m->exact_only)
+    status = try_near(m, p, &n, false, out, found);
+  name_release(&n);
+  return status;
+}
+
 static dd_status find_tuned(const struct matcher *m, const struct problem *p,
                             struct match *out, bool *found)
 {
   bool same = match_device(m->table, m->device) == MATCH_SAME;
-  const struct table_plan *exact;
 
   out->table = m->table;
   out->problem = *p;
   *found = false;
   if (m->exact_only && !same) return DD_OK;
-  TRY(find_exact(m, p, &exact));
-  *found = try_exact(m, p, exact, out);
+  TRY(find_whole(m, p, out, found));
   if (m->exact_only) return DD_OK;
-  if (!*found) *found = try_near(m, p, false, out);
   if (*found && !same) out->how = DD_MATCH_DEVICE;
   return *found ? DD_OK : try_split(m, p, out, found);
 }
 
-static bool try_default(const struct matcher *m, const struct table *t,
-                        const struct problem *p, struct match *out)
+static dd_status try_default(const struct matcher *m, struct table *t,
+                             const struct problem *p, struct match *out,
+                             bool *found)
 {
-  const struct table_variant *v = table_default(t, p);
+  const struct table_variant *v;
 
-  if (!v || misfit(m, v, p)) return false;
+  TRY(table_default(t, p, &v));
+  *found = v && !misfit(m, v, p);
+  if (!*found) return DD_OK;
   out->how = DD_MATCH_DEFAULT;
   out->table = t;
   out->plan = NULL;
@@ -253,7 +282,7 @@ static bool try_default(const struct matcher *m, const struct table *t,
   out->problem = *p;
   out->step_count = 1;
   fused_step(v, p, &out->step[0]);
-  return true;
+  return DD_OK;
 }
 
 /* Whether the set has the op that a spelling begins with. */
@@ -312,13 +341,17 @@ dd_status match_find(const struct matcher *m, const char *spelling,
 
   memset(out, 0, sizeof *out);
   TRY(read_both(m, spelling, &r));
-  if (r.in_host && match_device(m->table, m->device) != MATCH_FOREIGN)
-    TRY(find_tuned(m, &r.host, out, &found));
+  if (r.in_host && match_device(m->table, m->device) != MATCH_FOREIGN) {
+    dd_status status = find_tuned(m, &r.host, out, &found);
+    if (status && (status != DD_BAD_TABLE || m->exact_only)) return status;
+    found = found && !status;
+  }
   if (found) return DD_OK;
   if (m->exact_only)
     return fail(DD_UNTUNED, "'%.300s' was not measured on this device",
                 spelling);
-  if (r.in_floor && try_default(m, m->floor, &r.floor, out)) return DD_OK;
-  if (r.in_host && try_default(m, m->table, &r.host, out)) return DD_OK;
-  return refuse(m, spelling);
+  if (r.in_floor) TRY(try_default(m, m->floor, &r.floor, out, &found));
+  if (!found && r.in_host)
+    TRY(try_default(m, m->table, &r.host, out, &found));
+  return found ? DD_OK : refuse(m, spelling);
 }

@@ -13,8 +13,11 @@
  * same kind and arch it still serves, as DD_MATCH_DEVICE.  Any other table is
  * as good as none.
  *
- * A choice costs a pass over the table's plans (some microseconds per
- * thousand) and no memory but for the spelling.
+ * What of a table turns out damaged when it is read is as good as not there,
+ * unless only exact matches will do: then it is the failure.
+ *
+ * A choice costs a look at the plans with the same static fields (some
+ * microseconds per thousand, once they were read) and no memory but for texts.
  */
 #ifndef DIFFDISPATCH_MATCH_H
 #define DIFFDISPATCH_MATCH_H
@@ -26,8 +29,8 @@
 #define MATCH_NEAR_OCTAVES 3.0
 
 struct matcher {
-  const struct table *table; /* the host's, or NULL */
-  const struct table *floor;
+  struct table *table; /* the host's, or NULL */
+  struct table *floor;
   const struct device_info *device;
   bool exact_only;
 };
@@ -42,7 +45,7 @@ struct match_step {
 
 struct match {
   dd_match how;
-  const struct table *table;     /* whose ops all problems here are of */
+  struct table *table;           /* whose ops all problems here are of */
   const struct table_plan *plan; /* what was measured; NULL: a split, default */
   double us;                     /* measured there; 0: unknown */
   double distance;               /* of the plan's problem; 0: the same sizes */

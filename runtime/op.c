@@ -498,11 +498,20 @@ static void check_steps(struct load *l, const struct op_set *set)
 dd_status op_set_read(struct op_set *set, const void *message, size_t size,
                       const struct allocator *allocator)
 {
+  struct hash hash = hash_of(message, size);
+
+  return op_set_read_known(set, message, size, &hash, allocator);
+}
+
+dd_status op_set_read_known(struct op_set *set, const void *message,
+                            size_t size, const struct hash *hash,
+                            const struct allocator *allocator)
+{
   struct load l = {.arena = &set->arena};
 
   memset(set, 0, sizeof *set);
   arena_init(&set->arena, allocator);
-  set->hash = hash_of(message, size);
+  set->hash = *hash;
   wire_reader_init(&l.wire, message, size);
   if (wire_u32(&l.wire, "the specs") != OP_WIRE_MAGIC ||
       wire_u32(&l.wire, "the specs' version") != OP_WIRE_VERSION)
@@ -542,7 +551,9 @@ const struct op *op_find(const struct op_set *set, const char *op)
 int op_symbol_find(const struct op *op, const char *symbol)
 {
   for (uint32_t i = 0; i < op->symbol_count; ++i)
-    if (strcmp(op->symbols[i].name, symbol) == 0) return (int)i;
+    if (*op->symbols[i].name == *symbol &&
+        strcmp(op->symbols[i].name, symbol) == 0)
+      return (int)i;
   return -1;
 }
 

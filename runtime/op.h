@@ -202,6 +202,10 @@ struct op_set {
  * Fails with DD_BAD_SPEC or DD_NO_MEMORY, and leaves *set released. */
 dd_status op_set_read(struct op_set *set, const void *message, size_t size,
                       const struct allocator *allocator);
+/* The same where the message's hash is known to be this one. */
+dd_status op_set_read_known(struct op_set *set, const void *message,
+                            size_t size, const struct hash *hash,
+                            const struct allocator *allocator);
 void op_set_release(struct op_set *set);
 
 const struct op *op_find(const struct op_set *set, const char *name);

@@ -33,35 +33,34 @@ void loaded_free(struct dd_context *ctx)
   while (ctx->loaded) {
     struct loaded *l = ctx->loaded;
     ctx->loaded = l->next;
-    ctx->device->api->unload(ctx->device, l->module);
+    if (!context_forked(ctx))
+      ctx->device->api->unload(ctx->device, l->module);
     mem_resize(&ctx->allocator, l, sizeof *l, 0);
   }
 }
 
-static dd_status compile_cpu(const struct table_code *code, struct bytes *out)
+static dd_status compile_cpu(struct table *from, const struct table_code *code,
+                             struct bytes *out)
 {
   struct bytes text = BYTES_INIT, log = BYTES_INIT;
   dd_status status;
 
-  bytes_add(&text, code->bytes, code->size); /* ends with a NUL */
-  status = bytes_status(&text);
+  status = table_code_read(from, code, &text); /* which ends with a NUL */
   if (!status) status = compile_unit("cpu", bytes_string(&text), out, &log);
   bytes_release(&log);
   bytes_release(&text);
   return status;
 }
 
-/* The code as the device takes it.  A copy: in a table it stands at any
- * address, and a driver may read words. */
-static dd_status ready_code(struct dd_context *ctx,
+/* The code as the device takes it. */
+static dd_status ready_code(struct dd_context *ctx, struct table *from,
                             const struct table_variant *v, struct bytes *out)
 {
   const struct table_code *code = match_code(v, &ctx->device->info);
 
   if (!code) return fail(DD_BUG, "a variant without code was chosen");
-  if (!strcmp(code->target, "cpu")) return compile_cpu(code, out);
-  bytes_add(out, code->bytes, code->size);
-  return bytes_status(out);
+  if (!strcmp(code->target, "cpu")) return compile_cpu(from, code, out);
+  return table_code_read(from, code, out);
 }
 
 static dd_status load_into(struct dd_context *ctx, const struct variant *v,
@@ -79,15 +78,15 @@ static dd_status load_into(struct dd_context *ctx, const struct variant *v,
   return status;
 }
 
-static dd_status load_new(struct dd_context *ctx, const struct table_variant *v,
-                          struct kernel *out)
+static dd_status load_new(struct dd_context *ctx, struct table *from,
+                          const struct table_variant *v, struct kernel *out)
 {
   struct loaded *l = mem_resize(&ctx->allocator, NULL, 0, sizeof *l);
   struct bytes code = BYTES_INIT;
   dd_status status;
 
   if (!l) return no_memory();
-  status = ready_code(ctx, v, &code);
+  status = ready_code(ctx, from, v, &code);
   if (!status) status = load_into(ctx, &v->variant, &code, l);
   bytes_release(&code);
   if (status) {
@@ -101,15 +100,15 @@ static dd_status load_new(struct dd_context *ctx, const struct table_variant *v,
 }
 
 /* Under the lock. */
-static dd_status load(struct dd_context *ctx, const struct table_variant *v,
-                      struct kernel *out)
+static dd_status load(struct dd_context *ctx, struct table *from,
+                      const struct table_variant *v, struct kernel *out)
 {
   for (struct loaded *l = ctx->loaded; l; l = l->next)
     if (hash_equal(&l->hash, &v->variant.hash)) {
       *out = l->kernel;
       return DD_OK;
     }
-  return load_new(ctx, v, out);
+  return load_new(ctx, from, v, out);
 }
 
 /* ---- Attributes ---------------------------------------------------------- */
@@ -354,7 +353,7 @@ static dd_status make_step(struct dd_plan *plan, const struct match *m,
                 m->step[i].problem.op == plan->op ? NULL : &plan->op->steps[i],
                 attr, place, s));
   pthread_mutex_lock(&ctx->lock);
-  status = load(ctx, m->step[i].variant, &s->launch.kernel);
+  status = load(ctx, m->table, m->step[i].variant, &s->launch.kernel);
   if (!status) status = shape_launch(ctx->device, &m->step[i], &s->launch);
   pthread_mutex_unlock(&ctx->lock);
   if (status) return fail_in(status, "%s.%s", m->step[i].problem.op->name,
@@ -407,17 +406,15 @@ static dd_status new_plan(struct dd_context *ctx, const struct match *m,
   return status;
 }
 
-static dd_status make(struct dd_context *ctx, const dd_problem *problem,
-                      struct dd_plan **out)
+static dd_status make_by(struct dd_context *ctx, const struct matcher *matcher,
+                         const dd_problem *problem, struct dd_plan **out)
 {
   double attr[OP_MAX_ATTRS];
   struct dd_plan *plan;
   struct match m;
   dd_status status;
 
-  if (!problem->spelling)
-    return fail(DD_BAD_ARGUMENT, "dd_problem.spelling is NULL");
-  TRY(match_find(&ctx->matcher, problem->spelling, &m));
+  TRY(match_find(matcher, problem->spelling, &m));
   TRY(read_attrs(m.problem.op, problem, attr));
   TRY(new_plan(ctx, &m, &plan));
   status = fill_plan(plan, &m, attr);
@@ -429,6 +426,21 @@ static dd_status make(struct dd_context *ctx, const dd_problem *problem,
   return DD_OK;
 }
 
+/* Where the table's code turns out damaged: as without the table. */
+static dd_status make(struct dd_context *ctx, const dd_problem *problem,
+                      struct dd_plan **out)
+{
+  struct matcher bare = ctx->matcher;
+  dd_status status;
+
+  if (!problem->spelling)
+    return fail(DD_BAD_ARGUMENT, "dd_problem.spelling is NULL");
+  status = make_by(ctx, &ctx->matcher, problem, out);
+  if (status != DD_BAD_TABLE || bare.exact_only) return status;
+  bare.table = NULL;
+  return make_by(ctx, &bare, problem, out);
+}
+
 dd_status dd_plan_make(dd_context *ctx, const dd_problem *problem,
                        dd_plan **out)
 {
@@ -437,6 +449,7 @@ dd_status dd_plan_make(dd_context *ctx, const dd_problem *problem,
   if (!out) return fail(DD_BAD_ARGUMENT, "no place for the plan was given");
   *out = NULL;
   if (!ctx) return fail(DD_BAD_ARGUMENT, "no context was given");
+  if (context_forked(ctx)) return refuse_forked();
   TRY(struct_read("dd_problem", problem,
                   offsetof(dd_problem, spelling) + sizeof(char *), &p,
                   sizeof p));
@@ -572,6 +585,7 @@ static dd_status launch_step(const struct dd_plan *plan,
 dd_status plan_launch(const struct dd_plan *plan, void *const *buffers,
                       void *workspace, const double *attr, void *stream)
 {
+  if (context_forked(plan->ctx)) return refuse_forked();
   if (plan->empty) return DD_OK;
   if (plan->workspace_size && (!workspace || (uintptr_t)workspace % 16))
     return fail(DD_BAD_ARGUMENT, "'%s': the workspace of %zu bytes is at %p, "

@@ -305,11 +305,13 @@ dd_status problem_parse(const struct op_set *set, const char *spelling,
 /* Whether symbol i of p has the value it would take by itself. */
 static bool at_default(const struct problem *p, uint32_t i)
 {
-  int64_t value[OP_MAX_SYMBOLS];
+  const struct symbol *s = &p->op->symbols[i];
+  int64_t value;
 
-  memcpy(value, p->value, sizeof value);
-  return i > 0 && take_default(p->op, i, value) == DD_OK &&
-         value[i] == p->value[i];
+  if (i == 0) return false;
+  if (!s->otherwise)
+    return s->choice_count && s->choices[0].value == p->value[i];
+  return !expr_eval(s->otherwise, p->value, &value) && value == p->value[i];
 }
 
 dd_status problem_override(const struct problem *base, const char *fields,
@@ -331,6 +333,25 @@ dd_status problem_override(const struct problem *base, const char *fields,
 }
 
 /* ---- Printing ------------------------------------------------------------- */
+
+/* A table prints each problem that it reads, and printf is slow at it. */
+static void put_int(struct bytes *out, int64_t value)
+{
+  char text[24], *at = text + sizeof text;
+  uint64_t left = value < 0 ? -(uint64_t)value : (uint64_t)value;
+
+  do *--at = (char)('0' + left % 10);
+  while (left /= 10);
+  if (value < 0) *--at = '-';
+  bytes_add(out, at, (size_t)(text + sizeof text - at));
+}
+
+static void put_field(struct bytes *out, const char *field)
+{
+  bytes_text(out, " ");
+  bytes_text(out, field);
+  bytes_text(out, "=");
+}
 
 static void print_stride(const struct problem *p, const struct tensor_spec *t,
                          struct bytes *out)
@@ -355,17 +376,19 @@ static void print_field(const struct problem *p, uint32_t i, struct bytes *out)
 
   if (s->kind != SYMBOL_INT && s->kind != SYMBOL_CHOICE) return;
   if (at_default(p, i) && !suffix) return;
-  if (s->kind == SYMBOL_CHOICE)
-    bytes_printf(out, " %s=%s", s->name, word_of(s, p->value[i]));
-  else
-    bytes_printf(out, " %s=%lld", s->name, (long long)p->value[i]);
-  if (suffix) bytes_printf(out, ":%s", word_of(s + 1, p->value[i + 1]));
+  put_field(out, s->name);
+  if (s->kind == SYMBOL_CHOICE) bytes_text(out, word_of(s, p->value[i]));
+  else put_int(out, p->value[i]);
+  if (!suffix) return;
+  bytes_text(out, ":");
+  bytes_text(out, word_of(s + 1, p->value[i + 1]));
 }
 
 static void print(const struct problem *p, bool dynamic, struct bytes *out)
 {
-  bytes_printf(out, "%s:%s", p->op->name,
-               word_of(&p->op->symbols[0], p->value[0]));
+  bytes_text(out, p->op->name);
+  bytes_text(out, ":");
+  bytes_text(out, word_of(&p->op->symbols[0], p->value[0]));
   for (uint32_t i = 1; i < p->op->symbol_count; ++i)
     if (dynamic || !p->op->symbols[i].dynamic) print_field(p, i, out);
   for (uint32_t i = 0; dynamic && i < p->op->tensor_count; ++i)

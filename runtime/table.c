@@ -2,9 +2,10 @@
  * table.c - read .ddt files; table_write.c writes them.
  *
  * A table has some hundred variants (4 to 40 kB of code each) and up to 10,000
- * plans.  It is opened once per process.  The whole file is taken into memory
- * of its own: a mapped file that somebody cuts short would take the host down
- * with SIGBUS, long after the seal was checked.
+ * plans, of which a process uses a few.  The file is read, never mapped: a
+ * mapped file that somebody cuts short would take the host down with SIGBUS.
+ * Its descriptor stays open, so that a file that is replaced while the host
+ * runs stays the one that was opened.
  */
 #include "table.h"
 
@@ -15,29 +16,111 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include <zstd.h>
 
 enum {
   HEAD_SIZE = 8 + 4 + 4 + 8 + 32,
   FILE_LIMIT = 1 << 30,
+  SECTION_LIMIT = 64 << 20, /* as it is in memory */
+  THINGS_LIMIT = 1 << 20,   /* plans, or variants */
   /* The fewest bytes each takes, so that a count is bounded by what is left. */
+  CODE_BYTES = 4 + 3 * 4,
   VARIANT_BYTES = 4 + 4 + 4 + 4 + 32 + 4,
-  CODE_BYTES = 4 + 4,
   PLAN_BYTES = 4 + 4 + 3 * 8,
+  SECTION_BYTES = 4 + 4 + 32,
   MAX_ARCH = 9999,
 };
 
-/* ---- Reading --------------------------------------------------------- */
+/* ---- Sections --------------------------------------------------------- */
+
+static dd_status no_memory(void)
+{
+  return fail(DD_NO_MEMORY, "out of memory");
+}
+
+static dd_status read_at(int fd, void *to, size_t size, uint64_t offset)
+{
+  for (size_t done = 0; done < size;) {
+    ssize_t n = pread(fd, (char *)to + done, size - done,
+                      (off_t)(offset + done));
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return fail(DD_BAD_TABLE, "%s", strerror(errno));
+    if (n == 0) return fail(DD_BAD_TABLE, "the table became shorter");
+    done += (size_t)n;
+  }
+  return DD_OK;
+}
+
+/* The bytes as they are in the file: a view where the table is in memory, else
+ * they go into `buffer`. */
+static dd_status stored_bytes(const struct table *t, uint64_t offset,
+                              size_t size, struct bytes *buffer,
+                              const void **out)
+{
+  void *room;
+
+  if (t->data) {
+    *out = t->data + offset;
+    return DD_OK;
+  }
+  room = bytes_room(buffer, size);
+  if (!room) return no_memory();
+  *out = room;
+  return read_at(t->fd, room, size, offset);
+}
+
+static dd_status check_seal(const struct table *t, const void *data,
+                            size_t size, const struct hash *seal)
+{
+  struct hash found;
+
+  if (t->own) return DD_OK;
+  found = hash_of(data, size);
+  return hash_equal(&found, seal)
+             ? DD_OK
+             : fail(DD_BAD_TABLE, "the table is damaged: a seal does not "
+                    "match");
+}
+
+static dd_status unpack(const struct table_section *s, const void *stored,
+                        struct bytes *out)
+{
+  void *room;
+
+  if (s->stored == s->size) {
+    bytes_add(out, stored, s->size);
+    return bytes_status(out);
+  }
+  room = bytes_room(out, s->size);
+  if (!room) return no_memory();
+  if (ZSTD_decompress(room, s->size, stored, s->stored) == s->size)
+    return DD_OK;
+  return fail(DD_BAD_TABLE, "the table is damaged: a section cannot be "
+              "decompressed");
+}
+
+/* The section, verified, in place of what was in `out`. */
+static dd_status section_read(const struct table *t,
+                              const struct table_section *s, struct bytes *out)
+{
+  struct bytes buffer = BYTES_INIT;
+  const void *stored;
+  dd_status status = stored_bytes(t, s->offset, s->stored, &buffer, &stored);
+
+  bytes_clear(out);
+  if (!status) status = check_seal(t, stored, s->stored, &s->seal);
+  if (!status) status = unpack(s, stored, out);
+  bytes_release(&buffer);
+  return status;
+}
+
+/* ---- Variants ---------------------------------------------------------- */
 
 static uint32_t count_of(struct wire_reader *r, size_t least, const char *what)
 {
   size_t left = (size_t)(r->end - r->at) / least;
 
   return wire_count(r, left < UINT32_MAX ? (uint32_t)left : UINT32_MAX, what);
-}
-
-static dd_status no_memory(void)
-{
-  return fail(DD_NO_MEMORY, "out of memory");
 }
 
 /* wire_text(), but a lack of memory is told apart from a damaged text. */
@@ -70,10 +153,16 @@ static dd_status read_code(struct wire_reader *r, struct table *t,
   TRY(read_text(r, &t->arena, "a target", &c->target));
   if (!target_known(c->target))
     return fail(DD_BAD_TABLE, "no target is named '%.40s'", c->target);
-  c->bytes = wire_bytes(r, &c->size, "code");
+  c->pack = wire_u32(r, "a pack");
+  c->offset = wire_u32(r, "the place of code");
+  c->size = wire_u32(r, "the size of code");
   TRY(wire_status(r, false, DD_BAD_TABLE));
-  if (c->size) return DD_OK;
-  return fail(DD_BAD_TABLE, "the code for %s is empty", c->target);
+  if (!c->size)
+    return fail(DD_BAD_TABLE, "the code for %s is empty", c->target);
+  if (c->pack < t->pack_count && c->offset <= t->packs[c->pack].size &&
+      c->size <= t->packs[c->pack].size - c->offset)
+    return DD_OK;
+  return fail(DD_BAD_TABLE, "the code for %s is not in a pack", c->target);
 }
 
 static dd_status read_codes(struct wire_reader *r, struct table *t,
@@ -170,22 +259,74 @@ int table_variant_order(const struct variant *a, const struct variant *b)
   return order;
 }
 
-static dd_status read_variants(struct wire_reader *r, struct table *t)
+/* The variants of a page.  Within it the order is checked; between pages it
+ * matters to nobody who reads. */
+static dd_status read_variant_page(struct table *t,
+                                   const struct table_page *page,
+                                   struct bytes *body)
 {
-  uint32_t n = count_of(r, VARIANT_BYTES, "the list of variants");
+  struct wire_reader r;
 
-  t->variants = ARENA_ARRAY(&t->arena, struct table_variant, n);
-  if (!t->variants) return no_memory();
-  for (uint32_t i = 0; i < n; ++i) {
-    dd_status status = read_variant(r, t, &t->variants[i]);
+  TRY(section_read(t, &page->section, body));
+  wire_reader_init(&r, body->data, body->size);
+  for (uint32_t i = page->first; i < page->first + page->count; ++i) {
+    struct table_variant *v = &t->variants[i];
+    dd_status status;
+    memset(v, 0, sizeof *v);
+    status = read_variant(&r, t, v);
     if (status) return fail_in(status, "variant %u", i);
-    if (i && table_variant_order(&t->variants[i - 1].variant,
-                                 &t->variants[i].variant) >= 0)
+    if (i > page->first && table_variant_order(&v[-1].variant, &v->variant) >= 0)
       return fail(DD_BAD_TABLE, "variant %u is out of order", i);
   }
-  t->variant_count = n;
-  return wire_status(r, false, DD_BAD_TABLE);
+  return wire_status(&r, true, DD_BAD_TABLE);
 }
+
+/* ---- Pages -------------------------------------------------------------- */
+
+typedef dd_status read_page(struct table *t, const struct table_page *page,
+                            struct bytes *body);
+
+/* Under the lock. */
+static dd_status page_ready(struct table *t, struct table_page *page,
+                            read_page *read)
+{
+  struct bytes body = BYTES_INIT;
+  dd_status status;
+
+  if (atomic_load_explicit(&page->ready, memory_order_relaxed)) return DD_OK;
+  status = read(t, page, &body);
+  bytes_release(&body);
+  if (!status)
+    atomic_store_explicit(&page->ready, true, memory_order_release);
+  return status;
+}
+
+static dd_status page_use(struct table *t, struct table_page *page,
+                          read_page *read)
+{
+  dd_status status;
+
+  if (atomic_load_explicit(&page->ready, memory_order_acquire)) return DD_OK;
+  pthread_mutex_lock(&t->lock);
+  status = page_ready(t, page, read);
+  pthread_mutex_unlock(&t->lock);
+  return status;
+}
+
+/* The page that holds variant i, by halving. */
+static struct table_page *variant_page(struct table *t, uint32_t i)
+{
+  uint32_t low = 0, high = t->variant_page_count;
+
+  while (high - low > 1) {
+    uint32_t middle = low + (high - low) / 2;
+    if (t->variant_pages[middle].first <= i) low = middle;
+    else high = middle;
+  }
+  return &t->variant_pages[low];
+}
+
+/* ---- Plans -------------------------------------------------------------- */
 
 /* One variant of the op itself, or one of each step's op. */
 static dd_status check_steps(const struct table *t, struct table_plan *p)
@@ -205,7 +346,7 @@ static dd_status check_steps(const struct table *t, struct table_plan *p)
   return DD_OK;
 }
 
-static dd_status read_steps(struct wire_reader *r, const struct table *t,
+static dd_status read_steps(struct wire_reader *r, struct table *t,
                             struct table_plan *p)
 {
   p->step_count = wire_count(r, OP_MAX_STEPS, "a list of steps");
@@ -216,6 +357,8 @@ static dd_status read_steps(struct wire_reader *r, const struct table *t,
   }
   TRY(wire_status(r, false, DD_BAD_TABLE));
   if (!p->step_count) return fail(DD_BAD_TABLE, "no variant at all");
+  for (uint32_t i = 0; i < p->step_count; ++i)
+    TRY(page_ready(t, variant_page(t, p->steps[i]), read_variant_page));
   return check_steps(t, p);
 }
 
@@ -260,25 +403,69 @@ static dd_status read_plan(struct wire_reader *r, struct table *t,
   return wire_status(r, false, DD_BAD_TABLE);
 }
 
-static dd_status read_plans(struct wire_reader *r, struct table *t)
+/* By static fields, then by spelling: plans that may serve each other stand
+ * together. */
+static int plan_order(const char *fixed, const char *spelling,
+                      const char *other_fixed, const char *other_spelling)
 {
-  uint32_t n = count_of(r, PLAN_BYTES, "the list of plans");
-  struct bytes text = BYTES_INIT;
+  int order = strcmp(fixed, other_fixed);
+
+  return order ? order : strcmp(spelling, other_spelling);
+}
+
+/* `last` and `fixed` hold the static fields of this plan and the one before. */
+static dd_status check_order(const struct table_page *page, uint32_t i,
+                             const struct table_plan *p, struct bytes *last,
+                             struct bytes *fixed)
+{
+  struct bytes swap = *last;
+
+  *last = *fixed;
+  *fixed = swap;
+  bytes_clear(fixed);
+  problem_print_static(&p->problem, fixed);
+  TRY(bytes_status(fixed));
+  if (i > page->first
+          ? plan_order(bytes_string(last), p[-1].spelling,
+                       bytes_string(fixed), p->spelling) >= 0
+          : plan_order(page->fixed, page->spelling, bytes_string(fixed),
+                       p->spelling) != 0)
+    return fail(DD_BAD_TABLE, "plan %u is out of order", i);
+  return DD_OK;
+}
+
+static dd_status read_plan_list(struct table *t, const struct table_page *page,
+                                struct wire_reader *r)
+{
+  struct bytes text = BYTES_INIT, last = BYTES_INIT, fixed = BYTES_INIT;
   dd_status status = DD_OK;
 
-  t->plans = ARENA_ARRAY(&t->arena, struct table_plan, n);
-  if (!t->plans) return no_memory();
-  for (uint32_t i = 0; i < n && !status; ++i) {
-    status = read_plan(r, t, &t->plans[i], &text);
-    if (status)
-      status = fail_in(status, "plan %u", i);
-    else if (i && strcmp(t->plans[i - 1].spelling, t->plans[i].spelling) >= 0)
-      status = fail(DD_BAD_TABLE, "plan %u is out of order", i);
+  for (uint32_t i = page->first; i < page->first + page->count && !status;
+       ++i) {
+    struct table_plan *p = &t->plans[i];
+    memset(p, 0, sizeof *p);
+    status = read_plan(r, t, p, &text);
+    if (status) status = fail_in(status, "plan %u", i);
+    else status = check_order(page, i, p, &last, &fixed);
   }
   bytes_release(&text);
-  t->plan_count = n;
-  return status ? status : wire_status(r, false, DD_BAD_TABLE);
+  bytes_release(&last);
+  bytes_release(&fixed);
+  return status;
 }
+
+static dd_status read_plan_page(struct table *t, const struct table_page *page,
+                                struct bytes *body)
+{
+  struct wire_reader r;
+
+  TRY(section_read(t, &page->section, body));
+  wire_reader_init(&r, body->data, body->size);
+  TRY(read_plan_list(t, page, &r));
+  return wire_status(&r, true, DD_BAD_TABLE);
+}
+
+/* ---- The root ----------------------------------------------------------- */
 
 static dd_status read_device(struct wire_reader *r, struct table *t)
 {
@@ -299,151 +486,284 @@ static dd_status read_device(struct wire_reader *r, struct table *t)
   return fail(DD_BAD_TABLE, "no device is of kind '%.20s'", t->device_kind);
 }
 
-static dd_status read_body(struct table *t, const void *body, size_t size,
-                           const struct allocator *allocator)
+/* Sections follow one another: *at is where this one begins. */
+static dd_status read_section(struct wire_reader *r, const struct table *t,
+                              uint64_t *at, struct table_section *s)
 {
-  struct wire_reader r;
-  const void *specs;
-  size_t specs_size;
-  dd_status status;
-
-  wire_reader_init(&r, body, size);
-  specs = wire_bytes(&r, &specs_size, "the specs");
-  TRY(wire_status(&r, false, DD_BAD_TABLE));
-  status = op_set_read(&t->ops, specs, specs_size, allocator);
-  if (status)
-    return status == DD_NO_MEMORY ? status : fail_in(DD_BAD_TABLE, "its specs");
-  TRY(read_device(&r, t));
-  TRY(read_variants(&r, t));
-  TRY(read_plans(&r, t));
-  return wire_status(&r, true, DD_BAD_TABLE);
-}
-
-/* Nothing but these 56 bytes is looked at before the seal is verified. */
-static dd_status check_head(struct table *t, const void *data, size_t size,
-                            size_t *body_size)
-{
-  struct wire_reader r;
-  uint32_t version, zero;
-  uint64_t left;
-
-  if (size < HEAD_SIZE || memcmp(data, TABLE_MAGIC, 8))
-    return fail(DD_BAD_TABLE, "not a dispatch table");
-  wire_reader_init(&r, (const char *)data + 8, HEAD_SIZE - 8);
-  version = wire_u32(&r, "the version");
-  zero = wire_u32(&r, "the head");
-  left = (uint64_t)wire_i64(&r, "the size");
-  t->seal = wire_hash(&r, "the seal");
-  if (version != TABLE_VERSION)
-    return fail(DD_BAD_TABLE, "it has version %u, and this library reads "
-                "version %d", version, TABLE_VERSION);
-  if (zero) return fail(DD_BAD_TABLE, "its head is damaged");
-  if (left != size - HEAD_SIZE)
-    return fail(DD_BAD_TABLE, "it has %zu bytes after its head, not %" PRIu64,
-                size - HEAD_SIZE, left);
-  *body_size = size - HEAD_SIZE;
+  s->offset = *at;
+  s->stored = wire_u32(r, "a section");
+  s->size = wire_u32(r, "a section");
+  s->seal = wire_hash(r, "a seal");
+  TRY(wire_status(r, false, DD_BAD_TABLE));
+  if (s->stored > t->size - *at || s->stored > s->size ||
+      s->size > SECTION_LIMIT)
+    return fail(DD_BAD_TABLE, "a section has %u bytes, and %u in the file",
+                s->size, s->stored);
+  *at += s->stored;
   return DD_OK;
 }
 
-static dd_status open_bytes(struct table *t, const void *data, size_t size,
-                            bool own)
+/* A page, whose first thing is number `first`. */
+static dd_status read_page_head(struct wire_reader *r, struct table *t,
+                                bool plans, size_t least, uint64_t *at,
+                                struct table_page *p)
 {
-  const char *body = (const char *)data + HEAD_SIZE;
-  size_t body_size = 0;
-  struct hash seal;
-
-  TRY(check_head(t, data, size, &body_size));
-  seal = own ? t->seal : hash_of(body, body_size);
-  if (!hash_equal(&seal, &t->seal))
-    return fail(DD_BAD_TABLE, "it is damaged: its seal does not match");
-  return read_body(t, body, body_size, t->arena.allocator);
+  p->count = wire_u32(r, "a page");
+  if (plans) {
+    TRY(read_text(r, &t->arena, "static fields", &p->fixed));
+    TRY(read_text(r, &t->arena, "a problem", &p->spelling));
+  }
+  TRY(read_section(r, t, at, &p->section));
+  if (p->count && p->count <= p->section.size / least) return DD_OK;
+  return fail(DD_BAD_TABLE, "a page of %u bytes has %u things",
+              p->section.size, p->count);
 }
 
-static void table_init(struct table *t, const struct allocator *allocator)
+static dd_status read_pages(struct wire_reader *r, struct table *t, bool plans,
+                            uint64_t *at, struct table_page **out,
+                            uint32_t *page_count, uint32_t *count)
+{
+  size_t least = plans ? PLAN_BYTES : VARIANT_BYTES;
+  uint32_t n = count_of(r, 4 + SECTION_BYTES, "a list of pages");
+  struct table_page *pages = ARENA_ARRAY(&t->arena, struct table_page, n);
+
+  if (!pages) return no_memory();
+  for (uint32_t i = 0; i < n; ++i) {
+    struct table_page *p = &pages[i];
+    p->first = *count;
+    TRY(read_page_head(r, t, plans, least, at, p));
+    if (p->count > THINGS_LIMIT - *count)
+      return fail(DD_BAD_TABLE, "too many plans or variants");
+    *count += p->count;
+    if (plans && i && plan_order(p[-1].fixed, p[-1].spelling, p->fixed,
+                                 p->spelling) >= 0)
+      return fail(DD_BAD_TABLE, "plan %u is out of order", p->first);
+  }
+  *out = pages;
+  *page_count = n;
+  return wire_status(r, false, DD_BAD_TABLE);
+}
+
+static dd_status read_packs(struct wire_reader *r, struct table *t,
+                            uint64_t *at)
+{
+  uint32_t n = count_of(r, SECTION_BYTES, "the list of packs");
+
+  t->packs = ARENA_ARRAY(&t->arena, struct table_section, n);
+  if (!t->packs) return no_memory();
+  for (uint32_t i = 0; i < n; ++i)
+    TRY(read_section(r, t, at, &t->packs[i]));
+  t->pack_count = n;
+  return wire_status(r, false, DD_BAD_TABLE);
+}
+
+/* Decompressing trusts the section's seal, parsing the hash of what came out. */
+static dd_status read_own_specs(struct table *t, const struct bytes *specs,
+                                const struct hash *hash)
+{
+  struct hash found = t->own ? *hash : hash_of(specs->data, specs->size);
+  dd_status status;
+
+  if (!hash_equal(hash, &found))
+    return fail(DD_BAD_TABLE, "its specs are not those that its root names");
+  status = op_set_read_known(&t->ops, specs->data, specs->size, hash,
+                             t->arena.allocator);
+  return status && status != DD_NO_MEMORY
+             ? fail_in(DD_BAD_TABLE, "its specs")
+             : status;
+}
+
+static dd_status read_specs(struct table *t, const struct table_section *s,
+                            const struct hash *hash, const struct table *like)
+{
+  struct bytes specs = BYTES_INIT;
+  dd_status status;
+
+  if (like && hash_equal(hash, &like->ops.hash)) {
+    t->ops = like->ops;
+    t->ops_borrowed = true;
+    return DD_OK;
+  }
+  status = section_read(t, s, &specs);
+  if (!status) status = read_own_specs(t, &specs, hash);
+  bytes_release(&specs);
+  return status;
+}
+
+/* Room for all, of which only what is used becomes resident. */
+static dd_status make_room(struct table *t)
+{
+  const struct allocator *a = t->arena.allocator;
+
+  if (t->variant_count)
+    t->variants = mem_resize(a, NULL, 0,
+                             t->variant_count * sizeof *t->variants);
+  if (t->plan_count)
+    t->plans = mem_resize(a, NULL, 0, t->plan_count * sizeof *t->plans);
+  return (t->variant_count && !t->variants) || (t->plan_count && !t->plans)
+             ? no_memory()
+             : DD_OK;
+}
+
+static dd_status read_root(struct table *t, const void *root, size_t size,
+                           const struct table *like)
+{
+  uint64_t at = HEAD_SIZE + size;
+  uint32_t variants = 0, plans = 0;
+  struct table_section specs;
+  struct wire_reader r;
+  struct hash hash;
+
+  wire_reader_init(&r, root, size);
+  TRY(read_device(&r, t));
+  hash = wire_hash(&r, "the hash of the specs");
+  TRY(read_section(&r, t, &at, &specs));
+  TRY(read_packs(&r, t, &at));
+  TRY(read_pages(&r, t, false, &at, &t->variant_pages, &t->variant_page_count,
+                 &variants));
+  TRY(read_pages(&r, t, true, &at, &t->plan_pages, &t->plan_page_count,
+                 &plans));
+  TRY(wire_status(&r, true, DD_BAD_TABLE));
+  if (at != t->size)
+    return fail(DD_BAD_TABLE, "it has %" PRIu64 " bytes, not %" PRIu64,
+                t->size, at);
+  t->variant_count = variants;
+  t->plan_count = plans;
+  TRY(make_room(t));
+  return read_specs(t, &specs, &hash, like);
+}
+
+/* Nothing but these 56 bytes is looked at before the seal is verified. */
+static dd_status check_head(struct table *t, const void *head,
+                            size_t *root_size)
+{
+  struct wire_reader r;
+  uint32_t version, zero;
+  uint64_t size;
+
+  if (memcmp(head, TABLE_MAGIC, 8))
+    return fail(DD_BAD_TABLE, "not a dispatch table");
+  wire_reader_init(&r, (const char *)head + 8, HEAD_SIZE - 8);
+  version = wire_u32(&r, "the version");
+  zero = wire_u32(&r, "the head");
+  size = (uint64_t)wire_i64(&r, "the size");
+  t->seal = wire_hash(&r, "the seal");
+  if (version != TABLE_VERSION)
+    return fail(DD_BAD_TABLE, "it has version %u, and this library reads "
+                "version %d; make it again with difftune emit", version,
+                TABLE_VERSION);
+  if (zero) return fail(DD_BAD_TABLE, "its head is damaged");
+  if (size > t->size - HEAD_SIZE || size > SECTION_LIMIT)
+    return fail(DD_BAD_TABLE, "it has %" PRIu64 " bytes after its head, not %"
+                PRIu64, t->size - HEAD_SIZE, size);
+  *root_size = (size_t)size;
+  return DD_OK;
+}
+
+static dd_status open_root(struct table *t, const struct table *like,
+                           struct bytes *buffer)
+{
+  const void *root;
+  size_t size = 0;
+
+  if (t->size < HEAD_SIZE) return fail(DD_BAD_TABLE, "not a dispatch table");
+  TRY(stored_bytes(t, 0, HEAD_SIZE, buffer, &root));
+  TRY(check_head(t, root, &size));
+  bytes_clear(buffer);
+  TRY(stored_bytes(t, HEAD_SIZE, size, buffer, &root));
+  TRY(check_seal(t, root, size, &t->seal));
+  return read_root(t, root, size, like);
+}
+
+/* ---- Opening and closing ------------------------------------------------ */
+
+void table_init(struct table *t, const struct allocator *allocator)
 {
   memset(t, 0, sizeof *t);
+  t->fd = -1;
   arena_init(&t->arena, allocator);
   arena_init(&t->ops.arena, allocator);
+  pthread_mutex_init(&t->lock, NULL); /* glibc's never fails */
+}
+
+static dd_status open_bytes(struct table *t, const struct table *like)
+{
+  struct bytes buffer = BYTES_INIT;
+  dd_status status = open_root(t, like, &buffer);
+
+  bytes_release(&buffer);
+  return status;
 }
 
 static dd_status open_memory(struct table *t, const void *data, size_t size,
-                             const struct allocator *allocator, bool own)
+                             const struct table *like)
 {
   dd_status status;
 
-  table_init(t, allocator);
   if (!data) return fail(DD_BAD_TABLE, "a table in memory without an address");
-  status = open_bytes(t, data, size, own);
+  t->data = data;
+  t->size = size;
+  status = open_bytes(t, like);
   if (status) table_close(t);
   return status;
 }
 
 dd_status table_open_memory(struct table *t, const void *data, size_t size,
-                            const struct allocator *allocator)
+                            const struct allocator *allocator,
+                            const struct table *like)
 {
-  return open_memory(t, data, size, allocator, false);
+  table_init(t, allocator);
+  return open_memory(t, data, size, like);
 }
 
 dd_status table_open_own(struct table *t, const void *data, size_t size,
                          const struct allocator *allocator)
 {
-  return open_memory(t, data, size, allocator, true);
+  table_init(t, allocator);
+  t->own = true;
+  return open_memory(t, data, size, NULL);
 }
 
-static dd_status read_whole(int fd, struct table *t)
-{
-  size_t done = 0;
-
-  while (done < t->map_size) {
-    ssize_t n = read(fd, (char *)t->map + done, t->map_size - done);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return fail(DD_BAD_TABLE, "%s", strerror(errno));
-    if (n == 0) return fail(DD_BAD_TABLE, "it became shorter while being read");
-    done += (size_t)n;
-  }
-  return DD_OK;
-}
-
-static dd_status read_file(int fd, struct table *t)
+static dd_status check_file(struct table *t)
 {
   struct stat st;
 
-  if (fstat(fd, &st)) return fail(DD_BAD_TABLE, "%s", strerror(errno));
+  if (fstat(t->fd, &st)) return fail(DD_BAD_TABLE, "%s", strerror(errno));
   if (!S_ISREG(st.st_mode)) return fail(DD_BAD_TABLE, "not a regular file");
-  if (st.st_size < HEAD_SIZE) return fail(DD_BAD_TABLE, "not a dispatch table");
   if (st.st_size > FILE_LIMIT)
     return fail(DD_BAD_TABLE, "more than %d bytes", FILE_LIMIT);
-  t->map = mem_resize(t->arena.allocator, NULL, 0, (size_t)st.st_size);
-  if (!t->map) return no_memory();
-  t->map_size = (size_t)st.st_size;
-  TRY(read_whole(fd, t));
-  return open_bytes(t, t->map, t->map_size, false);
+  t->size = (uint64_t)st.st_size;
+  return DD_OK;
 }
 
 dd_status table_open(struct table *t, const char *path,
-                     const struct allocator *allocator)
+                     const struct allocator *allocator,
+                     const struct table *like)
 {
-  /* O_NONBLOCK: a FIFO must be refused, not waited for. */
-  int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   dd_status status;
 
   table_init(t, allocator);
-  if (fd < 0)
+  /* O_NONBLOCK: a FIFO must be refused, not waited for. */
+  t->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (t->fd < 0)
     return fail(DD_BAD_TABLE, "cannot open '%s': %s", path, strerror(errno));
-  status = read_file(fd, t);
-  close(fd);
+  status = check_file(t);
+  if (!status) status = open_bytes(t, like);
   if (status) table_close(t);
   return status ? fail_in(status, "'%s'", path) : DD_OK;
 }
 
 void table_close(struct table *t)
 {
-  const struct allocator *allocator = t->arena.allocator;
+  const struct allocator *a = t->arena.allocator;
 
-  op_set_release(&t->ops);
+  if (!t->ops_borrowed) op_set_release(&t->ops);
   arena_release(&t->arena);
-  mem_resize(allocator, t->map, t->map_size, 0);
-  table_init(t, allocator);
+  mem_resize(a, t->variants, t->variant_count * sizeof *t->variants, 0);
+  mem_resize(a, t->plans, t->plan_count * sizeof *t->plans, 0);
+  if (t->fd >= 0) close(t->fd);
+  pthread_mutex_destroy(&t->lock);
+  table_init(t, a);
 }
 
 /* ---- Looking ---------------------------------------------------------- */
@@ -459,16 +779,130 @@ static bool facts_hold(const struct variant *v, const struct problem *p)
   return true;
 }
 
-const struct table_variant *table_default(const struct table *t,
-                                          const struct problem *p)
+static dd_status read_variants(struct table *t)
 {
-  for (uint32_t i = 0; i < t->variant_count; ++i) {
+  for (uint32_t i = 0; i < t->variant_page_count; ++i)
+    TRY(page_use(t, &t->variant_pages[i], read_variant_page));
+  return DD_OK;
+}
+
+dd_status table_default(struct table *t, const struct problem *p,
+                        const struct table_variant **out)
+{
+  *out = NULL;
+  TRY(read_variants(t));
+  for (uint32_t i = 0; i < t->variant_count && !*out; ++i) {
     const struct variant *v = &t->variants[i].variant;
     if (v->scheme->fits_all && !strcmp(v->op->name, p->op->name) &&
         facts_hold(v, p))
-      return &t->variants[i];
+      *out = &t->variants[i];
   }
-  return NULL;
+  return DD_OK;
+}
+
+/* The last page that begins at or before this plan; 0 where none does. */
+static uint32_t plan_page(const struct table *t, const char *fixed,
+                          const char *spelling)
+{
+  uint32_t low = 0, high = t->plan_page_count;
+
+  while (high - low > 1) {
+    uint32_t middle = low + (high - low) / 2;
+    const struct table_page *p = &t->plan_pages[middle];
+    if (plan_order(p->fixed, p->spelling, fixed, spelling) <= 0) low = middle;
+    else high = middle;
+  }
+  return low;
+}
+
+dd_status table_plan_find(struct table *t, const char *fixed,
+                          const char *spelling, const struct table_plan **out)
+{
+  struct table_page *page;
+
+  *out = NULL;
+  if (!t->plan_count) return DD_OK;
+  page = &t->plan_pages[plan_page(t, fixed, spelling)];
+  TRY(page_use(t, page, read_plan_page));
+  for (uint32_t i = page->first; i < page->first + page->count; ++i)
+    if (!strcmp(t->plans[i].spelling, spelling)) *out = &t->plans[i];
+  return DD_OK;
+}
+
+/* Whether the static fields of a plan read like this. */
+static dd_status is_like(const struct table_plan *p, const char *fixed,
+                         struct bytes *text, bool *out)
+{
+  bytes_clear(text);
+  problem_print_static(&p->problem, text);
+  *out = !strcmp(bytes_string(text), fixed);
+  return bytes_status(text);
+}
+
+/* The plans are together, but they may begin and end within pages. */
+static dd_status trim(const struct table *t, const char *fixed,
+                      uint32_t *first, uint32_t *end)
+{
+  struct bytes text = BYTES_INIT;
+  dd_status status = DD_OK;
+  bool like = false;
+
+  while (!status && *first < *end && !like) {
+    status = is_like(&t->plans[*first], fixed, &text, &like);
+    *first += !status && !like;
+  }
+  like = false;
+  while (!status && *first < *end && !like) {
+    status = is_like(&t->plans[*end - 1], fixed, &text, &like);
+    *end -= !status && !like;
+  }
+  bytes_release(&text);
+  return status;
+}
+
+dd_status table_plans_like(struct table *t, const char *fixed, uint32_t *first,
+                           uint32_t *count)
+{
+  uint32_t page, end;
+
+  *first = *count = 0;
+  if (!t->plan_count) return DD_OK;
+  page = plan_page(t, fixed, "");
+  *first = end = t->plan_pages[page].first;
+  for (; page < t->plan_page_count; ++page) {
+    struct table_page *p = &t->plan_pages[page];
+    if (strcmp(p->fixed, fixed) > 0) break;
+    TRY(page_use(t, p, read_plan_page));
+    end = p->first + p->count;
+  }
+  TRY(trim(t, fixed, first, &end));
+  *count = end - *first;
+  return DD_OK;
+}
+
+static dd_status check_packs(struct table *t)
+{
+  struct bytes pack = BYTES_INIT;
+  dd_status status = DD_OK;
+
+  for (uint32_t i = 0; i < t->pack_count && !status; ++i)
+    status = section_read(t, &t->packs[i], &pack);
+  bytes_release(&pack);
+  return status;
+}
+
+dd_status table_read_plans(struct table *t)
+{
+  TRY(read_variants(t));
+  for (uint32_t i = 0; i < t->plan_page_count; ++i)
+    TRY(page_use(t, &t->plan_pages[i], read_plan_page));
+  return DD_OK;
+}
+
+dd_status table_read_all(struct table *t)
+{
+  TRY(table_read_plans(t));
+  return check_packs(t);
 }
 
 const struct table_code *table_code_find(const struct table_variant *v,
@@ -477,4 +911,16 @@ const struct table_code *table_code_find(const struct table_variant *v,
   for (uint32_t i = 0; i < v->code_count; ++i)
     if (!strcmp(v->codes[i].target, target)) return &v->codes[i];
   return NULL;
+}
+
+dd_status table_code_read(struct table *t, const struct table_code *code,
+                          struct bytes *out)
+{
+  struct bytes pack = BYTES_INIT;
+  dd_status status = section_read(t, &t->packs[code->pack], &pack);
+
+  if (!status) bytes_add(out, pack.data + code->offset, code->size);
+  if (!status) status = bytes_status(out);
+  bytes_release(&pack);
+  return status;
 }

@@ -1,33 +1,53 @@
 /*
  * table.h - the frozen, hashed result: what the library reads.
  *
- * A .ddt file is a sealed message: specs of the ops, variants with their code,
- * and per problem the plan that won.  Immutable once opened; verified by its
- * SHA-256 before anything in it is believed.  The library's own floor (each
- * op's default variant, compiled at build time) is a table too, with no plans.
+ * A .ddt file has the specs of the ops, variants with their code, and per
+ * problem the plan that won.  The library's own floor (each op's default
+ * variant, compiled at build time) is a table too, with no plans.
  *
- * Layout: 8 bytes "difftune", u32 version, u32 zero, u64 body size, 32 bytes
- * SHA-256 of the body, body.  The body, in wire.h's types:
- *   bytes specs (a message for op_set_read)
- *   text device name, text kind, i64 arch, i64 sms, text policy,
- *   text provenance
- *   list of variants: text op, text scheme, list of tunables i64,
- *     list of facts i64, hash, list of codes: text target, bytes code
+ * A server opens a table of 10,000 plans and uses some dozens of them, so a
+ * table is read like a database, a page at a time: opening reads the root only,
+ * which names every other section with its SHA-256.  A section is verified each
+ * time it is read, before anything in it is believed; the root's own hash is in
+ * the head, so that one hash, the seal, stands for every byte of the file.
+ *
+ * Layout: 8 bytes "difftune", u32 version, u32 zero, u64 bytes of the root,
+ * 32 bytes SHA-256 of the root, the root, the sections in the root's order.
+ * Sections are compressed (zstd) unless that makes them no smaller.  In wire.h's
+ * types, where "section" is u32 bytes in the file, u32 bytes, hash of those in
+ * the file:
+ *   root:
+ *     text device name, text kind, i64 arch, i64 sms, text policy,
+ *     text provenance, hash of the specs as op_set_read() takes them
+ *     section of the specs
+ *     list of packs: section
+ *     list of pages of variants: u32 count, section
+ *     list of pages of plans: u32 count, text static fields and text spelling
+ *       of the first plan, section
+ *   page of variants, sorted by table_variant_order(), each: text op,
+ *     text scheme, list of tunables i64, list of facts i64, hash, list of
+ *     codes: text target, u32 pack, u32 offset, u32 bytes
+ *   page of plans, sorted by static fields and then by spelling, each:
+ *     text problem spelling, list of steps: u32 variant (one: fused; more: the
+ *     split form's steps), f64 microseconds, f64 split microseconds (0:
+ *     unknown), f64 copy microseconds (0: unknown)
+ *   pack: codes of one op and target, end to end
  *     (target "cpu": the folded source text, not machine code)
- *   list of plans, sorted by spelling: text problem spelling,
- *     list of steps: u32 variant   (one: fused; more: the split form's steps)
- *     f64 microseconds, f64 split microseconds (0: unknown),
- *     f64 copy microseconds (0: unknown)
  */
 #ifndef DIFFTUNE_TABLE_H
 #define DIFFTUNE_TABLE_H
 
+#include <pthread.h>
+#include <stdatomic.h>
+
 #include "variant.h"
 
+/* In a table that is read, `bytes` is NULL: see table_code_read(). */
 struct table_code {
   const char *target; /* "sm_90", "cpu" */
-  const void *bytes;  /* a view into the table */
+  const void *bytes;
   size_t size;
+  uint32_t pack, offset;
 };
 
 struct table_variant {
@@ -45,56 +65,89 @@ struct table_plan {
   double us, split_us, copy_us;
 };
 
+struct table_section {
+  uint64_t offset; /* in the file */
+  uint32_t stored, size;
+  struct hash seal;
+};
+
+/* A run of variants or of plans. */
+struct table_page {
+  struct table_section section;
+  uint32_t first, count;
+  const char *fixed, *spelling; /* of its first plan */
+  atomic_bool ready;            /* it was read; under the lock until then */
+};
+
 struct table {
   struct arena arena;
   struct op_set ops;
+  bool ops_borrowed; /* from another table with the same specs */
   const char *device_name, *device_kind, *policy, *provenance;
   int arch, sms;
-  uint32_t variant_count;
-  struct table_variant *variants;
-  uint32_t plan_count;
+  uint32_t variant_count, plan_count;
+  struct table_variant *variants; /* valid where their page is ready */
   struct table_plan *plans;
+  uint32_t variant_page_count, plan_page_count, pack_count;
+  struct table_page *variant_pages, *plan_pages;
+  struct table_section *packs;
   struct hash seal;
-  void *map; /* a file that was read, or NULL */
-  size_t map_size;
+  bool own;             /* part of this program: its seals are not checked */
+  const uint8_t *data;  /* a table in memory, or NULL */
+  int fd;               /* a file, or -1 */
+  uint64_t size;
+  pthread_mutex_t lock; /* for making pages ready */
 };
 
-enum { TABLE_VERSION = 1 };
+enum { TABLE_VERSION = 2 };
 #define TABLE_MAGIC "difftune" /* 8 bytes, without the NUL */
 
-/* Reads and verifies a file; or takes bytes that must outlive the table.
+/* Every table is made with this, so that closing it is always right. */
+void table_init(struct table *t, const struct allocator *allocator);
+
+/* Opens a file, which is kept open and read as pages are needed; or takes bytes
+ * that must outlive the table.  `like` (or NULL) is a table that must outlive
+ * this one: where the specs are the same they are not read twice.
  * DD_BAD_TABLE: damaged, foreign, cut short, or newer than this library. */
 dd_status table_open(struct table *t, const char *path,
-                     const struct allocator *allocator);
+                     const struct allocator *allocator,
+                     const struct table *like);
 dd_status table_open_memory(struct table *t, const void *data, size_t size,
-                            const struct allocator *allocator);
+                            const struct allocator *allocator,
+                            const struct table *like);
 /* The same for bytes that are part of this program, checked when it was built:
  * hashing the floor would take nine tenths of dd_open(). */
 dd_status table_open_own(struct table *t, const void *data, size_t size,
                          const struct allocator *allocator);
 void table_close(struct table *t);
 
-/* The default variant for a problem, or NULL; any variant by its hash. */
-const struct table_variant *table_default(const struct table *t,
-                                          const struct problem *p);
+/* ---- Looking ---------------------------------------------------------- */
+
+/* All of these may run on any number of threads.  What they read for the first
+ * time may be damaged: DD_BAD_TABLE, and nothing else changes. */
+
+/* Makes all variants and plans ready; the second checks every pack, too. */
+dd_status table_read_plans(struct table *t);
+dd_status table_read_all(struct table *t);
+
+/* The plan with this spelling, whose static fields are `fixed`, or NULL. */
+dd_status table_plan_find(struct table *t, const char *fixed,
+                          const char *spelling, const struct table_plan **out);
+/* The plans whose static fields are `fixed`: plans[*first] and those after it,
+ * *count of them. */
+dd_status table_plans_like(struct table *t, const char *fixed, uint32_t *first,
+                           uint32_t *count);
+
+/* The default variant for a problem, or NULL. */
+dd_status table_default(struct table *t, const struct problem *p,
+                        const struct table_variant **out);
 const struct table_code *table_code_find(const struct table_variant *v,
                                          const char *target);
+/* Adds the code, verified, to `out`. */
+dd_status table_code_read(struct table *t, const struct table_code *code,
+                          struct bytes *out);
 
 /* By op, scheme and hash: the order of variants in a file. */
 int table_variant_order(const struct variant *a, const struct variant *b);
-
-/* Writes a table.  Plans are given by spelling; everything is sorted, so that
- * the same content gives the same bytes.  `specs` is the message that the
- * variants' ops came from. */
-struct table_writer {
-  const struct bytes *specs;
-  const char *device_name, *device_kind, *policy, *provenance;
-  int arch, sms;
-  uint32_t variant_count;
-  const struct table_variant *variants;
-  uint32_t plan_count;
-  const struct table_plan *plans; /* problem need not be set */
-};
-dd_status table_write(const struct table_writer *w, struct bytes *out);
 
 #endif

@@ -31,6 +31,7 @@ struct entry {
   struct key key;
   dd_plan *plan;
   uint8_t source[OP_MAX_TENSORS]; /* of each buffer of the plan */
+  uint8_t attr[OP_MAX_ATTRS];     /* what each attribute of the op is: QK_... */
 };
 
 struct typed {
@@ -39,16 +40,34 @@ struct typed {
   _Atomic(struct entry *) slots[];
 };
 
+static void qk_find_attrs(struct entry *e);
+
 static size_t typed_size(uint32_t slots)
 {
   return sizeof(struct typed) + slots * sizeof(_Atomic(struct entry *));
+}
+
+/* As strong as a table in memory needs, and made for this size: the products
+ * do not wait for each other. */
+static uint32_t key_hash(const struct key *key)
+{
+  uint64_t h = 0, place = 0x9e3779b97f4a7c15u;
+
+  for (int i = 0; i < KEY_WORDS; i += 2) {
+    __uint128_t product = (__uint128_t)((uint64_t)key->word[i] ^ place) *
+                          ((uint64_t)key->word[i + 1] ^ 0xe7037ed1a0b428dbu);
+    h += (uint64_t)product ^ (uint64_t)(product >> 64);
+    place += 0xa0761d6478bd642fu;
+  }
+  h *= 0x9e3779b97f4a7c15u;
+  return (uint32_t)(h >> 32);
 }
 
 /* The slot that holds the key, or the empty one where it would go: at least
  * half of the slots are empty. */
 static uint32_t slot_of(struct typed *t, const struct key *key)
 {
-  uint32_t i = (uint32_t)quick_hash(key, sizeof *key) & t->mask;
+  uint32_t i = key_hash(key) & t->mask;
 
   for (;; i = (i + 1) & t->mask) {
     struct entry *e =
@@ -97,9 +116,7 @@ static struct typed *grown(struct dd_context *ctx)
 
 static void entry_free(struct dd_context *ctx, struct entry *e)
 {
-  if (!e) return;
-  dd_plan_free(e->plan);
-  mem_resize(&ctx->allocator, e, sizeof *e, 0);
+  if (e) mem_resize(&ctx->allocator, e, sizeof *e, 0);
 }
 
 void typed_free(struct dd_context *ctx)
@@ -151,9 +168,8 @@ static dd_status find_sources(struct entry *e, const char *const *names)
 
 static dd_status resolve(struct dd_context *ctx, const struct key *key,
                          const char *spelling, const char *const *names,
-                         struct entry **out)
+                         void *stream, struct entry **out)
 {
-  dd_problem problem = DD_PROBLEM_INIT;
   struct entry *e = mem_resize(&ctx->allocator, NULL, 0, sizeof *e);
   dd_status status;
 
@@ -161,9 +177,9 @@ static dd_status resolve(struct dd_context *ctx, const struct key *key,
   if (!e) return fail(DD_NO_MEMORY, "out of memory");
   memset(e, 0, sizeof *e);
   e->key = *key;
-  problem.spelling = spelling;
-  status = dd_plan_make(ctx, &problem, &e->plan);
+  status = prepared_get(ctx, spelling, stream, &e->plan);
   if (!status) status = find_sources(e, names);
+  if (!status) qk_find_attrs(e);
   if (status) {
     entry_free(ctx, e);
     return status;
@@ -306,7 +322,7 @@ static void qk_spell(const qk_args *a, int64_t align, struct bytes *b)
 
 static dd_status qk_resolve(struct dd_context *ctx, const qk_args *a,
                             const struct key *key, int64_t align,
-                            struct entry **out)
+                            void *stream, struct entry **out)
 {
   struct bytes spelling = BYTES_INIT;
   dd_status status;
@@ -314,20 +330,35 @@ static dd_status qk_resolve(struct dd_context *ctx, const qk_args *a,
   qk_spell(a, align, &spelling);
   status = bytes_status(&spelling);
   if (!status)
-    status = resolve(ctx, key, bytes_string(&spelling), qk_names, out);
+    status = resolve(ctx, key, bytes_string(&spelling), qk_names, stream, out);
   bytes_release(&spelling);
   return status;
 }
 
-/* The attributes, by name: the order is the spec's. */
-static void qk_attrs(const struct op *op, const qk_args *a,
-                     double attr[OP_MAX_ATTRS])
+/* The attributes that the entry point has; looked up by name once. */
+enum { QK_OTHER, QK_EPS, QK_OFFSET };
+
+static void qk_find_attrs(struct entry *e)
 {
+  const struct op *op = e->plan->op;
+
   for (uint32_t i = 0; i < op->attr_count; ++i) {
     const char *name = op->attrs[i].name;
+    e->attr[i] = !strcmp(name, "eps")               ? QK_EPS
+                 : !strcmp(name, "position_offset") ? QK_OFFSET
+                                                    : QK_OTHER;
+  }
+}
+
+static void qk_attrs(const struct entry *e, const qk_args *a,
+                     double attr[OP_MAX_ATTRS])
+{
+  const struct op *op = e->plan->op;
+
+  for (uint32_t i = 0; i < op->attr_count; ++i) {
     attr[i] = op->attrs[i].otherwise;
-    if (!strcmp(name, "eps") && a->eps != 0) attr[i] = a->eps;
-    if (!strcmp(name, "position_offset")) attr[i] = (double)a->position_offset;
+    if (e->attr[i] == QK_EPS && a->eps != 0) attr[i] = a->eps;
+    if (e->attr[i] == QK_OFFSET) attr[i] = (double)a->position_offset;
   }
 }
 
@@ -342,25 +373,33 @@ static dd_status qk_launch(const struct entry *e, const qk_args *a,
 
   for (uint32_t i = 0; i < e->plan->buffer_count; ++i)
     memcpy(&buffers[i], &tensors[e->source[i]], sizeof buffers[i]);
-  qk_attrs(e->plan->op, a, attr);
+  qk_attrs(e, a, attr);
   return plan_launch(e->plan, buffers, NULL, attr, stream);
+}
+
+static dd_status qk_run(struct dd_context *ctx, const qk_args *a, void *stream)
+{
+  int64_t align = qk_align(a);
+  struct entry *e;
+  struct key key;
+
+  qk_key(a, align, &key);
+  e = find(ctx, &key);
+  if (!e) TRY(qk_resolve(ctx, a, &key, align, stream, &e));
+  return qk_launch(e, a, stream);
 }
 
 dd_status dd_qknorm_rope(dd_context *ctx, const dd_qknorm_rope_args *args,
                          struct CUstream_st *stream)
 {
   qk_args a;
-  struct key key;
-  struct entry *e;
-  int64_t align;
 
   if (!ctx) return fail(DD_BAD_ARGUMENT, "no context was given");
-  TRY(struct_read("dd_qknorm_rope_args", args,
-                  offsetof(qk_args, eps) + sizeof(double), &a, sizeof a));
+  if (context_forked(ctx)) return refuse_forked();
+  if (args && args->struct_size == sizeof a) a = *args;
+  else
+    TRY(struct_read("dd_qknorm_rope_args", args,
+                    offsetof(qk_args, eps) + sizeof(double), &a, sizeof a));
   TRY(check_qk(&a));
-  align = qk_align(&a);
-  qk_key(&a, align, &key);
-  e = find(ctx, &key);
-  if (!e) TRY(qk_resolve(ctx, &a, &key, align, &e));
-  return qk_launch(e, &a, stream);
+  return qk_run(ctx, &a, stream);
 }

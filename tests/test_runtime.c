@@ -232,6 +232,32 @@ static void test_matches(void **state)
   close_table(&f);
 }
 
+/* What is damaged after the table was opened is not used: without its plans
+ * the table's own default serves, without its code only the library's. */
+static void test_damage_after_opening(void **state)
+{
+  struct fixture f;
+  struct table t;
+  dd_plan *p;
+
+  (void)state;
+  open_table(&f);
+  assert_ok(table_open_memory(&t, f.table.data, f.table.size, NULL, NULL));
+  for (uint32_t i = 0; i < t.plan_page_count; ++i)
+    f.table.data[t.plan_pages[i].section.offset] ^= 1;
+  assert_fails(DD_BAD_TABLE, "damaged", table_read_all(&t));
+  assert_ok(plan(&f, LARGE, &p));
+  assert_int_equal(dd_plan_match(p), DD_MATCH_DEFAULT);
+  dd_plan_free(p);
+  for (uint32_t i = 0; i < t.pack_count; ++i)
+    f.table.data[t.packs[i].offset] ^= 1;
+  assert_fails(DD_UNSUPPORTED, "no variant", plan(&f, SMALL_SCALE, &p));
+  assert_ok(plan(&f, "qknorm_rope:fp32 tokens=1 q_heads=1 head_dim=64", &p));
+  dd_plan_free(p);
+  table_close(&t);
+  close_table(&f);
+}
+
 /* A nearer plan that does not fit, and comes later, leaves no trace. */
 static void test_near_then_misfit(void **state)
 {
@@ -896,6 +922,7 @@ int main(void)
       cmocka_unit_test(test_older_options),
       cmocka_unit_test(test_environment),
       cmocka_unit_test(test_matches),
+      cmocka_unit_test(test_damage_after_opening),
       cmocka_unit_test(test_near_then_misfit),
       cmocka_unit_test(test_other_device),
       cmocka_unit_test(test_exact_only),

@@ -9,7 +9,7 @@
 
 #include "emit.h"
 #include "spec.h"
-#include "table.h"
+#include "table_write.h"
 
 enum { TINY_VARIANTS = 16, TINY_PLANS = 16 };
 
@@ -67,7 +67,8 @@ static inline uint32_t tiny_variant(struct tiny *t, const char *scheme,
   assert_ok(emit_variant(&t->tree, &v->variant, &t->text[n]));
   bytes_clear(&t->text[n]);
   assert_ok(emit_unit(&t->tree, &v->variant, 1, &t->text[n]));
-  t->code[n] = (struct table_code){"cpu", t->text[n].data, t->text[n].size};
+  t->code[n] = (struct table_code){
+      .target = "cpu", .bytes = t->text[n].data, .size = t->text[n].size};
   v->code_count = 1;
   v->codes = &t->code[n];
   return n;

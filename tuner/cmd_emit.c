@@ -16,7 +16,7 @@
 #include "emit.h"
 #include "output.h"
 #include "specs.h"
-#include "table.h"
+#include "table_write.h"
 
 /* One device, whatever its driver, as a table names it. */
 struct named_device {

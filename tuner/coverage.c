@@ -37,10 +37,10 @@ static dd_status open_all(struct coverage *c, const char *table,
   arena_init(&c->arena, NULL);
   TRY(tree_load(&c->tree, variants));
   TRY(spec_zoo(&c->tree, &c->arena, &c->sites, &c->count));
-  TRY(table_open_memory(&c->floor, floor_table,
-                        (size_t)(floor_table_end - floor_table), NULL));
+  TRY(table_open_own(&c->floor, floor_table,
+                     (size_t)(floor_table_end - floor_table), NULL));
   if (table) {
-    TRY(table_open(&c->table, table, NULL));
+    TRY(table_open(&c->table, table, NULL, &c->floor));
     c->has_table = true;
   }
   choose_device(c);
@@ -62,7 +62,7 @@ struct answer {
   struct bytes text;
 };
 
-static void find(const struct coverage *c, const struct zoo_site *site,
+static void find(struct coverage *c, const struct zoo_site *site,
                  struct answer *a)
 {
   struct matcher matcher = {c->has_table ? &c->table : NULL, &c->floor,
@@ -105,7 +105,7 @@ static void add_json(struct json *j, const struct zoo_site *site,
   json_end(j, '}');
 }
 
-static void print_sites(const struct coverage *c, bool as_json,
+static void print_sites(struct coverage *c, bool as_json,
                         uint32_t *missing)
 {
   struct columns columns;
@@ -136,6 +136,8 @@ dd_status coverage_print(const char *table, const char *variants, bool as_json,
   dd_status status;
 
   memset(&c, 0, sizeof c);
+  table_init(&c.table, NULL);
+  table_init(&c.floor, NULL);
   *missing = 0;
   status = open_all(&c, table, variants);
   if (!status) print_sites(&c, as_json, missing);

@@ -68,6 +68,8 @@ static int exit_code(dd_status status)
   case DD_IO:
     return EX_IOERR;
   case DD_BUG:
+  case DD_NOT_PREPARED:
+  case DD_FORKED:
     break;
   }
   return EX_SOFTWARE;

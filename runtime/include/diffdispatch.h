@@ -57,7 +57,9 @@ extern "C" {
   X(IO, 9, "a file or pipe cannot be read or written")                         \
   X(BAD_SPEC, 10, "a spec cannot be used")                                     \
   X(BAD_DATABASE, 11, "the tuning database cannot be used")                    \
-  X(BUG, 12, "a bug in difftune")
+  X(BUG, 12, "a bug in difftune")                                              \
+  X(NOT_PREPARED, 13, "the problem was not prepared before a capture")         \
+  X(FORKED, 14, "the context is of the process before fork()")
 
 typedef enum dd_status {
 #define DD_STATUS_ENUM(name, value, text) DD_##name = value,
@@ -176,10 +178,21 @@ DD_API size_t dd_plan_describe(const dd_plan *plan, char *text, size_t size);
  * Owns    nothing changes hands; buffers and workspace must live until the
  *         stream has run the work.
  * Threads a plan is constant: launch it from any thread, on any stream.
- * Fails   DD_BAD_ARGUMENT (a pointer less aligned than promised), DD_DEVICE */
+ * Fails   DD_BAD_ARGUMENT (a pointer less aligned than promised), DD_DEVICE,
+ *         DD_FORKED (fork() does not take CUDA along) */
 struct CUstream_st;
 DD_API dd_status dd_plan_launch(const dd_plan *plan, void *const *buffers,
                                 void *workspace, struct CUstream_st *stream);
+
+/* Makes the plans of these problems and keeps them in the context, for the
+ * entry points below: their calls with these shapes are then legal while a
+ * stream is captured.  Stops at the first that fails; *ready (or NULL) says how
+ * many were made.
+ * Owns    the context owns the plans.
+ * Threads any.
+ * Fails   as dd_plan_make */
+DD_API dd_status dd_prepare(dd_context *ctx, const char *const *spellings,
+                            size_t count, size_t *ready);
 
 /* Writes what would be chosen for `problem` and why: the rule, the variant,
  * its measured time, and for each other candidate the reason it was not taken;
@@ -218,11 +231,13 @@ typedef struct dd_qknorm_rope_args {
   double eps; /* 0: 1e-6 */
 } dd_qknorm_rope_args;
 
-/* Resolves the problem on its first call (as dd_plan_make does), later calls
- * find the plan without a lock.  The alignment is read off the pointers.
+/* Resolves the problem on its first call (as dd_prepare does), later calls
+ * find the plan without a lock.  The alignment is read off the pointers.  In a
+ * capture a problem that was not prepared launches nothing, and leaves the
+ * capture as it was.
  * Owns    nothing changes hands; tensors must live until the stream is done.
  * Threads any.
- * Fails   as dd_plan_make and dd_plan_launch */
+ * Fails   as dd_plan_make and dd_plan_launch, and DD_NOT_PREPARED */
 DD_API dd_status dd_qknorm_rope(dd_context *ctx,
                                 const dd_qknorm_rope_args *args,
                                 struct CUstream_st *stream);

@@ -1,5 +1,6 @@
 # Everything we need from the distribution, found once.
-# Targets: difftune::lua, difftune::sqlite, difftune::sodium, difftune::fiber;
+# Targets: difftune::lua, difftune::sqlite, difftune::sodium, difftune::zstd,
+# difftune::fiber;
 # variable DIFFTUNE_CUDA_INCLUDE (empty: no CUDA headers, no cuda device).
 find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)
@@ -24,6 +25,7 @@ endfunction()
 difftune_package(lua lua5.4 lua.h lua5.4 liblua5.4-dev)
 difftune_package(sqlite sqlite3 sqlite3.h sqlite3 libsqlite3-dev)
 difftune_package(sodium libsodium sodium.h sodium libsodium-dev)
+difftune_package(zstd libzstd zstd.h zstd libzstd-dev)
 target_link_libraries(difftune::lua INTERFACE m ${CMAKE_DL_LIBS})
 target_link_libraries(difftune::sqlite INTERFACE m ${CMAKE_DL_LIBS} Threads::Threads)
 

@@ -60,7 +60,8 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static _Thread_local CUcontext stack[MAX_DEPTH];
 static _Thread_local int depth;
 
-static bool started;
+static bool started, count_only;
+static _Thread_local long counted;
 static long calls, fail_at, live, retained, clock_us, pushed;
 static void *things[MAX_THINGS]; /* the first `live` are there */
 static int error, sticky;
@@ -82,6 +83,7 @@ void fake_cuda_reset(long at, int code)
 }
 
 long fake_cuda_calls(void) { return calls; }
+long fake_cuda_counted(void) { return counted; }
 const char *fake_cuda_failed(void) { return failed; }
 long fake_cuda_live(void) { return live + retained; }
 long fake_cuda_depth(void) { return pushed; }
@@ -149,6 +151,7 @@ CUresult cuInit(unsigned int flags)
   devices_read(list ? list : "NVIDIA H200:90:132");
   if (!device_count) return CUDA_ERROR_NO_DEVICE;
   started = true;
+  count_only = getenv("FAKE_CUDA_COUNT_ONLY") != NULL;
   return CUDA_SUCCESS;
 }
 
@@ -450,12 +453,22 @@ static CUresult graph_add(struct CUgraph_st *g, const struct fake_launch *l)
   return CUDA_SUCCESS;
 }
 
+static CUresult count_launch(CUfunction f)
+{
+  counted++;
+  return f && f->loaded ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
+}
+
 CUresult cuLaunchKernelEx(const CUlaunchConfig *c, CUfunction f, void **params,
                           void **extra)
 {
-  struct fake_launch l = {.stream = c->hStream, .shared = c->sharedMemBytes};
+  struct fake_launch l;
 
+  if (count_only) return count_launch(f);
   INSIDE;
+  memset(&l, 0, sizeof l);
+  l.stream = c->hStream;
+  l.shared = c->sharedMemBytes;
   if (!f || !f->loaded) return CUDA_ERROR_INVALID_HANDLE;
   if (params || !c->gridDimX || !c->gridDimY || !c->gridDimZ ||
       !c->blockDimX || c->blockDimY != 1 || c->blockDimZ != 1 ||
@@ -558,6 +571,25 @@ CUresult cuStreamEndCapture(CUstream stream, CUgraph *out)
   destroy(graph);
   *out = NULL;
   return result;
+}
+
+CUresult cuStreamIsCapturing(CUstream stream, CUstreamCaptureStatus *out)
+{
+  INSIDE;
+  *out = stream && stream->capture ? CU_STREAM_CAPTURE_STATUS_ACTIVE
+                                   : CU_STREAM_CAPTURE_STATUS_NONE;
+  return CUDA_SUCCESS;
+}
+
+CUresult cuThreadExchangeStreamCaptureMode(CUstreamCaptureMode *mode)
+{
+  static _Thread_local CUstreamCaptureMode own;
+  CUstreamCaptureMode before = own;
+
+  INSIDE;
+  own = *mode;
+  *mode = before;
+  return CUDA_SUCCESS;
 }
 
 CUresult cuGraphDestroy(CUgraph graph)
@@ -673,6 +705,7 @@ CUresult cuEventElapsedTime(float *ms, CUevent start, CUevent stop)
   X(cuMemcpyHtoD, 3020) X(cuMemcpyDtoH, 3020) X(cuMemcpyDtoD, 3020)            \
   X(cuMemsetD8, 3020) X(cuStreamCreate, 2000) X(cuStreamDestroy, 4000)         \
   X(cuStreamBeginCapture, 10010) X(cuStreamEndCapture, 10000)                  \
+  X(cuStreamIsCapturing, 10000) X(cuThreadExchangeStreamCaptureMode, 10010)    \
   X(cuGraphInstantiateWithFlags, 11040) X(cuGraphUpload, 11010)                \
   X(cuGraphLaunch, 10000) X(cuGraphDestroy, 10000)                             \
   X(cuGraphExecDestroy, 10000) X(cuEventCreate, 2000) X(cuEventDestroy, 4000)  \

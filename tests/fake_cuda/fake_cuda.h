@@ -12,6 +12,8 @@
  *   FAKE_CUDA_FAIL="17:700"
  *       the 17th call fails with 700.  An error that breaks a context (700 to
  *       719) fails every call after it, too.
+ *   FAKE_CUDA_COUNT_ONLY=1
+ *       launches are counted, and nothing else: no log, no lock, no clock.
  *   FAKE_CUDA_OLD=1
  *       cuGetProcAddress finds nothing: the symbols themselves must do.
  */
@@ -36,6 +38,7 @@ const char *fake_cuda_failed(void);    /* the call that was failed, or "" */
 long fake_cuda_live(void);             /* things made and not yet destroyed */
 long fake_cuda_depth(void);            /* contexts pushed and not popped */
 size_t fake_cuda_launch_count(void);   /* that ran, also in a graph */
+long fake_cuda_counted(void);          /* launches with COUNT_ONLY */
 const struct fake_launch *fake_cuda_launch(size_t index);
 const char *fake_cuda_log(void); /* every call's name, a space behind each */
 

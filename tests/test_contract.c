@@ -1,0 +1,376 @@
+/*
+ * test_contract.c - what a launch may do: nothing but call the driver.
+ *
+ * The driver is the tests' own, which counts launches and nothing else.  A
+ * child process prepares, forbids itself every system call but exit, counts
+ * what it allocates and locks, and launches a million times.
+ */
+#include "test.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "device.h"
+
+#ifdef DIFFTUNE_CUDA
+#include "cuda_driver.h"
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+
+enum { LAUNCHES = 1000000, THREADS = 64, ROUNDS = 50 };
+
+/* The driver is loaded by its path, so that the tests ask it by name. */
+static struct {
+  long (*counted)(void), (*calls)(void);
+  const char *(*log)(void);
+} fake;
+
+static void find_fake(void)
+{
+  void *library = dlopen(DIFFTUNE_FAKE_CUDA, RTLD_NOW | RTLD_LOCAL);
+
+  if (!library) fail_msg("%s", dlerror());
+  *(void **)&fake.counted = dlsym(library, "fake_cuda_counted");
+  *(void **)&fake.calls = dlsym(library, "fake_cuda_calls");
+  *(void **)&fake.log = dlsym(library, "fake_cuda_log");
+}
+
+/* ---- Counting --------------------------------------------------------- */
+
+static atomic_long allocations, locks;
+
+#ifndef SANITIZED
+extern void *__libc_malloc(size_t size);
+extern void *__libc_realloc(void *block, size_t size);
+extern void *__libc_calloc(size_t count, size_t size);
+void *malloc(size_t size);
+void *realloc(void *block, size_t size);
+void *calloc(size_t count, size_t size);
+
+void *malloc(size_t size)
+{
+  allocations++;
+  return __libc_malloc(size);
+}
+
+void *realloc(void *block, size_t size)
+{
+  allocations++;
+  return __libc_realloc(block, size);
+}
+
+void *calloc(size_t count, size_t size)
+{
+  allocations++;
+  return __libc_calloc(count, size);
+}
+
+int pthread_mutex_lock(pthread_mutex_t *mutex)
+{
+  static int (*real)(pthread_mutex_t *);
+
+  locks++;
+  if (!real) *(void **)&real = dlsym(RTLD_NEXT, "pthread_mutex_lock");
+  return real(mutex);
+}
+#endif
+
+/* From here on, this process may only end. */
+static int forbid_system_calls(void)
+{
+  struct sock_filter rules[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_exit_group, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS)};
+  struct sock_fprog program = {COUNT_OF(rules), rules};
+
+  return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
+         prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program);
+}
+
+/* ---- A host ------------------------------------------------------------ */
+
+#define SPELLING "qknorm_rope:bf16 tokens=37 q_heads=4 kv_heads=4 head_dim=128"
+
+struct host {
+  struct device *gpu;
+  dd_context *ctx;
+  dd_plan *plan;
+  void *buffers[6];
+  dd_qknorm_rope_args args;
+};
+
+static _Alignas(64) char memory[6][64]; /* no kernel runs: nobody looks */
+
+static void host_open(struct host *h)
+{
+  dd_problem p = DD_PROBLEM_INIT;
+
+  memset(h, 0, sizeof *h);
+  assert_ok(cuda_device.open(0, &h->gpu));
+  assert_ok(dd_open(NULL, &h->ctx));
+  p.spelling = SPELLING;
+  assert_ok(dd_plan_make(h->ctx, &p, &h->plan));
+  for (int i = 0; i < 6; ++i) h->buffers[i] = memory[i];
+  h->args = (dd_qknorm_rope_args){
+      .struct_size = sizeof h->args, .io = DD_BF16, .tokens = 37,
+      .q_heads = 4, .kv_heads = 4, .head_dim = 128, .q = memory[0],
+      .k = memory[1], .q_weight = memory[2], .k_weight = memory[3],
+      .cos = memory[4], .positions = memory[5]};
+}
+
+static void host_close(struct host *h)
+{
+  dd_plan_free(h->plan);
+  dd_close(h->ctx);
+  h->gpu->api->close(h->gpu);
+}
+
+static void prepare(struct host *h)
+{
+  const char *spelling = SPELLING;
+  size_t ready;
+
+  assert_ok(dd_prepare(h->ctx, &spelling, 1, &ready));
+  assert_int_equal(ready, 1);
+}
+
+/* ---- Nothing but the driver -------------------------------------------- */
+
+enum { TOO_FEW = 1, ALLOCATED, LOCKED, FAILED, NO_FILTER, NOT_COUNTED };
+
+static int launch_all(struct host *h)
+{
+  long before_allocations, before_locks, before = fake.counted();
+
+  before_allocations = allocations;
+  before_locks = locks;
+  if (!before_allocations || !before_locks) return NOT_COUNTED;
+  if (forbid_system_calls()) return NO_FILTER;
+  for (int i = 0; i < LAUNCHES / 2; ++i)
+    if (dd_plan_launch(h->plan, h->buffers, NULL, NULL) ||
+        dd_qknorm_rope(h->ctx, &h->args, NULL))
+      return FAILED;
+  if (fake.counted() - before != LAUNCHES) return TOO_FEW;
+  if (allocations != before_allocations) return ALLOCATED;
+  return locks != before_locks ? LOCKED : 0;
+}
+
+static int in_child(int (*body)(struct host *h), bool prepared)
+{
+  pid_t child = fork();
+  int how;
+
+  if (!child) {
+    struct host h;
+    setenv("FAKE_CUDA_COUNT_ONLY", "1", 1);
+    host_open(&h);
+    if (prepared) prepare(&h);
+    if (dd_qknorm_rope(h.ctx, &h.args, NULL)) _exit(FAILED);
+    syscall(SYS_exit_group, body(&h));
+  }
+  assert_int_equal(waitpid(child, &how, 0), child);
+  return WIFEXITED(how) ? WEXITSTATUS(how) : 1000 + WTERMSIG(how);
+}
+
+static int write_something(struct host *h)
+{
+  (void)h;
+  if (forbid_system_calls()) return NO_FILTER;
+  return write(2, "", 0) != 0;
+}
+
+static void test_a_million_launches(void **state)
+{
+  (void)state;
+#ifdef SANITIZED
+  skip(); /* its own calls would be counted */
+#endif
+  assert_int_equal(in_child(write_something, true), 1000 + 31); /* SIGSYS */
+  assert_int_equal(in_child(launch_all, true), 0);
+}
+
+/* ---- Captures ----------------------------------------------------------- */
+
+static void test_capture(void **state)
+{
+  size_t before;
+  struct host h;
+  CUstream stream;
+  CUgraph graph;
+
+  (void)state;
+  host_open(&h);
+  assert_int_equal(cuda.cuStreamCreate_(&stream, 0), 0);
+  assert_int_equal(cuda.cuStreamBeginCapture_(stream,
+                                              CU_STREAM_CAPTURE_MODE_GLOBAL),
+                   0);
+  h.args.q_weight = memory[2] + 16; /* other pointers, the same problem */
+  h.args.tokens = 36;
+  before = strlen(fake.log());
+  assert_fails(DD_NOT_PREPARED, "tokens=36",
+               dd_qknorm_rope(h.ctx, &h.args, stream));
+  assert_null(strstr(fake.log() + before, "cuModuleLoadData"));
+  assert_null(strstr(fake.log() + before, "cuLaunchKernelEx"));
+  h.args.tokens = 37;
+  prepare(&h); /* by another thread, say: this makes what dd_plan_make did not */
+  assert_ok(dd_qknorm_rope(h.ctx, &h.args, stream));
+  assert_int_equal(cuda.cuStreamEndCapture_(stream, &graph), 0);
+  assert_int_equal(cuda.cuGraphDestroy_(graph), 0);
+  assert_int_equal(cuda.cuStreamDestroy_(stream), 0);
+  h.args.tokens = 36;
+  assert_ok(dd_qknorm_rope(h.ctx, &h.args, NULL));
+  host_close(&h);
+}
+
+static void test_prepare_refusals(void **state)
+{
+  const char *list[] = {SPELLING, "qknorm_rope:bf16 tokens=1", NULL};
+  size_t ready = 9;
+  struct host h;
+
+  (void)state;
+  host_open(&h);
+  assert_fails(DD_BAD_ARGUMENT, "no context",
+               dd_prepare(NULL, list, 1, &ready));
+  assert_int_equal(ready, 0);
+  assert_fails(DD_BAD_ARGUMENT, "no list", dd_prepare(h.ctx, NULL, 1, NULL));
+  assert_fails(DD_BAD_ARGUMENT, "needs q_heads",
+               dd_prepare(h.ctx, list, 3, &ready));
+  assert_int_equal(ready, 1);
+  assert_fails(DD_BAD_ARGUMENT, "spelling 0 is NULL",
+               dd_prepare(h.ctx, list + 2, 1, &ready));
+  assert_ok(dd_prepare(h.ctx, list, 0, &ready));
+  host_close(&h);
+}
+
+/* ---- Forks --------------------------------------------------------------- */
+
+static int use_all(struct host *h)
+{
+  const char *spelling = SPELLING;
+  dd_problem p = DD_PROBLEM_INIT;
+  dd_plan *plan;
+
+  p.spelling = SPELLING;
+  if (dd_plan_launch(h->plan, h->buffers, NULL, NULL) != DD_FORKED) return 1;
+  if (dd_qknorm_rope(h->ctx, &h->args, NULL) != DD_FORKED) return 2;
+  if (dd_plan_make(h->ctx, &p, &plan) != DD_FORKED) return 3;
+  if (dd_prepare(h->ctx, &spelling, 1, NULL) != DD_FORKED) return 4;
+  if (!strstr(dd_last_error(), "fork")) return 5;
+  dd_plan_free(h->plan);
+  dd_close(h->ctx);
+  return 0;
+}
+
+static void test_fork(void **state)
+{
+  struct host h;
+  long before;
+  pid_t child;
+  int how;
+
+  (void)state;
+  host_open(&h);
+  assert_ok(dd_qknorm_rope(h.ctx, &h.args, NULL));
+  before = fake.calls();
+  child = fork();
+  if (!child) {
+    how = use_all(&h);
+    _exit(how ? how : fake.calls() != before ? 6 : 0);
+  }
+  assert_int_equal(waitpid(child, &how, 0), child);
+  assert_true(WIFEXITED(how));
+  assert_int_equal(WEXITSTATUS(how), 0);
+  assert_ok(dd_plan_launch(h.plan, h.buffers, NULL, NULL));
+  host_close(&h);
+}
+
+/* ---- Many threads at first -------------------------------------------------- */
+
+struct many {
+  struct host host;
+  pthread_barrier_t start;
+  atomic_int failures;
+};
+
+static void *first_use(void *many)
+{
+  struct many *m = many;
+  const char *spelling = SPELLING;
+  dd_qknorm_rope_args args = m->host.args;
+
+  pthread_barrier_wait(&m->start);
+  for (int i = 0; i < 4; ++i) {
+    args.tokens = 37 + i;
+    m->failures += dd_qknorm_rope(m->host.ctx, &args, NULL) != DD_OK;
+  }
+  m->failures += dd_prepare(m->host.ctx, &spelling, 1, NULL) != DD_OK;
+  return NULL;
+}
+
+static void race_once(void)
+{
+  pthread_t threads[THREADS];
+  struct many m = {.failures = 0};
+
+  host_open(&m.host);
+  pthread_barrier_init(&m.start, NULL, THREADS);
+  for (int i = 0; i < THREADS; ++i)
+    assert_int_equal(pthread_create(&threads[i], NULL, first_use, &m), 0);
+  for (int i = 0; i < THREADS; ++i) pthread_join(threads[i], NULL);
+  assert_int_equal(m.failures, 0);
+  pthread_barrier_destroy(&m.start);
+  host_close(&m.host);
+}
+
+static int race_child(struct host *h)
+{
+  (void)h;
+  for (int i = 0; i < ROUNDS; ++i) race_once();
+  return 0;
+}
+
+/* In a child: there the driver counts launches without a lock of its own. */
+static void test_first_use_by_many(void **state)
+{
+  (void)state;
+  assert_int_equal(in_child(race_child, false), 0);
+}
+
+int main(void)
+{
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(test_a_million_launches),
+      cmocka_unit_test(test_first_use_by_many),
+      cmocka_unit_test(test_capture),
+      cmocka_unit_test(test_prepare_refusals),
+      cmocka_unit_test(test_fork),
+  };
+
+  setenv("DIFFTUNE_LIBCUDA", DIFFTUNE_FAKE_CUDA, 1);
+  find_fake();
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
+#else
+int main(void)
+{
+  return 0; /* no CUDA headers: nothing to launch on */
+}
+#endif
