@@ -58,38 +58,61 @@ static struct row_kind row_kind(const struct job *job, int64_t row)
   return kinds[mix(job->seed ^ 0x5eed ^ (uint64_t)row) % COUNT_OF(kinds)];
 }
 
-static double activation(const struct job *job, int64_t row, int64_t column,
-                         uint64_t bits)
+/* Columns [first, first + n) of a row, whose numbers are all of one kind. */
+static void draw_normal(uint64_t seed, struct row_kind kind, int n, double *to)
 {
-  int64_t width = job->shape->extent[job->shape->rank - 1];
-  struct row_kind kind = row_kind(job, row);
-
-  if (job->class == FILL_SPECIAL && row == 1 && column == width / 2) return NAN;
-  if (job->class == FILL_SPECIAL && row == 2 && column == width - 1)
-    return INFINITY;
-  return kind.mean + normal(bits) * kind.deviation;
+  for (int i = 0; i < n; ++i)
+    to[i] = kind.mean + normal(mix(seed + (uint64_t)i)) * kind.deviation;
 }
 
-static double value_at(const struct job *job, int64_t row, int64_t column)
+static void draw_angles(uint64_t seed, int n, double *to)
+{
+  for (int i = 0; i < n; ++i) to[i] = 2 * uniform(mix(seed + (uint64_t)i)) - 1;
+}
+
+static void draw_positions(const struct job *job, uint64_t index, int n,
+                           double *to)
+{
+  uint64_t limit = (uint64_t)job->limit;
+
+  for (int i = 0; i < n; ++i) {
+    uint64_t at = index + (uint64_t)i;
+    to[i] = (double)((job->class == FILL_PLAIN ? at : mix(job->seed + at)) %
+                     limit);
+  }
+}
+
+/* Of FILL_SPECIAL: one NaN and one infinity, in rows of their own. */
+static void put_special(const struct job *job, int64_t row, int64_t first,
+                        int n, double *to)
 {
   int64_t width = job->shape->extent[job->shape->rank - 1];
-  uint64_t index = (uint64_t)(row * width + column);
-  uint64_t bits = mix(job->seed + index);
+  int64_t at = row == 1 ? width / 2 : width - 1;
+
+  if (job->class != FILL_SPECIAL || (row != 1 && row != 2)) return;
+  if (at >= first && at < first + n) to[at - first] = row == 1 ? NAN : INFINITY;
+}
+
+static void draw(const struct job *job, int64_t row, int64_t first, int n,
+                 double *to)
+{
+  int64_t width = job->shape->extent[job->shape->rank - 1];
+  uint64_t index = (uint64_t)(row * width + first), seed = job->seed + index;
 
   switch (job->tensor->fill) {
-  case FILL_WEIGHT: return 1 + 0.25 * normal(bits);
-  case FILL_OPERAND: return 0.5 * normal(bits);
-  case FILL_ANGLE: return 2 * uniform(bits) - 1;
-  case FILL_POSITION:
-    if (job->class == FILL_PLAIN) return (double)((int64_t)index % job->limit);
-    return (double)(bits % (uint64_t)job->limit);
-  default: return activation(job, row, column, bits);
+  case FILL_WEIGHT: draw_normal(seed, (struct row_kind){0.25, 1}, n, to); break;
+  case FILL_OPERAND: draw_normal(seed, (struct row_kind){0.5, 0}, n, to); break;
+  case FILL_ANGLE: draw_angles(seed, n, to); break;
+  case FILL_POSITION: draw_positions(job, index, n, to); break;
+  default:
+    draw_normal(seed, row_kind(job, row), n, to);
+    put_special(job, row, first, n, to);
   }
 }
 
 /* A 16-bit float by its format, as dtype_store() rounds it, where the value is
  * well inside the normal range; false elsewhere.  Inputs have 10^8 elements. */
-static bool store_normal(void *at, double value, int mantissa, int reach)
+static inline bool store_normal(void *at, double value, int mantissa, int reach)
 {
   int cut = 52 - mantissa; /* bits that are rounded off, to nearest even */
   uint64_t bits;
@@ -108,11 +131,22 @@ static bool store_normal(void *at, double value, int mantissa, int reach)
   return true;
 }
 
-static void store(int64_t dtype, void *at, double value)
+/* The formats are constants in each loop, so that the compiler sees them. */
+static void store(int64_t dtype, char *at, int n, const double *value)
 {
-  if (dtype == DD_BF16 && store_normal(at, value, 7, 126)) return;
-  if (dtype == DD_F16 && store_normal(at, value, 10, 14)) return;
-  dtype_store(dtype, at, value);
+  int64_t bytes = dtype_bytes(dtype);
+
+  if (dtype == DD_BF16) {
+    for (int i = 0; i < n; ++i)
+      if (!store_normal(at + 2 * i, value[i], 7, 126))
+        dtype_store(dtype, at + 2 * i, value[i]);
+  } else if (dtype == DD_F16) {
+    for (int i = 0; i < n; ++i)
+      if (!store_normal(at + 2 * i, value[i], 10, 14))
+        dtype_store(dtype, at + 2 * i, value[i]);
+  } else {
+    for (int i = 0; i < n; ++i) dtype_store(dtype, at + bytes * i, value[i]);
+  }
 }
 
 static void fill_rows(void *user, int64_t first, int64_t last)
@@ -120,11 +154,15 @@ static void fill_rows(void *user, int64_t first, int64_t last)
   const struct job *job = user;
   const struct tensor_shape *s = job->shape;
   int64_t width = s->extent[s->rank - 1], bytes = dtype_bytes(s->dtype);
+  double value[512];
 
   for (int64_t row = first; row < last; ++row) {
     char *at = job->base + row_offset(s, row) * bytes;
-    for (int64_t c = 0; c < width; ++c)
-      store(s->dtype, at + c * bytes, value_at(job, row, c));
+    for (int64_t c = 0; c < width; c += COUNT_OF(value)) {
+      int n = (int)(width - c < 512 ? width - c : 512);
+      draw(job, row, c, n, value);
+      store(s->dtype, at + c * bytes, n, value);
+    }
   }
 }
 

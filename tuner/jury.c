@@ -96,8 +96,8 @@ static dd_status read_tally(const struct jury *j, bool ranges,
     int64_t vectors = ranges ? j->vectors[t] : 0;
     if ((int64_t)tally[t].judged != j->elements[t] ||
         (int64_t)tally[t].compared != vectors)
-      return fail(DD_DEVICE, "the judge kernels looked at %llu of %lld elements "
-                  "and %llu of %lld vectors; is the driver whole?",
+      return fail(DD_DEVICE, "the judge kernels looked at %llu of %lld "
+                  "elements and %llu of %lld vectors; is the driver whole?",
                   (unsigned long long)tally[t].judged,
                   (long long)j->elements[t],
                   (unsigned long long)tally[t].compared, (long long)vectors);
