@@ -45,7 +45,7 @@ static double random_space(struct machine *m, double *us, int count)
   return best;
 }
 
-/* ---- Who wins -------------------------------------------------------------- */
+/* ---- Who wins ------------------------------------------------------------ */
 
 /* A false winner is one that is more than the floor and the final's precision
  * behind the fastest: 2 % in all.  At most 1 % of 1200 races may have one. */
@@ -162,7 +162,7 @@ static void preference_decides_ties_alone(void **unused)
   race_release(&r);
 }
 
-/* ---- What a race does ------------------------------------------------------ */
+/* ---- What a race does ---------------------------------------------------- */
 
 /* One bad sample of the fastest, then of its reference, in whatever round. */
 static void never_drops_on_one_sample(void **unused)
@@ -287,7 +287,8 @@ static void memory_fails_cleanly(void **unused)
     m.fail_at = n;
     default_allocator = m.allocator;
     status = race_make(&r, &race_rule_default, 3, 1);
-    for (int i = 0; i < 40 && !status; ++i) status = race_sample(&r, i % 3, 1, 1);
+    for (int i = 0; i < 40 && !status; ++i)
+      status = race_sample(&r, i % 3, 1, 1);
     race_release(&r);
     default_allocator = kept;
     assert_int_equal(m.live, 0);

@@ -69,7 +69,7 @@ void race_enter(struct race *r, int entry)
   if (r->phase == RACE_FINAL) e->final_from = e->count;
 }
 
-/* ---- Rounds ---------------------------------------------------------------- */
+/* ---- Rounds -------------------------------------------------------------- */
 
 /* xorshift64*: order only; nothing depends on its quality. */
 static uint64_t next_random(struct race *r)
@@ -128,7 +128,8 @@ dd_status race_sample(struct race *r, int entry, double us, double reference_us)
   if (!(us > 0) || !(reference_us > 0))
     return fail(DD_DEVICE, "the device's clock gave %g and %g us", us,
                 reference_us);
-  if (e->count == SAMPLES_MAX) return fail(DD_BUG, "a race has too many rounds");
+  if (e->count == SAMPLES_MAX)
+    return fail(DD_BUG, "a race has too many rounds");
   if (e->count == e->capacity) TRY(grow(e));
   e->us[e->count] = us;
   e->ratio[e->count] = us / reference_us;
@@ -145,7 +146,7 @@ struct race_view race_samples(const struct race *r, int entry)
                             e->final_from >= 0};
 }
 
-/* ---- Scores ---------------------------------------------------------------- */
+/* ---- Scores -------------------------------------------------------------- */
 
 /* Before the final's first round the screening's samples must do. */
 static void score(struct race *r, struct race_entry *e)
@@ -182,14 +183,15 @@ static void update_noise(struct race *r)
   for (int i = 0; i < r->count; ++i) {
     const struct race_entry *e = &r->entries[i];
     if (!e->alive || e->count < 2) continue;
-    r->scratch[n++] = fabs(log(e->ratio[e->count - 1] / e->ratio[e->count - 2]));
+    r->scratch[n++] =
+        fabs(log(e->ratio[e->count - 1] / e->ratio[e->count - 2]));
   }
   if (!n) return;
   now = median_of(r->scratch, n) / 0.9539; /* median of |x - y| over sigma */
   r->noise = r->noise > 0 ? sqrt((r->noise * r->noise + now * now) / 2) : now;
 }
 
-/* ---- Elimination ----------------------------------------------------------- */
+/* ---- Elimination --------------------------------------------------------- */
 
 /* By how many standard errors a candidate must lie behind: no normal variable
  * of those that are looked at exceeds it but with the chance of `error`. */
@@ -292,7 +294,7 @@ void race_round_end(struct race *r)
   else if (r->round >= r->rule.final_rounds) r->phase = RACE_OVER;
 }
 
-/* ---- The verdict ----------------------------------------------------------- */
+/* ---- The verdict --------------------------------------------------------- */
 
 /* Of two finalists their fresh rounds, else those of the screening. */
 static void compare_entries(const struct race *r, int a, int b,

@@ -14,10 +14,10 @@
  *
  * No gap below the floor is claimed: the rule's, and on top of it what the A/A
  * twin differs from its original.  Whose paired difference to the fastest
- * cannot be told from that, by its 99 % interval, is `tied`.  Those that half of
- * the interval brings within the rule's floor are `equal`, and of them the one
- * that was preferred beforehand wins: the margin keeps it inside the tie set of
- * a second race even where that one takes another.
+ * cannot be told from that, by its 99 % interval, is `tied`.  Those that half
+ * of the interval brings within the rule's floor are `equal`, and of them the
+ * one that was preferred beforehand wins: the margin keeps it inside the tie
+ * set of a second race even where that one takes another.
  * docs/measuring.md says why, and what it costs.
  */
 #ifndef DIFFTUNE_RACE_H
