@@ -7,7 +7,7 @@
 
 const struct race_rule race_rule_default = {
     .first_look = 2, .screen_rounds = 12, .error = 0.01, .floor = 0.005,
-    .finalists = 12, .final_rounds = 24,
+    .finalists = 12, .final_rounds = 24, .final_look = 8,
 };
 
 dd_status race_make(struct race *r, const struct race_rule *rule, int count,
@@ -197,21 +197,21 @@ static void update_noise(struct race *r)
  * of those that are looked at exceeds it but with the chance of `error`. */
 static double limit_of(const struct race *r)
 {
-  double looks = (double)r->count * r->rule.screen_rounds;
+  int rounds = r->rule.screen_rounds + r->rule.final_rounds;
 
-  return sqrt(2 * log(looks / r->rule.error));
+  return sqrt(2 * log((double)r->count * rounds / r->rule.error));
 }
 
 /* The median of few rounds can be moved by one spike: there the round that is
  * kindest to the candidate counts. */
-static bool is_behind(const struct race *r, const struct race_entry *e,
-                      const struct race_entry *best)
+static bool is_behind(const struct race *r, int entry, int best)
 {
-  int n = e->count < best->count ? e->count : best->count;
+  struct race_view a = race_samples(r, entry), b = race_samples(r, best);
+  int n = a.count < b.count ? a.count : b.count;
   double deviation = 1.4142 * r->noise, behind, error;
   struct comparison c;
 
-  compare(e->ratio, best->ratio, n, &c);
+  compare(a.ratio, b.ratio, n, &c);
   if (n > 4 && c.deviation > deviation) deviation = c.deviation;
   behind = n > 4 ? c.median : c.low;
   error = 1.2533 * deviation / sqrt(n); /* of a median */
@@ -226,7 +226,7 @@ static int drop_slower(struct race *r)
   for (int i = 0; i < r->count && best >= 0; ++i) {
     struct race_entry *e = &r->entries[i];
     if (!e->alive || e->kept) continue;
-    if (is_behind(r, e, &r->entries[best])) e->alive = false;
+    if (is_behind(r, i, best)) e->alive = false;
     else left++;
   }
   return left;
@@ -277,7 +277,7 @@ static void begin_final(struct race *r)
   r->round = 0;
 }
 
-static void look(struct race *r)
+static void look_at_screening(struct race *r)
 {
   int left = r->count;
 
@@ -286,12 +286,18 @@ static void look(struct race *r)
     begin_final(r);
 }
 
+static void look_at_final(struct race *r)
+{
+  if (r->round >= r->rule.final_look) drop_slower(r);
+  if (r->round >= r->rule.final_rounds) r->phase = RACE_OVER;
+}
+
 void race_round_end(struct race *r)
 {
   r->round++;
   update_noise(r);
-  if (r->phase == RACE_SCREEN) look(r);
-  else if (r->round >= r->rule.final_rounds) r->phase = RACE_OVER;
+  if (r->phase == RACE_SCREEN) look_at_screening(r);
+  else look_at_final(r);
 }
 
 /* ---- The verdict --------------------------------------------------------- */

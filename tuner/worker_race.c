@@ -338,7 +338,7 @@ static struct race_rule rule_for(const struct race_job *job)
   if (job->is_cpu) {
     rule.screen_rounds = 3;
     rule.finalists = 8;
-    rule.final_rounds = 5;
+    rule.final_rounds = rule.final_look = 5;
   }
   return rule;
 }
