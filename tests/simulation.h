@@ -12,7 +12,7 @@ struct machine {
   uint64_t random;
   double noise;         /* relative, per sample */
   double drift;         /* slow and periodic, relative */
-  double spike;         /* chance that a sample takes up to three times longer */
+  double spike;         /* chance that a sample takes 1 to 3 times its time */
   double slow, slow_by; /* chance per sample that the clock changes; how much */
   double place;         /* what a candidate's address costs, per race */
   bool is_slow;

@@ -1016,7 +1016,8 @@ static void test_a_race_decides(void **state)
               strstr(bytes_string(&text), "demo.plain heads=0 final"));
   bytes_release(&text);
   arena_release(&arena);
-  assert_int_equal(raw_number(w.path, "SELECT rank FROM ranked WHERE split"), 1);
+  assert_int_equal(raw_number(w.path, "SELECT rank FROM ranked WHERE split"),
+                   1);
   assert_int_equal(raw_number(w.path, "SELECT sum(tied) FROM ranked"), 1);
   db_close(db);
   world_release(&w);

@@ -45,7 +45,7 @@ static double random_space(struct machine *m, double *us, int count)
   return best;
 }
 
-/* ---- Who wins -------------------------------------------------------------- */
+/* ---- Who wins ------------------------------------------------------------ */
 
 /* A false winner is one that is more than the floor and the final's precision
  * behind the fastest: 2 % in all.  At most 1 % of 1200 races may have one. */
@@ -162,7 +162,7 @@ static void preference_decides_ties_alone(void **unused)
   race_release(&r);
 }
 
-/* ---- What a race does ------------------------------------------------------ */
+/* ---- What a race does ---------------------------------------------------- */
 
 /* One bad sample of the fastest, then of its reference, in whatever round. */
 static void never_drops_on_one_sample(void **unused)
@@ -227,9 +227,37 @@ static void scores_are_fresh(void **unused)
     const struct race_entry *e = &s.race.entries[i];
     struct race_view v = race_samples(&s.race, i);
     assert_int_equal(v.final, e->final_from >= 0);
-    assert_int_equal(v.count, v.final ? race_rule_default.final_rounds
-                                      : e->count);
+    if (!v.final) assert_int_equal(v.count, e->count);
+    else assert_true(v.count >= race_rule_default.final_look);
+    if (e->tied && v.final)
+      assert_int_equal(v.count, race_rule_default.final_rounds);
     assert_true(v.us == e->us + (v.final ? e->final_from : 0));
+  }
+  race_release(&s.race);
+}
+
+/* Few enough from the start: all are in the final, and the slow ones leave it
+ * at the first look, with fresh samples to show. */
+static void the_final_spares_the_slow(void **unused)
+{
+  struct machine m = {.random = 43, .noise = 0.003};
+  double us[10];
+  struct simulated s;
+
+  (void)unused;
+  for (int i = 0; i < 10; ++i) us[i] = 5 * (1 + 0.05 * i);
+  run(&s, &m, us, 10);
+  assert_int_equal(s.verdict.winner, 0);
+  assert_int_equal(race_samples(&s.race, 0).count,
+                   race_rule_default.final_rounds);
+  assert_int_equal(race_samples(&s.race, s.twin).count,
+                   race_rule_default.final_rounds);
+  for (int i = 1; i < 10; ++i) {
+    assert_true(race_samples(&s.race, i).final);
+    assert_int_equal(race_samples(&s.race, i).count,
+                     race_rule_default.final_look);
+    assert_int_equal(s.race.entries[i].position, i + 1);
+    assert_false(s.race.entries[i].tied);
   }
   race_release(&s.race);
 }
@@ -287,7 +315,8 @@ static void memory_fails_cleanly(void **unused)
     m.fail_at = n;
     default_allocator = m.allocator;
     status = race_make(&r, &race_rule_default, 3, 1);
-    for (int i = 0; i < 40 && !status; ++i) status = race_sample(&r, i % 3, 1, 1);
+    for (int i = 0; i < 40 && !status; ++i)
+      status = race_sample(&r, i % 3, 1, 1);
     race_release(&r);
     default_allocator = kept;
     assert_int_equal(m.live, 0);
@@ -309,6 +338,7 @@ int main(void)
       cmocka_unit_test(never_drops_on_one_sample),
       cmocka_unit_test(keeps_what_must_be_kept),
       cmocka_unit_test(scores_are_fresh),
+      cmocka_unit_test(the_final_spares_the_slow),
       cmocka_unit_test(a_block_is_calm_or_not),
       cmocka_unit_test(a_clock_that_stands_is_an_error),
       cmocka_unit_test(order_follows_the_seed),

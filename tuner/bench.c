@@ -11,7 +11,7 @@ static bool is_cpu(const struct device *d)
   return strcmp(d->info.kind, "cpu") == 0;
 }
 
-/* ---- Sets ------------------------------------------------------------------ */
+/* ---- Sets ---------------------------------------------------------------- */
 
 struct bench_policy bench_policy_of(const char *name)
 {
@@ -43,7 +43,8 @@ static size_t set_bytes(const struct bench *b)
 {
   size_t bytes = padded(b->copy_bytes);
 
-  for (uint32_t i = 0; i < b->op->tensor_count; ++i) bytes += padded(b->size[i]);
+  for (uint32_t i = 0; i < b->op->tensor_count; ++i)
+    bytes += padded(b->size[i]);
   return bytes;
 }
 
@@ -94,7 +95,7 @@ void bench_release(struct bench *b)
   b->sets = 0;
 }
 
-/* ---- Recordings -------------------------------------------------------------- */
+/* ---- Recordings ---------------------------------------------------------- */
 
 struct copy_args { /* of tuner/kernels/copy.cuh */
   void *data;

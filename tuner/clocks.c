@@ -13,7 +13,7 @@
 
 extern const struct embedded_file embedded_kernels[];
 
-/* ---- NVML ------------------------------------------------------------------ */
+/* ---- NVML ---------------------------------------------------------------- */
 
 /* The few entries of nvml.h that are used, by its ABI; 0 is success. */
 enum { NVML_CLOCK_SM = 1 };
@@ -76,7 +76,7 @@ static struct clock_reading read_nvml(const struct clocks *c)
   return r;
 }
 
-/* ---- The kernel --------------------------------------------------------------- */
+/* ---- The kernel ---------------------------------------------------------- */
 
 enum { TOOL_MHZ = 2 }; /* of tuner/kernels/, in the order of their names */
 
@@ -117,7 +117,7 @@ static struct clock_reading read_kernel(struct clocks *c)
   return (struct clock_reading){1e3 * (double)result[0] / (double)result[1], 0};
 }
 
-/* ---- Both --------------------------------------------------------------------- */
+/* ---- Both ---------------------------------------------------------------- */
 
 void clocks_open(struct clocks *c, struct device *d)
 {

@@ -149,7 +149,8 @@ void put_standing(struct bytes *out, const struct standing *s)
   wire_put_u32(out, s->dropped);
   wire_put_u32(out, s->sample_count);
   for (uint32_t i = 0; i < s->sample_count; ++i) wire_put_f64(out, s->samples[i]);
-  for (uint32_t i = 0; i < s->sample_count; ++i) wire_put_f64(out, s->ratios[i]);
+  for (uint32_t i = 0; i < s->sample_count; ++i)
+    wire_put_f64(out, s->ratios[i]);
 }
 
 static const double *get_numbers(struct wire_reader *r, struct arena *a,

@@ -7,7 +7,7 @@
 
 const struct race_rule race_rule_default = {
     .first_look = 2, .screen_rounds = 12, .error = 0.01, .floor = 0.005,
-    .finalists = 12, .final_rounds = 24,
+    .finalists = 12, .final_rounds = 24, .final_look = 8,
 };
 
 dd_status race_make(struct race *r, const struct race_rule *rule, int count,
@@ -69,7 +69,7 @@ void race_enter(struct race *r, int entry)
   if (r->phase == RACE_FINAL) e->final_from = e->count;
 }
 
-/* ---- Rounds ---------------------------------------------------------------- */
+/* ---- Rounds -------------------------------------------------------------- */
 
 /* xorshift64*: order only; nothing depends on its quality. */
 static uint64_t next_random(struct race *r)
@@ -128,7 +128,8 @@ dd_status race_sample(struct race *r, int entry, double us, double reference_us)
   if (!(us > 0) || !(reference_us > 0))
     return fail(DD_DEVICE, "the device's clock gave %g and %g us", us,
                 reference_us);
-  if (e->count == SAMPLES_MAX) return fail(DD_BUG, "a race has too many rounds");
+  if (e->count == SAMPLES_MAX)
+    return fail(DD_BUG, "a race has too many rounds");
   if (e->count == e->capacity) TRY(grow(e));
   e->us[e->count] = us;
   e->ratio[e->count] = us / reference_us;
@@ -145,7 +146,7 @@ struct race_view race_samples(const struct race *r, int entry)
                             e->final_from >= 0};
 }
 
-/* ---- Scores ---------------------------------------------------------------- */
+/* ---- Scores -------------------------------------------------------------- */
 
 /* Before the final's first round the screening's samples must do. */
 static void score(struct race *r, struct race_entry *e)
@@ -182,34 +183,35 @@ static void update_noise(struct race *r)
   for (int i = 0; i < r->count; ++i) {
     const struct race_entry *e = &r->entries[i];
     if (!e->alive || e->count < 2) continue;
-    r->scratch[n++] = fabs(log(e->ratio[e->count - 1] / e->ratio[e->count - 2]));
+    r->scratch[n++] =
+        fabs(log(e->ratio[e->count - 1] / e->ratio[e->count - 2]));
   }
   if (!n) return;
   now = median_of(r->scratch, n) / 0.9539; /* median of |x - y| over sigma */
   r->noise = r->noise > 0 ? sqrt((r->noise * r->noise + now * now) / 2) : now;
 }
 
-/* ---- Elimination ----------------------------------------------------------- */
+/* ---- Elimination --------------------------------------------------------- */
 
 /* By how many standard errors a candidate must lie behind: no normal variable
  * of those that are looked at exceeds it but with the chance of `error`. */
 static double limit_of(const struct race *r)
 {
-  double looks = (double)r->count * r->rule.screen_rounds;
+  int rounds = r->rule.screen_rounds + r->rule.final_rounds;
 
-  return sqrt(2 * log(looks / r->rule.error));
+  return sqrt(2 * log((double)r->count * rounds / r->rule.error));
 }
 
 /* The median of few rounds can be moved by one spike: there the round that is
  * kindest to the candidate counts. */
-static bool is_behind(const struct race *r, const struct race_entry *e,
-                      const struct race_entry *best)
+static bool is_behind(const struct race *r, int entry, int best)
 {
-  int n = e->count < best->count ? e->count : best->count;
+  struct race_view a = race_samples(r, entry), b = race_samples(r, best);
+  int n = a.count < b.count ? a.count : b.count;
   double deviation = 1.4142 * r->noise, behind, error;
   struct comparison c;
 
-  compare(e->ratio, best->ratio, n, &c);
+  compare(a.ratio, b.ratio, n, &c);
   if (n > 4 && c.deviation > deviation) deviation = c.deviation;
   behind = n > 4 ? c.median : c.low;
   error = 1.2533 * deviation / sqrt(n); /* of a median */
@@ -224,7 +226,7 @@ static int drop_slower(struct race *r)
   for (int i = 0; i < r->count && best >= 0; ++i) {
     struct race_entry *e = &r->entries[i];
     if (!e->alive || e->kept) continue;
-    if (is_behind(r, e, &r->entries[best])) e->alive = false;
+    if (is_behind(r, i, best)) e->alive = false;
     else left++;
   }
   return left;
@@ -275,7 +277,7 @@ static void begin_final(struct race *r)
   r->round = 0;
 }
 
-static void look(struct race *r)
+static void look_at_screening(struct race *r)
 {
   int left = r->count;
 
@@ -284,15 +286,21 @@ static void look(struct race *r)
     begin_final(r);
 }
 
+static void look_at_final(struct race *r)
+{
+  if (r->round >= r->rule.final_look) drop_slower(r);
+  if (r->round >= r->rule.final_rounds) r->phase = RACE_OVER;
+}
+
 void race_round_end(struct race *r)
 {
   r->round++;
   update_noise(r);
-  if (r->phase == RACE_SCREEN) look(r);
-  else if (r->round >= r->rule.final_rounds) r->phase = RACE_OVER;
+  if (r->phase == RACE_SCREEN) look_at_screening(r);
+  else look_at_final(r);
 }
 
-/* ---- The verdict ----------------------------------------------------------- */
+/* ---- The verdict --------------------------------------------------------- */
 
 /* Of two finalists their fresh rounds, else those of the screening. */
 static void compare_entries(const struct race *r, int a, int b,

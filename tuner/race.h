@@ -10,14 +10,16 @@
  *              the whole race, is out.  Never on one sample: of up to four
  *              rounds all must agree, later most.
  *   final      Fresh rounds for the finalists, and for those that are `kept`
- *              (the A/A twin, the split form).  Only these are reported.
+ *              (the A/A twin, the split form).  Only these are reported.  Who
+ *              is behind by the same test after a third of them is spared the
+ *              rest.
  *
  * No gap below the floor is claimed: the rule's, and on top of it what the A/A
  * twin differs from its original.  Whose paired difference to the fastest
- * cannot be told from that, by its 99 % interval, is `tied`.  Those that half of
- * the interval brings within the rule's floor are `equal`, and of them the one
- * that was preferred beforehand wins: the margin keeps it inside the tie set of
- * a second race even where that one takes another.
+ * cannot be told from that, by its 99 % interval, is `tied`.  Those that half
+ * of the interval brings within the rule's floor are `equal`, and of them the
+ * one that was preferred beforehand wins: the margin keeps it inside the tie
+ * set of a second race even where that one takes another.
  * docs/measuring.md says why, and what it costs.
  */
 #ifndef DIFFTUNE_RACE_H
@@ -32,6 +34,7 @@ struct race_rule {
   double error;      /* chance that screening drops the fastest */
   double floor;      /* no gap below this is ever claimed: 0.005 is 0.5 % */
   int finalists, final_rounds;
+  int final_look; /* rounds of the final before who is behind is out */
 };
 extern const struct race_rule race_rule_default;
 

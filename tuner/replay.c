@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- Loading --------------------------------------------------------------- */
+/* ---- Loading ------------------------------------------------------------- */
 
 struct loading {
   struct db *db;
@@ -88,7 +88,7 @@ static int by_preference(const void *left, const void *right)
   return (a->id > b->id) - (a->id < b->id);
 }
 
-/* The race's own rule, but for the hash, in whose place any fixed order does. */
+/* The race's own rule, but for the hash: any fixed order does in its place. */
 static dd_status finish(struct replay *out, struct replay_race *r)
 {
   struct replay_candidate **sorted =
@@ -125,7 +125,7 @@ void replay_release(struct replay *r)
   memset(r, 0, sizeof *r);
 }
 
-/* ---- Running --------------------------------------------------------------- */
+/* ---- Running ------------------------------------------------------------- */
 
 enum { ROUNDS_OF_BLOCK = 4, BLOCKS = 64 };
 

@@ -38,7 +38,7 @@ static struct race_rule rule_of(size_t i)
   return r;
 }
 
-/* ---- Sums ------------------------------------------------------------------ */
+/* ---- Sums ---------------------------------------------------------------- */
 
 struct sums {
   double *regret; /* of every repetition, for the quantiles */
@@ -81,7 +81,7 @@ static double percent(int part, int of)
   return of ? 100.0 * part / of : 0;
 }
 
-/* ---- Printing ---------------------------------------------------------------- */
+/* ---- Printing ------------------------------------------------------------ */
 
 struct report {
   const struct replay *replay;
@@ -91,7 +91,8 @@ struct report {
 };
 
 static const char *const race_titles[] = {
-    "problem", "policy", ">candidates", ">same winner %", ">regret %", "winner"};
+    "problem",        "policy",    ">candidates",
+    ">same winner %", ">regret %", "winner"};
 
 static void print_race(struct report *p, const struct replay_race *r,
                        const struct sums *s, const struct replay_result *last)
@@ -143,7 +144,7 @@ static void print_rule(struct report *p, const char *name, struct sums *s)
   if (p->json) json_end(&p->out, '}');
 }
 
-/* ---- Running ------------------------------------------------------------------- */
+/* ---- Running ------------------------------------------------------------- */
 
 /* The rule in use prints its races on the way. */
 static dd_status run_rule(struct report *p, size_t rule, uint64_t seed,

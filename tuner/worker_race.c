@@ -124,7 +124,7 @@ static void prefer_all(struct race_job *job)
     race_prefer(&job->race, job->order[i], i);
 }
 
-/* ---- The final ---------------------------------------------------------------- */
+/* ---- The final ----------------------------------------------------------- */
 
 static dd_status record_longer(struct race_job *job, int i)
 {
@@ -171,7 +171,8 @@ static dd_status enter_twin(struct race_job *job)
                            l->origin->bytes.size, &job->twin));
   TRY(make_run(job, c, &run));
   variant_entry(&l->loaded.variant, entry);
-  TRY(w->device->api->kernel(w->device, job->twin, entry, &run.steps[0].kernel));
+  TRY(w->device->api->kernel(w->device, job->twin, entry,
+                             &run.steps[0].kernel));
   TRY(bench_record(&job->bench, &run, job->timing[best].launches,
                    &job->timing[job->count]));
   job->twin_of = best;
@@ -179,7 +180,7 @@ static dd_status enter_twin(struct race_job *job)
   return DD_OK;
 }
 
-/* ---- Rounds --------------------------------------------------------------------- */
+/* ---- Rounds -------------------------------------------------------------- */
 
 static dd_status time_reference(struct race_job *job, double *us)
 {
@@ -271,7 +272,7 @@ static dd_status run_race(struct race_job *job)
   return DD_OK;
 }
 
-/* ---- Results -------------------------------------------------------------------- */
+/* ---- Results ------------------------------------------------------------- */
 
 /* Everybody's time is its ratio times the same time of the reference, so that
  * the numbers stand in the order that was found. */
@@ -337,7 +338,7 @@ static struct race_rule rule_for(const struct race_job *job)
   if (job->is_cpu) {
     rule.screen_rounds = 3;
     rule.finalists = 8;
-    rule.final_rounds = 5;
+    rule.final_rounds = rule.final_look = 5;
   }
   return rule;
 }
@@ -384,10 +385,12 @@ dd_status answer_race(struct worker *w, struct wire_reader *r,
   struct arena a;
   dd_status status;
 
-  if (!w->checker.count || !count) return fail(DD_BUG, "there is nothing to race");
+  if (!w->checker.count || !count)
+    return fail(DD_BUG, "there is nothing to race");
   arena_init(&a, NULL);
   status = job_make(&job, w, count, seed, &a);
-  for (int i = 0; i < count && !status; ++i) get_candidate(r, &job.candidates[i]);
+  for (int i = 0; i < count && !status; ++i)
+    get_candidate(r, &job.candidates[i]);
   if (!status) status = wire_status(r, true, DD_BUG);
   if (!status) status = race_problem(&job, policy, out);
   job_release(&job);
