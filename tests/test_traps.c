@@ -152,6 +152,43 @@ static void offsets_pass_two_to_the_31(void **state)
   munmap(wide, size);
 }
 
+/* The same of a row op: x and y. */
+static void row_offsets_pass_two_to_the_31(void **state)
+{
+  static const char spelling[] = "norm:bf16 seq=2 hidden=64";
+  size_t size = ((size_t)far_away + DIM) * 2;
+  _Alignas(16) uint16_t x[2 * DIM], y[2 * DIM];
+  uint16_t *wide[2];
+  void *buffers[] = {x, y};
+  dd_open_options options = DD_OPEN_OPTIONS_INIT;
+  char far_spelling[160];
+  dd_context *ctx;
+
+  (void)state;
+  for (int i = 0; i < 2; ++i) {
+    wide[i] = mmap(NULL, size, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    assert_true(wide[i] != MAP_FAILED);
+  }
+  for (int t = 0; t < 2; ++t) {
+    fill_row(x + t * DIM, (uint16_t)(5 * t));
+    memcpy(wide[0] + t * far_away, x + t * DIM, DIM * 2);
+  }
+  options.device = "cpu";
+  assert_ok(dd_open(&options, &ctx));
+  launch(ctx, spelling, buffers);
+  buffers[0] = wide[0];
+  buffers[1] = wide[1];
+  snprintf(far_spelling, sizeof far_spelling, "%s x_stride=0,%lld "
+           "y_stride=0,%lld", spelling, (long long)far_away,
+           (long long)far_away);
+  launch(ctx, far_spelling, buffers);
+  assert_memory_equal(wide[1], y, DIM * 2);
+  assert_memory_equal(wide[1] + far_away, y + DIM, DIM * 2);
+  dd_close(ctx);
+  for (int i = 0; i < 2; ++i) munmap(wide[i], size);
+}
+
 /* ---- Lanes ------------------------------------------------------------------ */
 
 /* A full-mask shuffle in a divergent branch: partial neox, lanes that idle.
@@ -235,12 +272,15 @@ static void gate_of_one_row(void **state)
   proven("norm_gate_residual_norm_scale:bf16 seq=9 hidden=256 gate=row gate_tanh=1", 8);
 }
 
-/* Statistics were taken of the sum before it was rounded. */
+/* Statistics were taken of the sum before it was rounded: it shows in one
+ * element of ten thousand where rows are wide, of thirty where they are not. */
 static void statistics_of_the_rounded_sum(void **state)
 {
   (void)state;
   proven("residual_norm_scale_shift:bf16 seq=37 hidden=1536 rounding=each", 8);
   proven("residual_norm_scale_shift:bf16 seq=37 hidden=1536 rounding=norm", 8);
+  proven("residual_norm_scale_shift:bf16 seq=333 hidden=64 rounding=each", 8);
+  proven("residual_norm_scale_shift:bf16 seq=333 hidden=64 rounding=norm", 8);
 }
 
 int main(void)
@@ -250,6 +290,7 @@ int main(void)
       cmocka_unit_test(frames_divide_the_sequence_in_every_form),
       cmocka_unit_test(weight_without_bias),
       cmocka_unit_test(offsets_pass_two_to_the_31),
+      cmocka_unit_test(row_offsets_pass_two_to_the_31),
       cmocka_unit_test(partial_neox_keeps_warps_together),
       cmocka_unit_test(groups_of_a_whole_warp),
       cmocka_unit_test(two_heads_per_warp_rotate_a_part),
