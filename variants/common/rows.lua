@@ -201,10 +201,10 @@ end
 local rows_of_block =
   "(hidden <= 1024 ? 8 : hidden <= 2048 ? 4 : hidden <= 4096 ? 2 : 1)"
 
-function rows.generic(name)
+function rows.generic()
   return scheme {
-    kernel   = name .. "_generic",
-    params   = described[name].camel .. "Generic",
+    kernel   = "rows_default",
+    params   = "RowsDefault",
     fits_all = true,
     facts    = { "io", "rounding" },
     tune     = { { "warps", 8 } },
