@@ -201,10 +201,10 @@ end
 local rows_of_block =
   "(hidden <= 1024 ? 8 : hidden <= 2048 ? 4 : hidden <= 4096 ? 2 : 1)"
 
-function rows.generic(name)
+function rows.generic()
   return scheme {
-    kernel   = name .. "_generic",
-    params   = described[name].camel .. "Generic",
+    kernel   = "rows_default",
+    params   = "RowsDefault",
     fits_all = true,
     facts    = { "io", "rounding" },
     tune     = { { "warps", 8 } },
@@ -213,7 +213,7 @@ function rows.generic(name)
   }
 end
 
----- The row in registers: tunables are explained in rows_shape.cuh ------------
+---- The tuned scheme: tunables are explained in rows_shape.cuh ------------
 
 local count   = "(vec / bytes_of(io))"                           -- of a vector
 local vectors = "(hidden / " .. count .. ")"                     -- of a row
@@ -265,11 +265,13 @@ end
 
 local function conditions(o)
   local row = string.format("%s * %d * (ahead ? 2 : 1)", words, #o.x)
+  local kept = #o.x == 2 and "4" or "bytes_of(io)" -- bytes of an element
   local out = {
     -- At most one step aside from the usual choices, or the points multiply;
     -- first, because it refuses most.
     "(vec != 16) + one_pass + (hint != 0) + (registers != 0) + ahead + (persistent && operands == 2) + "
-      .. "(rows > 1 && (warps >= 4 || rows * warps > 6)) <= 1",
+      .. "(rows > 1 && (warps >= 4 || rows * warps > 6)) + "
+      .. "(keep != 0 && " .. row .. " <= 40 && (one_pass || persistent)) <= 1",
 
     -- What the kernel needs: whole vectors, aligned.
     "align % vec == 0 && vec % bytes_of(io) == 0",
@@ -287,13 +289,19 @@ local function conditions(o)
     -- two or more.
     "10 * " .. vectors .. " >= 7 * " .. slots .. " * warps * 32 || (warps == 1 && " .. slots .. " == 1)",
     "rows == 1 ? warps > 1 : rows * warps <= 16",
-    row .. " <= 40",
+    "warps != 5 || " .. vectors .. " % 160 == 0",
+    "keep != 0 || " .. row .. " <= 40",
     "operands < 1 || " .. row .. " + " .. operand_words(o) .. " <= 56",
     "operands == 0 || " .. operand_words(o) .. " > 0",
     "operands != 1 || " .. slots .. " > 2",
     "vec == 16 || " .. slots .. " == 1 || align % (2 * vec) != 0 || hidden % (2 * " .. count .. ") != 0",
     "registers == 0 || (" .. row .. " + 36 <= registers && 4 * " .. row .. " + 16 >= registers)",
     "!one_pass || " .. any_layer(o),
+
+    -- A row that is not in registers: long, or of few warps.
+    "keep == 0 || (vec == 16 && operands == 0 && !ahead && registers == 0 && hint == 0)",
+    "keep == 0 || (" .. slots .. " >= 4 && rows <= 2 && warps <= 16)",
+    "keep != 1 || rows * hidden * " .. kept .. " <= 47104", -- of 48 KB
   })
   return out
 end
@@ -307,7 +315,7 @@ function rows.tuned(name)
     facts  = facts(o),
     tune = {
       { "vec", 16, 8, 4 },
-      { "warps", 4, 1, 2, 3, 6, 8, 10, 12, 16, 20, 24, 32 },
+      { "warps", 4, 1, 2, 3, 5, 6, 8, 10, 12, 16, 20, 24, 32 },
       { "rows", 1, 2, 4, 8 },
       { "persistent", false, true },
       { "operands", 0, 1, 2, 3 },
@@ -315,6 +323,7 @@ function rows.tuned(name)
       { "one_pass", false, true },
       { "hint", 0, 1, 2 },
       { "registers", 0, 64, 48 },
+      o.norms and { "keep", 0, 1, 2 } or { "keep", 0 },
     },
     where = conditions(o),
     grid  = "persistent ? min(" .. blocks .. ", sms * occupancy) : " .. blocks,

@@ -365,3 +365,12 @@ __device__ __forceinline__ void rows_generic(const RowsTask &t)
 }
 
 } // namespace dt
+
+using RowsDefault = dt::RowsGeneric;
+
+// What the specs of all row ops name; task_of() is in the op's facts.cuh.
+template <auto F, RowsDefault P, class Args>
+__device__ __forceinline__ void rows_default(const Args &a)
+{
+  dt::rows_generic<F.io, F.rounding, P>(task_of(a));
+}

@@ -13,7 +13,7 @@ template <RowsFacts F, RowsTuned P, Form How, Dtype T> struct RowsTerms {
   static constexpr Dtype dtype = T == Dtype::none ? Dtype::fp32 : T;
   static constexpr int bytes = Shape::count * bytes_of(dtype);
 
-  Span<dtype, Shape::count> at[present && !single ? Shape::slots : 1];
+  Span<dtype, Shape::count> at[present && !single ? Shape::held : 1];
   float one;
   const char *from = nullptr; // what is in here
 
@@ -21,7 +21,7 @@ template <RowsFacts F, RowsTuned P, Form How, Dtype T> struct RowsTerms {
   {
     if constexpr (!present) return 0.0f;
     if constexpr (single) return one;
-    return at[i][e];
+    return at[i % Shape::held][e];
   }
   // Whether the row that begins at `p` has to be fetched.
   __device__ __forceinline__ bool aim(const char *p)
@@ -38,7 +38,8 @@ template <RowsFacts F, RowsTuned P, Form How, Dtype T> struct RowsTerms {
     if constexpr (present && !single)
       if (Shape::holds(thread, i))
         load_span<dtype, Shape::count, P.vec, how>(
-            at[i], from + (i * Shape::threads + thread) * bytes);
+            at[i % Shape::held],
+            from + (i * Shape::threads + thread) * bytes);
   }
   __device__ __forceinline__ void load(const char *p, int thread)
   {

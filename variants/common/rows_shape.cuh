@@ -1,8 +1,7 @@
 // The tunables of the `rows` schemes, and what follows from them.
 //
-// A group of `warps` warps has a row in its registers: thread t of the group
-// holds vectors t, t + threads, t + 2 threads, ...: its slots.  `rows` groups
-// are a block.
+// A group of `warps` warps has a row: thread t of the group has vectors t,
+// t + threads, t + 2 threads, ...: its slots.  `rows` groups are a block.
 #pragma once
 #include "variants/common/rows_math.cuh"
 #include "variants/common/rows_task.cuh"
@@ -22,6 +21,8 @@ struct RowsTuned {
                            // those of the threads
   int hint = 0;            // 1: rows are streamed, 2: and kept out of L1
   int registers = 0;       // of a thread at most; 0: as the compiler likes
+  int keep = 0;            // the row from pass to pass, 0: in registers, 1: in
+                           // shared memory, 2: nowhere, it is read again
 };
 
 // What is compiled in.
@@ -51,6 +52,7 @@ template <RowsFacts F, RowsTuned P> struct RowsShape {
   static constexpr int vectors = F.hidden / count;
   static constexpr int slots = ceil_div(vectors, threads);
   static constexpr bool even = slots * threads == vectors;
+  static constexpr int held = P.keep == 0 ? slots : 2; // in registers at once
   using Real = RowsReal<F.io, F.rounding>;
 
   static constexpr bool by_slot = P.operands == 0;
@@ -60,6 +62,7 @@ template <RowsFacts F, RowsTuned P> struct RowsShape {
   static_assert(!P.one_pass || even, "all threads have as much");
   static_assert(!P.ahead || P.persistent, "there is a next row");
   static_assert(!keeps || P.persistent, "there is a next row");
+  static_assert(P.keep == 0 || (by_slot && !P.ahead), "a slot at a time");
 
   // Whether slot i of thread t of the group is in the row.
   __device__ static __forceinline__ bool holds(int t, int i)

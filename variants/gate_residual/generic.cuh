@@ -3,11 +3,3 @@
 #pragma once
 #include "variants/common/rows_generic.cuh"
 #include "variants/gate_residual/facts.cuh"
-
-using GateResidualGeneric = dt::RowsGeneric;
-
-template <GateResidualFacts F, GateResidualGeneric P>
-__device__ __forceinline__ void gate_residual_generic(const GateResidualArgs &a)
-{
-  dt::rows_generic<F.io, F.rounding, P>(task_of(a));
-}

@@ -1,5 +1,5 @@
-// y = x + gate * h, gate or tanh(gate): the row stays in registers. The
-// tunables are explained in common/rows_shape.cuh.
+// y = x + gate * h, gate or tanh(gate), compiled for a problem. The tunables
+// are explained in common/rows_shape.cuh.
 #pragma once
 #include "variants/common/rows.cuh"
 #include "variants/gate_residual/facts.cuh"

@@ -1,2 +1,2 @@
--- One to 32 warps per row, which stays in their registers.
+-- One to 32 warps per row, vector by vector.
 return shared "rows".tuned("gate_residual")

@@ -1,5 +1,5 @@
-// y = norm(x), LayerNorm or RMSNorm of each row: the row stays in registers.
-// The tunables are explained in common/rows_shape.cuh.
+// y = norm(x), LayerNorm or RMSNorm of each row, compiled for a problem. The
+// tunables are explained in common/rows_shape.cuh.
 #pragma once
 #include "variants/common/rows.cuh"
 #include "variants/norm/facts.cuh"

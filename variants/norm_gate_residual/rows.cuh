@@ -1,4 +1,4 @@
-// y = x + gate * norm(h), gate or tanh(gate): the row stays in registers. The
+// y = x + gate * norm(h), gate or tanh(gate), compiled for a problem. The
 // tunables are explained in common/rows_shape.cuh.
 #pragma once
 #include "variants/common/rows.cuh"

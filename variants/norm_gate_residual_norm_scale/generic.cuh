@@ -4,12 +4,3 @@
 #pragma once
 #include "variants/common/rows_generic.cuh"
 #include "variants/norm_gate_residual_norm_scale/facts.cuh"
-
-using NormGateResidualNormScaleGeneric = dt::RowsGeneric;
-
-template <NormGateResidualNormScaleFacts F, NormGateResidualNormScaleGeneric P>
-__device__ __forceinline__ void
-norm_gate_residual_norm_scale_generic(const NormGateResidualNormScaleArgs &a)
-{
-  dt::rows_generic<F.io, F.rounding, P>(task_of(a));
-}

@@ -1,6 +1,6 @@
 // r = x + gate * norm(h), gate or tanh(gate), which is an output, too; y =
-// norm2(r) * (1 + scale) + shift: the row stays in registers. The tunables
-// are explained in common/rows_shape.cuh.
+// norm2(r) * (1 + scale) + shift, compiled for a problem. The tunables are
+// explained in common/rows_shape.cuh.
 #pragma once
 #include "variants/common/rows.cuh"
 #include "variants/norm_gate_residual_norm_scale/facts.cuh"

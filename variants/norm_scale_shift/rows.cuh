@@ -1,5 +1,5 @@
-// y = norm(x) * (1 + scale) + shift: the row stays in registers. The tunables
-// are explained in common/rows_shape.cuh.
+// y = norm(x) * (1 + scale) + shift, compiled for a problem. The tunables are
+// explained in common/rows_shape.cuh.
 #pragma once
 #include "variants/common/rows.cuh"
 #include "variants/norm_scale_shift/facts.cuh"

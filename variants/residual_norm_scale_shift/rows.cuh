@@ -1,5 +1,5 @@
 // r = residual + gate * x, which is an output, too; y = norm(r) * (1 + scale)
-// + shift: the row stays in registers. The tunables are explained in
+// + shift, compiled for a problem. The tunables are explained in
 // common/rows_shape.cuh.
 #pragma once
 #include "variants/common/rows.cuh"

@@ -1,2 +1,3 @@
--- One to 32 warps per row, which stays in their registers.
+-- One to 32 warps per row, which they keep in registers or shared memory, or
+-- read again.
 return shared "rows".tuned("residual_norm_scale_shift")

@@ -1,4 +1,4 @@
-// y = x * (1 + scale) + shift: the row stays in registers. The tunables are
+// y = x * (1 + scale) + shift, compiled for a problem. The tunables are
 // explained in common/rows_shape.cuh.
 #pragma once
 #include "variants/common/rows.cuh"
