@@ -6,10 +6,6 @@
 --   [B, S, H, D]  tokens = B*S; q_stride=SPACE,D where tokens are SPACE apart.
 --                 Angles that start again with each b: positions=none seq=S.
 --   [H, S, D]     tokens = S; q_stride=D,S*D
--- Angles gathered per token, [T, R']: cache=separate positions=none.  Tables
--- that hold a value per element are table=repeated, the same value for both
--- elements of an interleaved pair (one is read), or table=full, for neox: cos
--- and sin at i are the first element's, at i + R/2 the second's.
 return op {
   name  = "rope",
   facts = "RopeFacts",   -- the structs of facts.cuh beside this file
