@@ -44,6 +44,63 @@ struct HeadsTask {
   i64 text_tokens;
 };
 
+// The task of an op's argument struct: of what it has, members of these names.
+template <class Args>
+__device__ __forceinline__ HeadsTask heads_task(const Args &a)
+{
+  HeadsTask t{
+      .q = a.q,
+      .k = a.k,
+      .q_out = a.q_out,
+      .k_out = a.k_out,
+      .q_token_stride = a.q_token_stride,
+      .q_head_stride = a.q_head_stride,
+      .k_token_stride = a.k_token_stride,
+      .k_head_stride = a.k_head_stride,
+      .q_out_token_stride = a.q_out_token_stride,
+      .q_out_head_stride = a.q_out_head_stride,
+      .k_out_token_stride = a.k_out_token_stride,
+      .k_out_head_stride = a.k_out_head_stride,
+      .tokens = a.tokens,
+      .q_heads = a.q_heads,
+      .kv_heads = a.kv_heads,
+      .head_dim = a.head_dim,
+  };
+
+  if constexpr (requires { a.eps; }) {
+    t.norm = true;
+    t.eps = a.eps;
+    t.q_weight = a.q_weight;
+    t.k_weight = a.k_weight;
+    t.text_q = a.text_q;
+    t.text_k = a.text_k;
+    t.text_q_weight = a.text_q_weight;
+    t.text_k_weight = a.text_k_weight;
+    t.text_q_token_stride = a.text_q_token_stride;
+    t.text_q_head_stride = a.text_q_head_stride;
+    t.text_k_token_stride = a.text_k_token_stride;
+    t.text_k_head_stride = a.text_k_head_stride;
+    t.text_tokens = a.text_tokens;
+  }
+  if constexpr (requires { a.weight_dtype; })
+    t.weight_dtype = (Dtype)a.weight_dtype;
+  if constexpr (requires { a.cos; }) {
+    t.cos = a.cos;
+    t.sin = a.sin;
+    t.positions = a.positions;
+    t.table_width = a.table_width;
+    t.seq = a.seq;
+    t.position_offset = a.position_offset;
+    t.rope_dim = a.rope_dim;
+    t.layout = (Layout)a.layout;
+    t.position_type = (Positions)a.position_type;
+    t.cache = (Cache)a.cache;
+    t.cache_dtype = (Dtype)a.cache_dtype;
+  }
+  if constexpr (requires { a.table; }) t.table = (Table)a.table;
+  return t;
+}
+
 // One head row of it.
 struct HeadsRow {
   const char *in;
@@ -453,6 +510,7 @@ __device__ __forceinline__ void walk_rows(const HeadsTask &t)
 template <Dtype Io, Rounding How, HeadsGeneric P>
 __device__ __forceinline__ void heads_generic(const HeadsTask &t)
 {
+  static_assert(How != Rounding::norm, "rounded at each step, or at the store");
   if (rows_are_wide<Io>(t))
     walk_rows<Io, How, heads_vector<Io>, P>(t);
   else

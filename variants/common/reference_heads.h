@@ -8,9 +8,7 @@
 #ifndef DIFFTUNE_REFERENCE_HEADS_H
 #define DIFFTUNE_REFERENCE_HEADS_H
 
-#include <math.h>
-#include <string.h>
-#include "variants/reference.h"
+#include "variants/common/reference_number.h"
 
 /* What the op does, and where its tensors are: indexes, or -1. */
 struct heads_reference {
@@ -29,76 +27,6 @@ struct heads_reference {
 
 enum heads_table { HEADS_HALF, HEADS_REPEATED, HEADS_FULL };
 enum { HEADS_BLOCK = 64 };
-
-static inline float heads_float(uint32_t bits)
-{
-  float f;
-
-  memcpy(&f, &bits, sizeof f);
-  return f;
-}
-
-static inline float heads_half(uint16_t h)
-{
-  const uint32_t sign = (h & 0x8000u) << 16, size = h & 0x7fffu;
-
-  if (size >= 0x7c00) return heads_float(sign | 0x7f800000 | size << 13);
-  return heads_float(sign | size << 13) * 0x1p112f; /* subnormals too */
-}
-
-/* Converts n elements, exactly. */
-static inline void heads_load(int64_t dtype, const void *base, int64_t at,
-                              int64_t n, double *to)
-{
-  const uint16_t *half = (const uint16_t *)base + at;
-  const float *single = (const float *)base + at;
-  int64_t i;
-
-  switch (dtype) {
-  case DD_BF16:
-    for (i = 0; i < n; i++) to[i] = heads_float((uint32_t)half[i] << 16);
-    break;
-  case DD_F16:
-    for (i = 0; i < n; i++) to[i] = heads_half(half[i]);
-    break;
-  default:
-    for (i = 0; i < n; i++) to[i] = single[i];
-  }
-}
-
-/* What the io dtype can hold. */
-struct heads_format {
-  int mantissa, low; /* bits; the least exponent */
-  double largest;
-};
-static inline struct heads_format heads_format_of(int64_t io)
-{
-  if (io == DD_BF16) return (struct heads_format){7, -126, 0x1.fep127};
-  if (io == DD_F16) return (struct heads_format){10, -14, 65504};
-  return (struct heads_format){23, -126, 0x1.fffffep127};
-}
-
-static inline double heads_ulp(const struct heads_format *f, double value)
-{
-  uint64_t bits;
-  int exponent;
-
-  memcpy(&bits, &value, 8);
-  exponent = (int)(bits >> 52 & 0x7ff) - 1023;
-  if (exponent < f->low) exponent = f->low;
-  bits = (uint64_t)(exponent - f->mantissa + 1023) << 52;
-  memcpy(&value, &bits, 8);
-  return value;
-}
-
-/* To nearest even: the last bit of a double near 1.5 * 2^52 is worth 1. */
-static inline double heads_round(const struct heads_format *f, double value)
-{
-  const double ulp = heads_ulp(f, value), shift = 0x1.8p52;
-  const double rounded = (value / ulp + shift - shift) * ulp;
-
-  return fabs(rounded) > f->largest ? copysign(INFINITY, value) : rounded;
-}
 
 static inline double heads_scale(const double *x, int64_t n, double eps)
 {
@@ -119,7 +47,7 @@ static inline void heads_norm(double *x, int64_t n, double eps,
     const int64_t m = n - at < HEADS_BLOCK ? n - at : HEADS_BLOCK;
 
     for (int64_t i = 0; i < m; i++) w[i] = 1;
-    if (weight) heads_load(weight->dtype, weight->data, at, m, w);
+    if (weight) number_load(weight->dtype, weight->data, at, m, w);
     for (int64_t i = 0; i < m; i++) x[at + i] = x[at + i] * r * w[i];
   }
 }
@@ -174,17 +102,17 @@ static inline void heads_rotate(double *a, double *b,
 struct heads_product {
   double value, flip;
 };
-static inline struct heads_product heads_multiply(const struct heads_format *f,
+static inline struct heads_product heads_multiply(const struct number_format *f,
                                                   double value, double by,
                                                   bool computed)
 {
-  const double product = heads_round(f, (float)(value * by));
-  const double in = computed ? heads_ulp(f, value) * fabs(by) : 0;
+  const double product = number_round(f, (float)(value * by));
+  const double in = computed ? number_ulp(f, value) * fabs(by) : 0;
 
-  return (struct heads_product){product, in + heads_ulp(f, product)};
+  return (struct heads_product){product, in + number_ulp(f, product)};
 }
 
-static inline void heads_add(const struct heads_format *f, double *to,
+static inline void heads_add(const struct number_format *f, double *to,
                              const struct heads_product *a,
                              const struct heads_product *b, double sign,
                              struct heads_room room)
@@ -192,7 +120,7 @@ static inline void heads_add(const struct heads_format *f, double *to,
   const double size = fabs(a->value) + fabs(b->value);
   const double flip = a->flip > b->flip ? a->flip : b->flip;
 
-  *to = heads_round(f, (float)(a->value + sign * b->value));
+  *to = number_round(f, (float)(a->value + sign * b->value));
   *room.slack = (float)(8 * 0x1p-24 * size + flip);
   *room.split = 0;
 }
@@ -202,7 +130,7 @@ static inline void heads_rotate_each(double *a, double *b,
                                      const struct heads_turn *t,
                                      struct heads_room room_a,
                                      struct heads_room room_b,
-                                     const struct heads_format *f,
+                                     const struct number_format *f,
                                      bool computed)
 {
   const struct heads_product ac = heads_multiply(f, *a, t->cos_a, computed);
@@ -231,8 +159,8 @@ static inline void heads_load_turns(const struct heads_reference *h,
   double cos[2][2 * HEADS_BLOCK], sin[2][2 * HEADS_BLOCK];
 
   for (int i = 0; i <= last; i++) {
-    heads_load(ct->dtype, ct->data, cos_at + i * half, n * step, cos[i]);
-    heads_load(st->dtype, st->data, sin_at + i * half, n * step, sin[i]);
+    number_load(ct->dtype, ct->data, cos_at + i * half, n * step, cos[i]);
+    number_load(st->dtype, st->data, sin_at + i * half, n * step, sin[i]);
   }
   for (int64_t i = 0; i < n; i++)
     turn[i] = (struct heads_turn){cos[0][i * step], sin[0][i * step],
@@ -245,7 +173,7 @@ static inline void heads_rope(const struct heads_reference *h, double *x,
   const int64_t half = h->rope_dim / 2;
   const int64_t far = h->neox ? half : 1, step = h->neox ? 1 : 2;
   const struct heads_slack s = heads_slack_of(h->io, h->norm);
-  const struct heads_format f = heads_format_of(h->io);
+  const struct number_format f = number_format_of(h->io);
   struct heads_turn turn[HEADS_BLOCK];
 
   for (int64_t at = 0; at < half; at += HEADS_BLOCK) {
@@ -282,14 +210,14 @@ static inline void heads_row(const struct heads_reference *h,
                              int64_t token, double *x, float *slack,
                              float *split)
 {
-  const struct heads_format f = heads_format_of(h->io);
+  const struct number_format f = number_format_of(h->io);
   const double own = h->norm ? 8 * 0x1p-24 : 0;
 
   if (h->norm) heads_norm(x, dim, h->eps, weight);
   for (int64_t i = 0; i < dim; i++) slack[i] = (float)(own * fabs(x[i]));
   memset(split, 0, (size_t)dim * sizeof(float));
   if (h->norm && h->each)
-    for (int64_t i = 0; i < dim; i++) x[i] = heads_round(&f, x[i]);
+    for (int64_t i = 0; i < dim; i++) x[i] = number_round(&f, x[i]);
   if (h->rope_dim) heads_rope(h, x, slack, split, heads_position(h, token));
 }
 
@@ -322,8 +250,8 @@ static inline void heads_tensor(const struct heads_reference *h,
     const int64_t row = is_text ? token : token - h->text_tokens;
 
     for (int64_t head = 0; head < heads; head++, at += dim) {
-      heads_load(t->dtype, t->data, row * t->stride[0] + head * t->stride[1],
-                 dim, out->value + at);
+      number_load(t->dtype, t->data, row * t->stride[0] + head * t->stride[1],
+                  dim, out->value + at);
       heads_row(h, from->weight, dim, token, out->value + at, out->slack + at,
                 out->split_slack + at);
     }

@@ -9,38 +9,5 @@ using RopeGeneric = HeadsGeneric;
 template <RopeFacts F, RopeGeneric P>
 __device__ __forceinline__ void rope_generic(const RopeArgs &a)
 {
-  static_assert(F.rounding != dt::Rounding::norm,
-                "rounded at each step, or at the store");
-  const dt::HeadsTask task{
-      .q = a.q,
-      .k = a.k,
-      .q_out = a.q_out,
-      .k_out = a.k_out,
-      .cos = a.cos,
-      .sin = a.sin,
-      .positions = a.positions,
-      .q_token_stride = a.q_token_stride,
-      .q_head_stride = a.q_head_stride,
-      .k_token_stride = a.k_token_stride,
-      .k_head_stride = a.k_head_stride,
-      .q_out_token_stride = a.q_out_token_stride,
-      .q_out_head_stride = a.q_out_head_stride,
-      .k_out_token_stride = a.k_out_token_stride,
-      .k_out_head_stride = a.k_out_head_stride,
-      .table_width = a.table_width,
-      .tokens = a.tokens,
-      .seq = a.seq,
-      .position_offset = a.position_offset,
-      .q_heads = a.q_heads,
-      .kv_heads = a.kv_heads,
-      .head_dim = a.head_dim,
-      .rope_dim = a.rope_dim,
-      .layout = (dt::Layout)a.layout,
-      .position_type = (dt::Positions)a.position_type,
-      .cache = (dt::Cache)a.cache,
-      .table = (dt::Table)a.table,
-      .cache_dtype = (dt::Dtype)a.cache_dtype,
-      .norm = false,
-  };
-  dt::heads_generic<F.io, F.rounding, P>(task);
+  dt::heads_generic<F.io, F.rounding, P>(dt::heads_task(a));
 }
