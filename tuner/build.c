@@ -308,7 +308,8 @@ dd_status build_alone(struct build *b, uint32_t part, const struct bytes **code)
   if (b->units[proven].count == 1) return DD_OK;
   p->state = PART_WAITING;
   TRY(submit_unit(b, &part, 1));
-  while (p->state == PART_WAITING && farm_pending(b->farm))
+  while (p->state == PART_WAITING && farm_pending(b->farm) &&
+         !farm_is_over(b->farm))
     TRY(build_pump(b, true));
   if (p->state != PART_COMPILED)
     return fail(DD_COMPILE, "%s: %s", p->label,

@@ -5,13 +5,16 @@
  * load the specs - choose a device - queue every variant for compiling - for
  * each problem prove what compiled, race it, tell the database - print.
  */
+#include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "choose.h"
 #include "command.h"
 #include "lock.h"
 #include "resume.h"
+#include "spec.h"
 
 /* What the command line said. */
 struct asked {
@@ -21,6 +24,8 @@ struct asked {
   int64_t seed, sample, parts, jobs, batch, compile_limit;
   int l2;
   const char *command; /* as typed */
+  const char *budget;
+  double began, seconds; /* of the budget */
 };
 
 static const char *const l2_words[] = {"cold", "warm", NULL};
@@ -199,11 +204,62 @@ static dd_status read_problems(const struct specs *specs, const struct asked *q,
               "--shapes");
 }
 
+/* A problem's share of a model's step: calls times traffic, and of that the
+ * root, because a small problem is not swept in no time. */
+struct weighed {
+  const struct problem *problem;
+  double weight;
+};
+
+static int heavier(const void *a, const void *b)
+{
+  const struct weighed *x = a, *y = b;
+
+  if (x->weight != y->weight) return x->weight < y->weight ? 1 : -1;
+  return (x->problem > y->problem) - (x->problem < y->problem);
+}
+
+static dd_status weigh(const struct specs *specs, struct weighed *w,
+                       size_t count, struct arena *a)
+{
+  struct zoo_site *sites;
+  uint32_t site_count;
+
+  TRY(spec_zoo(&specs->tree, a, &sites, &site_count));
+  for (size_t i = 0; i < count; ++i) {
+    int64_t reads, writes;
+    double calls = 0;
+    TRY(problem_traffic(w[i].problem, &reads, &writes));
+    for (uint32_t k = 0; k < site_count; ++k) {
+      struct problem p;
+      if (problem_parse(&specs->ops, sites[k].spelling, &p)) continue;
+      if (problem_equal(&p, w[i].problem)) calls += (double)sites[k].calls;
+    }
+    w[i].weight = sqrt((calls > 0 ? calls : 1) * (double)(reads + writes));
+  }
+  return DD_OK;
+}
+
+/* With a budget the heaviest come first: what is cut off at its end is light. */
 static dd_status add_problems(struct sweep *s, const struct problems *problems)
 {
-  for (size_t i = 0; i < problems->count; ++i)
-    TRY(sweep_add(s, &problems->item[i], false));
-  return sweep_wants_any(s);
+  struct arena a;
+  struct weighed *w;
+  dd_status status;
+
+  arena_init(&a, NULL);
+  w = ARENA_ARRAY(&a, struct weighed, problems->count);
+  status = w ? DD_OK : fail(DD_NO_MEMORY, "out of memory");
+  for (size_t i = 0; w && i < problems->count; ++i)
+    w[i] = (struct weighed){&problems->item[i], 1};
+  if (!status && s->budget.end > 0) {
+    status = weigh(s->specs, w, problems->count, &a);
+    if (!status) qsort(w, problems->count, sizeof *w, heavier);
+  }
+  for (size_t i = 0; i < problems->count && !status; ++i)
+    status = sweep_add(s, w[i].problem, false, w[i].weight);
+  arena_release(&a);
+  return status ? status : sweep_wants_any(s);
 }
 
 static dd_status run(struct sweep *s, const struct asked *q)
@@ -219,8 +275,19 @@ static dd_status run(struct sweep *s, const struct asked *q)
     if (!status && recorder.resumed) status = resume_load(s);
   }
   if (!status) status = sweep_run(s);
+  recorder.cut = budget_is_over(&s->budget);
   s->recorder = NULL;
   return record_end(&recorder, status);
+}
+
+static void tell_left_out(const struct sweep *s)
+{
+  uint32_t n = 0;
+
+  for (uint32_t i = 0; i < s->count; ++i)
+    n += !s->outcomes[i].begun && !s->outcomes[i].is_part;
+  if (n && s->budget.end > 0)
+    say("%u problems are left out: the budget is spent", n);
 }
 
 /* Of those that were asked for; --variant may leave a problem nothing. */
@@ -231,6 +298,7 @@ static uint32_t count_lost(const struct sweep *s)
   for (uint32_t i = 0; i < s->count; ++i) {
     const struct outcome *o = &s->outcomes[i];
     if (o->is_part || o->best >= 0 || (s->options.only && !o->count)) continue;
+    if (!o->begun && s->budget.end > 0) continue;
     say("no variant of %s could be timed", o->spelling);
     lost++;
   }
@@ -255,7 +323,23 @@ static int report(const struct sweep *s, const struct asked *q, dd_status status
   else if (s->options.time) print_winners(s);
   else print_checked(s);
   if (q->verbose) tell_seconds(s);
+  tell_left_out(s);
   return code ? code : verdict(s, refused);
+}
+
+/* Before the start, from what candidates cost elsewhere. */
+static void tell_beginning(const struct sweep *s,
+                           const struct device_info *info)
+{
+  char low_text[32], high_text[32];
+  double low, high;
+
+  budget_predict(&s->budget, s->total, &low, &high);
+  print_seconds(low, low_text);
+  print_seconds(high, high_text);
+  say("%s begins on %s: %u problems, %.0f candidates, %s to %s",
+      s->options.time ? "sweep" : "check", info->name, s->count, s->total,
+      low < high ? low_text : "up", high_text);
 }
 
 static dd_status open_and_run(struct sweep *s, const struct asked *q,
@@ -271,7 +355,7 @@ static dd_status open_and_run(struct sweep *s, const struct asked *q,
   if (q->cache) cache_open(&s->build->cache);
   TRY(client_open(s->client, info->kind, info->index, &s->specs->message));
   TRY(add_problems(s, problems));
-  say("%s begins on %s", s->options.time ? "sweep" : "check", info->name);
+  tell_beginning(s, info);
   return run(s, q);
 }
 
@@ -288,6 +372,7 @@ static int sweep_device(const struct asked *q, bool time, struct specs *specs,
   int code;
 
   arena_init(&s.arena, NULL);
+  budget_init(&s.budget, q->began, q->seconds, cpu ? 0.1 : 0.01);
   s.options = (struct sweep_options){
       .time = time, .sample = (uint32_t)q->sample,
       .parts = (uint32_t)(q->parts >= 0 ? q->parts : cpu ? 2 : 0),
@@ -329,7 +414,8 @@ static int sweep_asked(const struct asked *q, bool time)
 
 static int sweep_or_check(int argc, char **argv, bool time)
 {
-  struct asked q = {.seed = 1, .parts = -1, .compile_limit = 120, .cache = true};
+  struct asked q = {.seed = 1, .parts = -1, .compile_limit = 120, .cache = true,
+                    .began = seconds_now()};
   int code;
   const struct option table[] = {
       OPT_TEXT("gpu", 0, &q.gpu, "NAME", "a GPU by part of its name, index or UUID"),
@@ -351,6 +437,8 @@ static int sweep_or_check(int argc, char **argv, bool time)
       OPT_JSON(&q.json),
       OPT_INT("compile-limit", 0, &q.compile_limit, 1, 86400, "SECONDS",
               "for one unit, then the compiler is killed (120)"),
+      OPT_TEXT("budget", 0, &q.budget, "TIME",
+               "be done within 90s, 5m, 1h30m; heavy problems first"),
       OPT_FLAG("resume", 0, &q.resume,
                "go on where the same command was stopped or killed"),
       OPT_FLAG("cache", 0, &q.cache,
@@ -360,6 +448,8 @@ static int sweep_or_check(int argc, char **argv, bool time)
       OPT_END};
 
   if (!options_parse(table, argc, argv, NULL, &code)) return code;
+  if (q.budget && budget_parse(q.budget, &q.seconds))
+    return say_failure(DD_BAD_ARGUMENT);
   q.command = command_line(argc, argv);
   if (time) q.db = db_path_or_default(q.db);
   if (q.resume && !time)

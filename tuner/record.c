@@ -42,9 +42,11 @@ dd_status record_end(struct recorder *r, dd_status status)
   char sentence[1024];
   dd_status ended = DD_OK;
 
-  snprintf(sentence, sizeof sentence, "%s", status ? dd_last_error()
-                                            : interrupted() ? "interrupted"
-                                                            : "complete");
+  snprintf(sentence, sizeof sentence, "%s",
+           status          ? dd_last_error()
+           : interrupted() ? "interrupted"
+           : r->cut        ? "the budget is spent"
+                           : "complete");
   if (r->sweep && !r->complete) ended = db_sweep_end(r->db, r->sweep, sentence);
   db_close(r->db);
   r->db = NULL;

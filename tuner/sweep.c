@@ -9,6 +9,12 @@
 
 /* ---- Adding problems ------------------------------------------------------- */
 
+/* By the user, or at the end of the budget. */
+static bool is_stopped(const struct sweep *s)
+{
+  return interrupted() || budget_is_over(&s->budget);
+}
+
 static struct outcome *find_outcome(const struct sweep *s,
                                     const struct problem *p)
 {
@@ -140,18 +146,21 @@ static dd_status choose_points(struct sweep *s, struct outcome *o)
 
 /* A step that is no legal problem (rows of an input that overlap) leaves the
  * problem without a split plan; make_split() says so. */
-static dd_status add_parts(struct sweep *s, const struct problem *p)
+/* A part has half of the weight: its best only serves the split plan. */
+static dd_status add_parts(struct sweep *s, const struct problem *p,
+                           double weight)
 {
   for (uint32_t i = 0; i < p->op->step_count; ++i) {
     struct problem step;
     int bind[OP_MAX_TENSORS];
     if (problem_step(&s->specs->ops, p, i, &step, bind)) continue;
-    TRY(sweep_add(s, &step, true));
+    TRY(sweep_add(s, &step, true, weight / 2));
   }
   return DD_OK;
 }
 
-dd_status sweep_add(struct sweep *s, const struct problem *p, bool is_part)
+dd_status sweep_add(struct sweep *s, const struct problem *p, bool is_part,
+                    double weight)
 {
   struct outcome *o = find_outcome(s, p);
 
@@ -159,8 +168,10 @@ dd_status sweep_add(struct sweep *s, const struct problem *p, bool is_part)
     o->is_part = o->is_part && is_part;
     return DD_OK;
   }
-  TRY(add_parts(s, p));
+  TRY(add_parts(s, p, weight));
   TRY(new_outcome(s, p, is_part, &o));
+  o->weight = weight;
+  budget_add(&s->budget, weight);
   return choose_points(s, o);
 }
 
@@ -175,6 +186,33 @@ static dd_status add_entry(struct sweep *s, struct entry *e, struct variant *v)
   return DD_OK;
 }
 
+/* splitmix64 */
+static uint64_t next_random(uint64_t *state)
+{
+  uint64_t x = *state += 0x9e3779b97f4a7c15u;
+
+  x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
+  x = (x ^ x >> 27) * 0x94d049bb133111ebu;
+  return x ^ x >> 31;
+}
+
+/* Where the budget is too short for all: the default, then random ones. */
+static void fit_points(struct sweep *s, struct outcome *o)
+{
+  uint32_t fits = budget_fits(&s->budget, o->weight, o->point_count);
+  uint64_t random = s->options.seed;
+
+  if (fits >= o->point_count) return;
+  for (uint32_t i = 1; i < fits; ++i) {
+    uint32_t j = i + (uint32_t)(next_random(&random) % (o->point_count - i));
+    struct variant v = o->points[i];
+    o->points[i] = o->points[j];
+    o->points[j] = v;
+  }
+  s->total -= o->point_count - fits;
+  o->point_count = fits;
+}
+
 /* Makes the entries and queues their variants for compiling. */
 static dd_status open_outcome(struct sweep *s, struct outcome *o)
 {
@@ -184,6 +222,7 @@ static dd_status open_outcome(struct sweep *s, struct outcome *o)
   o->entries = ARENA_ARRAY(&s->arena, struct entry, o->point_count + 1);
   if (!o->entries) return fail(DD_NO_MEMORY, "out of memory");
   o->has_split = may_split(o);
+  fit_points(s, o);
   for (uint32_t i = 0; i < o->point_count && !status; ++i)
     status = add_entry(s, &o->entries[o->count++], &o->points[i]);
   arena_release(&o->arena);
@@ -265,6 +304,8 @@ double sweep_seconds(const struct sweep *s, double seconds[PHASE_COUNT])
 
 static void tell(struct sweep *s, const struct outcome *o, const char *doing)
 {
+  budget_predict(&s->budget, s->total - s->done, &s->progress.low,
+                 &s->progress.high);
   progress_at(&s->progress, s->done, s->total, "%s %s", doing, o->spelling);
 }
 
@@ -461,12 +502,22 @@ static void follow_twin(struct sweep *s, struct outcome *o, struct entry *e,
   s->done++;
 }
 
+/* Its share is spent, as far as proving goes: as long again is for the race.
+ * One candidate must be proven, or the time was spent on nothing. */
+static bool is_spent(const struct sweep *s, const struct outcome *o)
+{
+  double now = seconds_now();
+
+  return is_stopped(s) ||
+         (o->end > 0 && o->proven && now >= o->began + (o->end - o->began) / 2);
+}
+
 /* Proves what is compiled; false in *waiting when no entry is left. */
 static dd_status prove_ready(struct sweep *s, struct outcome *o,
                              int *generation, bool *waiting)
 {
   *waiting = false;
-  for (uint32_t i = 0; i < o->count && !interrupted(); ++i) {
+  for (uint32_t i = 0; i < o->count && !is_spent(s, o); ++i) {
     struct entry *e = &o->entries[i], *twin;
     const struct part *p = s->build->parts[e->part[0]];
     if (e->done) continue;
@@ -488,16 +539,21 @@ static dd_status prove_ready(struct sweep *s, struct outcome *o,
 static dd_status wait_for_code(struct sweep *s, struct outcome *o)
 {
   double began = seconds_now();
+  dd_status status;
 
   tell(s, o, "compiling");
-  return spent(o, PHASE_COMPILE, began, build_pump(s->build, true));
+  farm_set_end(s->build->farm, o->end > 0 && o->proven ? o->end
+                                                       : s->budget.stop);
+  status = build_pump(s->build, true);
+  farm_set_end(s->build->farm, s->budget.end);
+  return spent(o, PHASE_COMPILE, began, status);
 }
 
 static dd_status prove_all(struct sweep *s, struct outcome *o, int *generation)
 {
   bool waiting = true;
 
-  while (waiting && !interrupted()) {
+  while (waiting && !is_spent(s, o)) {
     open_ahead(s);
     TRY(s->ahead_status);
     TRY(build_pump(s->build, false));
@@ -526,7 +582,7 @@ static dd_status build_restored(struct sweep *s, struct outcome *o)
   bytes_release(&label);
   if (!status) status = build_submit(s->build);
   while (!status && s->build->parts[e->part[0]]->state == PART_WAITING &&
-         !interrupted())
+         !is_stopped(s))
     status = wait_for_code(s, o);
   return status;
 }
@@ -566,7 +622,7 @@ static dd_status prove_split(struct sweep *s, struct outcome *o, int *generation
 {
   struct entry *e = &o->entries[o->count];
 
-  if (!o->has_split || interrupted()) return DD_OK;
+  if (!o->has_split || is_stopped(s)) return DD_OK;
   if (o->broken || make_split(s, o, e)) {
     if (!o->broken)
       say("%s: no split plan: %s", o->spelling, dd_last_error());
@@ -711,7 +767,7 @@ enum { RACE_TRIES = 8 };
 
 static dd_status race(struct sweep *s, struct outcome *o, int *generation)
 {
-  for (int tries = 1; count_racers(o) && !interrupted(); ++tries) {
+  for (int tries = 1; count_racers(o) && !is_stopped(s); ++tries) {
     struct entry *culprit = NULL;
     dd_status status = race_once(s, o, generation, &culprit);
     if (!status) find_best(o);
@@ -731,6 +787,16 @@ static dd_status record(struct sweep *s, struct outcome *o)
   return spent(o, PHASE_RECORD, began, record_outcome(s->recorder, o));
 }
 
+/* What the end of the budget cut short is as if it had not begun: that its
+ * device worker was killed is no verdict on a candidate. */
+static dd_status abandon(struct outcome *o)
+{
+  if (interrupted()) return DD_OK;
+  o->begun = o->has_split = false;
+  o->count = 0;
+  return DD_OK;
+}
+
 static dd_status sweep_problem(struct sweep *s, struct outcome *o)
 {
   int generation = 0;
@@ -742,15 +808,19 @@ static dd_status sweep_problem(struct sweep *s, struct outcome *o)
     TRY(open_outcome(s, o));
   }
   o->begun = true;
+  o->began = seconds_now();
+  o->end = budget_begin(&s->budget, o->weight);
   TRY(prove_all(s, o, &generation));
   TRY(prove_split(s, o, &generation));
-  if (interrupted()) return DD_OK;
+  if (is_stopped(s)) return abandon(o);
   if (s->options.time) {
     tell(s, o, "racing");
     TRY(race(s, o, &generation));
   } else {
     take_first(o);
   }
+  if (is_stopped(s) && s->options.time && o->best < 0) return abandon(o);
+  budget_end(&s->budget, seconds_now() - o->began, o->proven + o->refused);
   return s->recorder ? record(s, o) : DD_OK;
 }
 
@@ -762,9 +832,12 @@ dd_status sweep_run(struct sweep *s)
   progress_begin(&s->progress, s->options.time ? "sweep" : "check",
                  s->options.quiet);
   s->client->beside = (struct client_beside){farm_rows, turn_farm, s};
-  for (uint32_t i = 0; i < s->count && !status && !interrupted(); ++i)
+  s->client->end = s->budget.stop;
+  farm_set_end(s->build->farm, s->budget.end);
+  for (uint32_t i = 0; i < s->count && !status && !is_stopped(s); ++i)
     status = sweep_problem(s, &s->outcomes[i]);
   s->client->beside = (struct client_beside){NULL, NULL, NULL};
+  s->client->end = 0;
   progress_end(&s->progress);
   s->seconds = seconds_now() - s->started;
   return status;

@@ -8,6 +8,7 @@
 #ifndef DIFFTUNE_SWEEP_H
 #define DIFFTUNE_SWEEP_H
 
+#include "budget.h"
 #include "build.h"
 #include "output.h"
 #include "record.h"
@@ -73,6 +74,8 @@ struct outcome {
   int best;           /* the entry that won the race; -1: none */
   int best_fused;     /* the best that is not the split plan; -1: none */
   int64_t traffic;
+  double weight;      /* its part in the budget */
+  double began, end;  /* of its share; end 0: none */
   double longest;     /* seconds of the longest check that ended well */
   struct race_summary race;
   uint32_t proven, refused; /* refused by the race: not counted as proven */
@@ -96,12 +99,14 @@ struct sweep {
   uint32_t near_words; /* how many of its words that has */
   struct progress progress;
   double started, seconds; /* of the run */
+  struct budget budget;    /* the caller's to begin */
 };
 
 /* Adds a problem, after its parts.  Their variants are queued for compiling
- * when their turn is near.  The sweep's pointers and options are set by the
- * caller. */
-dd_status sweep_add(struct sweep *s, const struct problem *p, bool is_part);
+ * when their turn is near.  The sweep's pointers, options and budget are set by
+ * the caller. */
+dd_status sweep_add(struct sweep *s, const struct problem *p, bool is_part,
+                    double weight);
 /* DD_BAD_ARGUMENT where options.only keeps nothing of what was added. */
 dd_status sweep_wants_any(const struct sweep *s);
 /* Runs them all.  DD_OK also where candidates, or all of a problem's, were
