@@ -19,7 +19,7 @@
 /* What the command line said. */
 struct asked {
   const char *variants, *db, *gpu, *variant;
-  bool cpu, json, quiet, verbose, cache, resume;
+  bool cpu, json, quiet, verbose, cache, prune, resume;
   struct texts ops, shapes;
   int64_t seed, sample, parts, jobs, batch, compile_limit;
   int l2;
@@ -116,6 +116,10 @@ static void json_entry(struct json *j, const struct entry *e)
     json_real(j, "error", e->proof.error);
     json_real(j, "bit_equal", e->proof.bit_equal);
   }
+  if (e->rule) {
+    json_text(j, "rule", e->rule);
+    json_bool(j, "audited", e->audited);
+  }
   if (e->twin) json_text(j, "same_as", e->twin->label);
   if (e->stage) {
     json_text(j, "stage", e->stage);
@@ -158,6 +162,24 @@ static void print_json(const struct sweep *s)
   json_finish(&j);
 }
 
+static uint32_t count_pruned(const struct sweep *s)
+{
+  uint32_t n = 0;
+
+  for (uint32_t i = 0; i < s->count; ++i) n += s->outcomes[i].pruned;
+  return n;
+}
+
+static uint32_t count_twins(const struct sweep *s)
+{
+  uint32_t n = 0;
+
+  for (uint32_t i = 0; i < s->count; ++i)
+    for (uint32_t k = 0; k < s->outcomes[i].count; ++k)
+      n += s->outcomes[i].entries[k].twin != NULL;
+  return n;
+}
+
 /* Where the seconds went, and what the cache saved. */
 static void tell_seconds(const struct sweep *s)
 {
@@ -169,6 +191,8 @@ static void tell_seconds(const struct sweep *s)
     bytes_printf(&text, "%s %s %.2f", i ? "," : "", phase_words[i], seconds[i]);
   say("%.2f s:%s; the device was busy for %.0f %%", s->seconds,
       bytes_string(&text), 100 * busy);
+  say("%u candidates were pruned, %u had the machine code of another",
+      count_pruned(s), count_twins(s));
   say("%llu units from the cache, %llu put into it",
       (unsigned long long)cache->found, (unsigned long long)cache->stored);
   bytes_release(&text);
@@ -377,6 +401,7 @@ static int sweep_device(const struct asked *q, bool time, struct specs *specs,
       .time = time, .sample = (uint32_t)q->sample,
       .parts = (uint32_t)(q->parts >= 0 ? q->parts : cpu ? 2 : 0),
       .seed = (uint64_t)q->seed, .only = q->variant, .quiet = q->quiet,
+      .prune = time && q->prune && !q->variant,
       .policy = q->l2 ? "warm graph" : "cold graph"};
   status = device_lock(&lock, info);
   if (!status) status = open_and_run(&s, q, problems, info);
@@ -414,7 +439,7 @@ static int sweep_asked(const struct asked *q, bool time)
 
 static int sweep_or_check(int argc, char **argv, bool time)
 {
-  struct asked q = {.seed = 1, .parts = -1, .compile_limit = 120, .cache = true,
+  struct asked q = {.seed = 1, .parts = -1, .compile_limit = 120, .cache = true, .prune = true,
                     .began = seconds_now()};
   int code;
   const struct option table[] = {
@@ -441,6 +466,8 @@ static int sweep_or_check(int argc, char **argv, bool time)
                "be done within 90s, 5m, 1h30m; heavy problems first"),
       OPT_FLAG("resume", 0, &q.resume,
                "go on where the same command was stopped or killed"),
+      OPT_FLAG("prune", 0, &q.prune,
+               "do not race what must be slow (or --no-prune)"),
       OPT_FLAG("cache", 0, &q.cache,
                "keep compiled units for the next time (or --no-cache)"),
       OPT_FLAG("quiet", 'q', &q.quiet, "no progress"),

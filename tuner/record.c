@@ -168,7 +168,7 @@ static dd_status record_measurement(struct recorder *r, const struct outcome *o,
 static dd_status record_entry(struct recorder *r, const struct outcome *o,
                               struct entry *e, int64_t problem)
 {
-  if (!e->done) return DD_OK;
+  if (!e->done || (e->rule && !e->audited)) return DD_OK;
   TRY(record_candidate(r, e));
   if (e->proven) TRY(record_proof(r, e, problem));
   if (e->stage) return record_failure(r, o, e, problem);

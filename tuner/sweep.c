@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "prune.h"
 #include "sample.h"
 #include "twin.h"
 
@@ -502,6 +503,60 @@ static void follow_twin(struct sweep *s, struct outcome *o, struct entry *e,
   s->done++;
 }
 
+/* Which pruning compares with: the choice must not depend on who compiles
+ * first. */
+static bool waits_for_default(const struct sweep *s, const struct outcome *o)
+{
+  return s->options.prune &&
+         s->build->parts[o->entries[0].part[0]]->state == PART_WAITING;
+}
+
+static bool read_need(const struct sweep *s, const struct outcome *o,
+                      const struct entry *e, struct need *n)
+{
+  const struct part *p = s->build->parts[e->part[0]];
+  const struct device_info *info = &s->client->info;
+
+  *n = (struct need){.registers = p->registers, .local_bytes = p->local_bytes,
+                     .shared_bytes = p->shared_bytes};
+  return p->has_machine && !variant_geometry(&p->variant, &o->problem,
+                                             info->arch, info->sms, 1,
+                                             &n->geometry);
+}
+
+/* The default variant comes first and is never pruned. */
+static bool prune(struct sweep *s, struct outcome *o, struct entry *e)
+{
+  struct need need, usual;
+
+  if (!s->options.prune || e == o->entries || e->audited) return false;
+  if (!read_need(s, o, e, &need) || !read_need(s, o, o->entries, &usual))
+    return false;
+  e->rule = prune_rule(&need, &usual, &s->client->info);
+  if (!e->rule) return false;
+  e->audited = prune_is_audited(&e->candidate.steps[0], s->options.seed);
+  if (e->audited) return false;
+  e->done = true;
+  o->pruned++;
+  s->done++;
+  return true;
+}
+
+/* A rule was wrong where what it refuses is as fast as the best, up to noise. */
+static void audit(const struct outcome *o)
+{
+  double best = o->best < 0 ? 0 : o->entries[o->best].standing.median_us;
+
+  for (uint32_t i = 0; i < o->count; ++i) {
+    const struct entry *e = &o->entries[i];
+    if (e->audited && e->raced &&
+        e->standing.median_us <= best * (1 + o->race.noise))
+      say("%s: the rule '%s' would have left out '%s', %.2f us of %.2f; "
+          "--no-prune races all", o->spelling, e->rule, e->label,
+          e->standing.median_us, best);
+  }
+}
+
 /* Its share is spent, as far as proving goes: as long again is for the race.
  * One candidate must be proven, or the time was spent on nothing. */
 static bool is_spent(const struct sweep *s, const struct outcome *o)
@@ -521,12 +576,14 @@ static dd_status prove_ready(struct sweep *s, struct outcome *o,
     struct entry *e = &o->entries[i], *twin;
     const struct part *p = s->build->parts[e->part[0]];
     if (e->done) continue;
-    if (p->state == PART_WAITING) {
+    if (p->state == PART_WAITING || waits_for_default(s, o)) {
       *waiting = true;
       continue;
     }
     if (p->state == PART_FAILED)
       refuse(s, o, e, "compile", p->reason ? p->reason : "out of memory");
+    else if (prune(s, o, e))
+      continue;
     else if ((twin = twin_find(s->build, &s->client->info, o, e)))
       follow_twin(s, o, e, twin);
     else
@@ -821,6 +878,7 @@ static dd_status sweep_problem(struct sweep *s, struct outcome *o)
   }
   if (is_stopped(s) && s->options.time && o->best < 0) return abandon(o);
   budget_end(&s->budget, seconds_now() - o->began, o->proven + o->refused);
+  audit(o);
   return s->recorder ? record(s, o) : DD_OK;
 }
 

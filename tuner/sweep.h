@@ -21,6 +21,7 @@ struct sweep_options {
   const char *only;   /* variants with these words in their label, or "split":
                          the split plan alone; NULL: all */
   const char *policy; /* "cold graph" or "warm graph" */
+  bool prune; /* leave out what prune.h says is slow */
   bool quiet;
 };
 
@@ -50,6 +51,8 @@ struct entry {
   struct entry *twin; /* the same machine code and launch, proven before it;
                          this one does not race */
   struct proof proof;
+  const char *rule; /* that says it need not be timed (prune.h); NULL: none */
+  bool audited;     /* timed all the same */
   const char *stage, *reason; /* where it was refused; proven ones: in a race */
   bool raced;
   struct standing standing;
@@ -78,6 +81,7 @@ struct outcome {
   double began, end;  /* of its share; end 0: none */
   double longest;     /* seconds of the longest check that ended well */
   struct race_summary race;
+  uint32_t pruned;
   uint32_t proven, refused; /* refused by the race: not counted as proven */
   double seconds[PHASE_COUNT];
 };
