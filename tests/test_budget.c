@@ -13,7 +13,8 @@ static void times_are_parsed(void **state)
     double seconds;
   } good[] = {{"90", 90},      {"90s", 90},     {"5m", 300},
               {"1h30m", 5400}, {"1.5m", 90}, {"1h1m1s", 3661}};
-  static const char *const bad[] = {"", "0", "s", "-5s", "5x", "5s later", "1e", "m5"};
+  static const char *const bad[] = {"",   "0",        "s",  "-5s",
+                                    "5x", "5s later", "1e", "m5"};
   double seconds;
 
   (void)state;
@@ -51,7 +52,7 @@ static void shares_follow_the_weights(void **state)
   assert_in_range(budget_fits(&b, 1, 100000), 80, 99);
   assert_int_equal(budget_fits(&b, 1, 20), 20);
   assert_in_range(budget_begin(&b, 7) - now, 600, 698);
-  assert_in_range(budget_begin(&b, 1) - now, 300, 333); /* of all that is left */
+  assert_in_range(budget_begin(&b, 1) - now, 300, 333);
   budget_begin(&b, 1);
   assert_in_range(budget_begin(&b, 1) - now, 900, 997);
 }
@@ -66,7 +67,7 @@ static void a_budget_that_is_spent_is_over(void **state)
   assert_true(budget_is_over(&b));
   assert_int_equal(budget_fits(&b, 1, 1000), 8);
   assert_true(budget_begin(&b, 1) <= seconds_now());
-  budget_init(&b, seconds_now() - 99.5, 100, 1); /* what is left is for storing */
+  budget_init(&b, seconds_now() - 99.5, 100, 1);
   assert_true(budget_is_over(&b));
 }
 

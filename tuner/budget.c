@@ -27,8 +27,8 @@ dd_status budget_parse(const char *text, double *seconds)
     at = end + (*end && strchr("hms", *end));
   }
   if (!*at && *seconds > 0) return DD_OK;
-  return fail(DD_BAD_ARGUMENT, "--budget wants a time such as 90s, 5m or 1h30m, "
-              "not '%s'", text);
+  return fail(DD_BAD_ARGUMENT, "--budget wants a time such as 90s, 5m or "
+              "1h30m, not '%s'", text);
 }
 
 void budget_init(struct budget *b, double began, double seconds, double guess)

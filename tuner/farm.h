@@ -38,7 +38,7 @@ int farm_workers(const struct farm *f);
 /* How long one unit may take; 120 s unless set. */
 void farm_set_deadline(struct farm *f, double seconds);
 
-/* farm_next() does not wait beyond this moment of seconds_now(); 0: for ever. */
+/* farm_next() waits until this moment of seconds_now() at most; 0: for ever. */
 void farm_set_end(struct farm *f, double end);
 bool farm_is_over(const struct farm *f);
 

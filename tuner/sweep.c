@@ -274,7 +274,7 @@ void sweep_release(struct sweep *s)
   s->count = s->capacity = 0;
 }
 
-/* ---- Where the time goes ------------------------------------------------------ */
+/* ---- Where the time goes --------------------------------------------------- */
 
 #define PHASE_WORD(name, word) [PHASE_##name] = word,
 const char *const phase_words[PHASE_COUNT] = {PHASE_MAP(PHASE_WORD)};
@@ -454,6 +454,13 @@ static dd_status keep_problem(struct sweep *s, struct outcome *o, int *generatio
   return DD_OK;
 }
 
+/* The end of the budget ended the call: nobody has failed. */
+static bool was_cut(const struct sweep *s, dd_status status)
+{
+  return budget_is_over(&s->budget) &&
+         (is_candidates(status) || status == DD_NO_DEVICE);
+}
+
 /* A failure of the device is the candidate's; everything else is ours. */
 static dd_status prove(struct sweep *s, struct outcome *o, struct entry *e,
                        int *generation)
@@ -462,6 +469,7 @@ static dd_status prove(struct sweep *s, struct outcome *o, struct entry *e,
   dd_status status;
 
   status = keep_problem(s, o, generation);
+  if (was_cut(s, status)) return DD_OK;
   if (is_problems(status)) {
     refuse_problem(s, o);
     if (!e->done) refuse(s, o, e, "check", o->broken);
@@ -473,6 +481,7 @@ static dd_status prove(struct sweep *s, struct outcome *o, struct entry *e,
     stage = "check";
     status = ask_check(s, o, e, &e->proof);
   }
+  if (was_cut(s, status)) return DD_OK;
   if (is_candidates(status)) {
     refuse(s, o, e, stage, dd_last_error());
     return DD_OK;
@@ -542,7 +551,7 @@ static bool prune(struct sweep *s, struct outcome *o, struct entry *e)
   return true;
 }
 
-/* A rule was wrong where what it refuses is as fast as the best, up to noise. */
+/* A rule was wrong where what it refuses is as fast as the best. */
 static void audit(const struct outcome *o)
 {
   double best = o->best < 0 ? 0 : o->entries[o->best].standing.median_us;
@@ -637,10 +646,14 @@ static dd_status build_restored(struct sweep *s, struct outcome *o)
     break;
   }
   bytes_release(&label);
+  if (!status && !e->candidate.step_count)
+    status = fail(DD_UNSUPPORTED, "'%s' is no longer a variant", e->label);
   if (!status) status = build_submit(s->build);
   while (!status && s->build->parts[e->part[0]]->state == PART_WAITING &&
          !is_stopped(s))
     status = wait_for_code(s, o);
+  if (!status && s->build->parts[e->part[0]]->state != PART_COMPILED)
+    status = fail(DD_UNSUPPORTED, "'%s' was not compiled again", e->label);
   return status;
 }
 
@@ -827,6 +840,7 @@ static dd_status race(struct sweep *s, struct outcome *o, int *generation)
   for (int tries = 1; count_racers(o) && !is_stopped(s); ++tries) {
     struct entry *culprit = NULL;
     dd_status status = race_once(s, o, generation, &culprit);
+    if (was_cut(s, status)) return DD_OK;
     if (!status) find_best(o);
     if (!is_candidates(status)) return status;
     if (culprit) refuse_timed(s, o, culprit, dd_last_error());
