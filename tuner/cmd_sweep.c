@@ -299,19 +299,18 @@ static dd_status run(struct sweep *s, const struct asked *q)
     if (!status && recorder.resumed) status = resume_load(s);
   }
   if (!status) status = sweep_run(s);
-  recorder.cut = budget_is_over(&s->budget);
+  recorder.cut = budget_is_over(&s->budget) && sweep_left(s);
   s->recorder = NULL;
   return record_end(&recorder, status);
 }
 
 static void tell_left_out(const struct sweep *s)
 {
-  uint32_t n = 0;
+  uint32_t problems = sweep_left(s);
 
-  for (uint32_t i = 0; i < s->count; ++i)
-    n += !s->outcomes[i].begun && !s->outcomes[i].is_part;
-  if (n && s->budget.end > 0)
-    say("%u problems are left out: the budget is spent", n);
+  if (s->budget.end > 0 && (problems || s->left_out))
+    say("for the budget %u problems are left out, and %u candidates of others",
+        problems, s->left_out);
 }
 
 /* Of those that were asked for; --variant may leave a problem nothing. */

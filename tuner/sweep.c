@@ -211,6 +211,7 @@ static void fit_points(struct sweep *s, struct outcome *o)
     o->points[j] = v;
   }
   s->total -= o->point_count - fits;
+  s->left_out += o->point_count - fits;
   o->point_count = fits;
 }
 
@@ -891,9 +892,19 @@ static dd_status sweep_problem(struct sweep *s, struct outcome *o)
     take_first(o);
   }
   if (is_stopped(s) && s->options.time && o->best < 0) return abandon(o);
+  for (uint32_t i = 0; i < o->count; ++i) s->left_out += !o->entries[i].done;
   budget_end(&s->budget, seconds_now() - o->began, o->proven + o->refused);
   audit(o);
   return s->recorder ? record(s, o) : DD_OK;
+}
+
+uint32_t sweep_left(const struct sweep *s)
+{
+  uint32_t n = 0;
+
+  for (uint32_t i = 0; i < s->count; ++i)
+    n += !s->outcomes[i].begun && !s->outcomes[i].is_part;
+  return n;
 }
 
 dd_status sweep_run(struct sweep *s)

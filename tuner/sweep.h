@@ -98,6 +98,7 @@ struct sweep {
   double done, total; /* candidates, for the ETA */
   uint32_t current, ahead; /* the outcome at hand, the next to be opened */
   dd_status ahead_status;  /* what became of opening ahead */
+  uint32_t left_out;  /* candidates that the budget had no time for */
   uint32_t wanted;    /* candidates that options.only keeps */
   const char *near;   /* the label most like options.only */
   uint32_t near_words; /* how many of its words that has */
@@ -117,6 +118,8 @@ dd_status sweep_wants_any(const struct sweep *s);
  * refused; stops early, with DD_OK, when interrupted() says so. */
 dd_status sweep_run(struct sweep *s);
 void sweep_release(struct sweep *s);
+/* Problems that were asked for and have not been swept. */
+uint32_t sweep_left(const struct sweep *s);
 
 /* The seconds of all problems, and the share of the run in which the device
  * loaded, proved or raced. */
