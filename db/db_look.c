@@ -146,33 +146,50 @@ dd_status db_each(struct db *db, const struct db_filter *f, db_visit *visit,
   return status;
 }
 
-static int bind_winner(sqlite3_stmt *s, int64_t sweep, int64_t problem,
+/* The spelling is bound, not asked for within: SQLite looks at one problem's
+ * rows for a value, and at all of the file's for a query. */
+static int bind_winner(sqlite3_stmt *s, int64_t sweep, const char *spelling,
                        const char *policy, bool fused)
 {
   int rc = sqlite3_bind_int64(s, 1, sweep);
 
-  if (!rc) rc = sqlite3_bind_int64(s, 2, problem);
+  if (!rc) rc = sqlite3_bind_text(s, 2, spelling, -1, SQLITE_STATIC);
   if (!rc) rc = sqlite3_bind_text(s, 3, policy, -1, SQLITE_STATIC);
   return rc ? rc : sqlite3_bind_int(s, 4, fused);
 }
 
-dd_status db_winner(struct db *db, int64_t sweep, int64_t problem,
-                    const char *policy, bool fused, int64_t *candidate)
+static dd_status find_winner(struct db *db, int64_t sweep,
+                             const char *spelling, const char *policy,
+                             bool fused, int64_t *candidate)
 {
   sqlite3_stmt *s = NULL;
   dd_status status = DD_OK;
   int rc;
 
-  *candidate = 0;
   TRY(db_prepare(db, "SELECT candidate FROM ranked WHERE sweep = ?1 AND "
-                     "problem = (SELECT spelling FROM problem WHERE id = ?2) "
-                     "AND policy = ?3 AND stopped = 'final' "
+                     "problem = ?2 AND policy = ?3 AND stopped = 'final' "
                      "AND NOT (?4 AND split) ORDER BY rank LIMIT 1", &s));
-  rc = bind_winner(s, sweep, problem, policy, fused);
+  rc = bind_winner(s, sweep, spelling, policy, fused);
   if (!rc) rc = sqlite3_step(s);
   if (rc == SQLITE_ROW) *candidate = sqlite3_column_int64(s, 0);
   else if (rc != SQLITE_DONE) status = db_fail(db, rc);
   sqlite3_finalize(s);
+  return status;
+}
+
+enum { PROBLEM_SPELLING = 1 };
+
+dd_status db_winner(struct db *db, int64_t sweep, int64_t problem,
+                    const char *policy, bool fused, int64_t *candidate)
+{
+  sqlite3_stmt *row;
+  dd_status status;
+
+  *candidate = 0;
+  TRY(row_read(db, TABLE_PROBLEM, problem, &row));
+  status = find_winner(db, sweep, text_at(row, PROBLEM_SPELLING), policy, fused,
+                       candidate);
+  row_done(row);
   return status;
 }
 

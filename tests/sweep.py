@@ -299,6 +299,29 @@ def check_interrupt(folder):
           con.execute("PRAGMA integrity_check").fetchone()[0] == "ok")
 
 
+def check_budget(folder):
+    db = folder / "budget.db"
+    words = ["sweep", "--cpu", "--quiet", "--json", "--db", db, "--budget", "12s",
+             "--shapes", source / "tests/sweep_problems.txt"]
+    run = difftune(*words)
+    outcomes = json.loads(run.stdout)
+    check("a sweep that is cut short ends with 0", run.returncode == 0, run.stderr[-2000:])
+    left = re.search(r"(\d+) problems are left out, and (\d+) candidates", run.stderr)
+    check("and says what is left out", left, run.stderr[-500:])
+    winners = [o for o in outcomes if o["winner"]]
+    con = sqlite3.connect(db)
+    check("what it has is stored", con.execute("SELECT count(*) FROM best").fetchone()[0]
+          == len(winners), len(winners))
+    check("and so is why it ended", con.execute("SELECT outcome FROM sweep").fetchone()[0]
+          == ("the budget is spent" if int(left[1]) else "complete"), left[0])
+    con.close()
+    if winners:
+        run = difftune("emit", "--db", db, "-o", folder / "budget.ddt")
+        check("and makes a table", run.returncode == 0, run.stderr)
+    run = difftune("sweep", "--cpu", "--budget", "soon")
+    check("a budget that is none is refused", run.returncode == 64 and "1h30m" in run.stderr)
+
+
 with tempfile.TemporaryDirectory(prefix="difftune-sweep-") as name:
     folder = pathlib.Path(name)
     db = folder / "tuning.db"
@@ -316,5 +339,6 @@ with tempfile.TemporaryDirectory(prefix="difftune-sweep-") as name:
     check_refusals(db, folder)
     check_bad_databases(folder)
     check_interrupt(folder)
+    check_budget(folder)
 print(f"{passed} passed, {failed} failed")
 sys.exit(failed != 0)

@@ -122,7 +122,8 @@ static void damaged_entries_are_compiled_again(void **state)
   assert_int_equal(second.cache.stored, first.cache.stored);
   assert_int_equal(third.cache.found, first.cache.stored);
   for (uint32_t i = 0; i < POINTS; ++i)
-    assert_true(hash_equal(&first.parts[i]->machine, &second.parts[i]->machine));
+    assert_true(
+        hash_equal(&first.parts[i]->machine, &second.parts[i]->machine));
   build_close(&first);
   build_close(&second);
   build_close(&third);

@@ -17,6 +17,7 @@
 
 #include "client.h"
 #include "command.h"
+#include "output.h"
 
 /* ---- The worker ------------------------------------------------------ */
 
@@ -211,6 +212,25 @@ static void the_last_note_survives_the_worker(void **state)
   client_close(&c);
 }
 
+/* Long after a request, not so long after a note, and never beyond the end. */
+static void silence_has_its_limits(void **state)
+{
+  struct client c;
+
+  (void)state;
+  open_client(&c, "");
+  c.between = 0.25;
+  assert_fails(DD_DEVICE, "did not answer within", call(&c, 1002, 3600));
+  assert_int_equal(c.noted, 3);
+  assert_ok(call(&c, 1000, 60));
+  c.between = 0;
+  c.end = seconds_now() + 0.25;
+  assert_fails(DD_DEVICE, "did not answer within", call(&c, 1002, 3600));
+  c.end = 0;
+  assert_ok(call(&c, 1000, 60));
+  client_close(&c);
+}
+
 /* ---- Beside a call ---------------------------------------------------- */
 
 struct beside {
@@ -275,6 +295,7 @@ int main(int argc, char **argv)
       cmocka_unit_test(the_tries_have_an_end),
       cmocka_unit_test(an_open_that_fails_is_told),
       cmocka_unit_test(the_last_note_survives_the_worker),
+      cmocka_unit_test(silence_has_its_limits),
       cmocka_unit_test(other_work_goes_on_beside_a_call),
       cmocka_unit_test(a_worker_that_does_not_end_is_killed),
   };

@@ -17,6 +17,7 @@
 #include "command.h"
 #include "compiler.h"
 #include "farm.h"
+#include "output.h"
 #include "sandbox.h"
 #include "wire.h"
 
@@ -236,6 +237,33 @@ static void a_deadline_costs_one_unit(void **state)
   farm_result_release(&r);
   farm_set_deadline(f, 120);
   check_works(f);
+  farm_close(f);
+}
+
+/* What is pending then is not lost. */
+static void an_end_ends_the_wait(void **state)
+{
+  struct farm_result r;
+  struct farm *f;
+
+  (void)state;
+  assert_ok(farm_open(1, &f));
+  assert_ok(farm_submit(f, 1, "cpu", "hang"));
+  assert_ok(farm_submit(f, 2, "cpu", "echo later"));
+  assert_int_equal(farm_queued(f), 1);
+  assert_false(farm_is_over(f));
+  farm_set_end(f, seconds_now() + 0.01);
+  assert_false(farm_next(f, &r, true));
+  assert_true(farm_is_over(f));
+  assert_int_equal(farm_pending(f), 2);
+  farm_set_end(f, 0);
+  kill(farm_worker_of(f, 1), SIGKILL);
+  assert_true(farm_next(f, &r, true));
+  farm_result_release(&r);
+  assert_true(farm_next(f, &r, true));
+  assert_string_equal(bytes_string(&r.code), "later");
+  assert_int_equal(farm_queued(f), 0);
+  farm_result_release(&r);
   farm_close(f);
 }
 
@@ -496,6 +524,7 @@ int main(int argc, char **argv)
       cmocka_unit_test(a_killed_worker_is_replaced),
       cmocka_unit_test(a_worker_that_dies_idle_costs_nothing),
       cmocka_unit_test(a_deadline_costs_one_unit),
+      cmocka_unit_test(an_end_ends_the_wait),
       cmocka_unit_test(a_signal_ends_the_wait),
       cmocka_unit_test(poll_rows_are_those_of_busy_workers),
       cmocka_unit_test(temporary_files_go_away),

@@ -160,10 +160,12 @@ static dd_status find_or_submit(struct build *b, size_t unit,
   struct bytes code = BYTES_INIT;
 
   u->key = cache_key(bytes_string(&b->identity), b->target, bytes_string(text));
-  if (!cache_find(&b->cache, &u->key, &code))
-    return farm_submit(b->farm, (int64_t)unit, b->target, bytes_string(text));
-  unit_arrives(b, unit, &code);
-  return DD_OK;
+  if (cache_find(&b->cache, &u->key, &code)) {
+    unit_arrives(b, unit, &code);
+    return DD_OK;
+  }
+  bytes_release(&code);
+  return farm_submit(b->farm, (int64_t)unit, b->target, bytes_string(text));
 }
 
 static dd_status submit_unit(struct build *b, const uint32_t *parts,
@@ -308,7 +310,8 @@ dd_status build_alone(struct build *b, uint32_t part, const struct bytes **code)
   if (b->units[proven].count == 1) return DD_OK;
   p->state = PART_WAITING;
   TRY(submit_unit(b, &part, 1));
-  while (p->state == PART_WAITING && farm_pending(b->farm))
+  while (p->state == PART_WAITING && farm_pending(b->farm) &&
+         !farm_is_over(b->farm))
     TRY(build_pump(b, true));
   if (p->state != PART_COMPILED)
     return fail(DD_COMPILE, "%s: %s", p->label,

@@ -21,11 +21,17 @@ void client_close(struct client *c)
 
 /* ---- Calls ------------------------------------------------------------------- */
 
+/* 0: never. */
+static double earlier(double end, double limit)
+{
+  return limit > 0 && limit < end ? limit : end;
+}
+
 /* Waits for the worker's bytes; does what is beside it meanwhile.  One look is
  * always taken: what is done beside may outlast the deadline. */
 static dd_status wait_readable(struct client *c, double seconds)
 {
-  double end = seconds_now() + seconds;
+  double end = earlier(seconds_now() + seconds, c->end);
   struct pollfd fds[1 + BESIDE_MAX];
 
   for (;;) {

@@ -29,7 +29,8 @@ struct client {
   const struct bytes *specs;
   int generation; /* how many workers there have been */
   uint32_t noted; /* the last call's last note (message.h) */
-  double between; /* how long it may be silent after a note; 0: as a call says */
+  double end;     /* of seconds_now(): no call goes on beyond; 0: none */
+  double between; /* it may be silent so long after a note; 0: as a call says */
   struct device_info info;
   struct client_beside beside; /* turn NULL: nothing */
 };

@@ -5,7 +5,9 @@
  * load the specs - choose a device - queue every variant for compiling - for
  * each problem prove what compiled, race it, tell the database - print.
  */
+#include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "choose.h"
@@ -13,15 +15,18 @@
 #include "lock.h"
 #include "resume.h"
 #include "simulate.h"
+#include "spec.h"
 
 /* What the command line said. */
 struct asked {
   const char *variants, *db, *gpu, *variant, *simulate;
-  bool cpu, cover, json, quiet, verbose, cache, resume;
+  bool cpu, cover, json, quiet, verbose, cache, prune, resume;
   struct texts ops, shapes;
   int64_t seed, sample, parts, jobs, batch, compile_limit;
   int l2, launch;
   const char *command; /* as typed */
+  const char *budget;
+  double began, seconds; /* of the budget */
 };
 
 static const char *const l2_words[] = {"cold", "warm", NULL};
@@ -115,6 +120,10 @@ static void json_entry(struct json *j, const struct entry *e)
     json_real(j, "error", e->proof.error);
     json_real(j, "bit_equal", e->proof.bit_equal);
   }
+  if (e->rule) {
+    json_text(j, "rule", e->rule);
+    json_bool(j, "audited", e->audited);
+  }
   if (e->twin) json_text(j, "same_as", e->twin->label);
   if (e->stage) {
     json_text(j, "stage", e->stage);
@@ -157,6 +166,24 @@ static void print_json(const struct sweep *s)
   json_finish(&j);
 }
 
+static uint32_t count_pruned(const struct sweep *s)
+{
+  uint32_t n = 0;
+
+  for (uint32_t i = 0; i < s->count; ++i) n += s->outcomes[i].pruned;
+  return n;
+}
+
+static uint32_t count_twins(const struct sweep *s)
+{
+  uint32_t n = 0;
+
+  for (uint32_t i = 0; i < s->count; ++i)
+    for (uint32_t k = 0; k < s->outcomes[i].count; ++k)
+      n += s->outcomes[i].entries[k].twin != NULL;
+  return n;
+}
+
 /* Where the seconds went, and what the cache saved. */
 static void tell_seconds(const struct sweep *s)
 {
@@ -168,6 +195,8 @@ static void tell_seconds(const struct sweep *s)
     bytes_printf(&text, "%s %s %.2f", i ? "," : "", phase_words[i], seconds[i]);
   say("%.2f s:%s; the device was busy for %.0f %%", s->seconds,
       bytes_string(&text), 100 * busy);
+  say("%u candidates were pruned, %u had the machine code of another",
+      count_pruned(s), count_twins(s));
   say("%llu units from the cache, %llu put into it",
       (unsigned long long)cache->found, (unsigned long long)cache->stored);
   bytes_release(&text);
@@ -203,11 +232,62 @@ static dd_status read_problems(const struct specs *specs, const struct asked *q,
               "--shapes");
 }
 
+/* A problem's share of a model's step: calls times traffic, and of that the
+ * root, because a small problem is not swept in no time. */
+struct weighed {
+  const struct problem *problem;
+  double weight;
+};
+
+static int heavier(const void *a, const void *b)
+{
+  const struct weighed *x = a, *y = b;
+
+  if (x->weight != y->weight) return x->weight < y->weight ? 1 : -1;
+  return (x->problem > y->problem) - (x->problem < y->problem);
+}
+
+static dd_status weigh(const struct specs *specs, struct weighed *w,
+                       size_t count, struct arena *a)
+{
+  struct zoo_site *sites;
+  uint32_t site_count;
+
+  TRY(spec_zoo(&specs->tree, a, &sites, &site_count));
+  for (size_t i = 0; i < count; ++i) {
+    int64_t reads, writes;
+    double calls = 0;
+    TRY(problem_traffic(w[i].problem, &reads, &writes));
+    for (uint32_t k = 0; k < site_count; ++k) {
+      struct problem p;
+      if (problem_parse(&specs->ops, sites[k].spelling, &p)) continue;
+      if (problem_equal(&p, w[i].problem)) calls += (double)sites[k].calls;
+    }
+    w[i].weight = sqrt((calls > 0 ? calls : 1) * (double)(reads + writes));
+  }
+  return DD_OK;
+}
+
+/* With a budget the heaviest come first: what is cut off at its end is light. */
 static dd_status add_problems(struct sweep *s, const struct problems *problems)
 {
-  for (size_t i = 0; i < problems->count; ++i)
-    TRY(sweep_add(s, &problems->item[i], false));
-  return sweep_wants_any(s);
+  struct arena a;
+  struct weighed *w;
+  dd_status status;
+
+  arena_init(&a, NULL);
+  w = ARENA_ARRAY(&a, struct weighed, problems->count);
+  status = w ? DD_OK : fail(DD_NO_MEMORY, "out of memory");
+  for (size_t i = 0; w && i < problems->count; ++i)
+    w[i] = (struct weighed){&problems->item[i], 1};
+  if (!status && s->budget.end > 0) {
+    status = weigh(s->specs, w, problems->count, &a);
+    if (!status) qsort(w, problems->count, sizeof *w, heavier);
+  }
+  for (size_t i = 0; i < problems->count && !status; ++i)
+    status = sweep_add(s, w[i].problem, false, w[i].weight);
+  arena_release(&a);
+  return status ? status : sweep_wants_any(s);
 }
 
 static dd_status run(struct sweep *s, const struct asked *q)
@@ -223,8 +303,18 @@ static dd_status run(struct sweep *s, const struct asked *q)
     if (!status && recorder.resumed) status = resume_load(s);
   }
   if (!status) status = sweep_run(s);
+  recorder.cut = budget_is_over(&s->budget) && sweep_left(s);
   s->recorder = NULL;
   return record_end(&recorder, status);
+}
+
+static void tell_left_out(const struct sweep *s)
+{
+  uint32_t problems = sweep_left(s);
+
+  if (s->budget.end > 0 && (problems || s->left_out))
+    say("for the budget %u problems are left out, and %u candidates of others",
+        problems, s->left_out);
 }
 
 /* Of those that were asked for; --variant may leave a problem nothing. */
@@ -235,6 +325,7 @@ static uint32_t count_lost(const struct sweep *s)
   for (uint32_t i = 0; i < s->count; ++i) {
     const struct outcome *o = &s->outcomes[i];
     if (o->is_part || o->best >= 0 || (s->options.only && !o->count)) continue;
+    if (!o->begun && s->budget.end > 0) continue;
     say("no variant of %s could be timed", o->spelling);
     lost++;
   }
@@ -259,7 +350,23 @@ static int report(const struct sweep *s, const struct asked *q, dd_status status
   else if (s->options.time) print_winners(s);
   else print_checked(s);
   if (q->verbose) tell_seconds(s);
+  tell_left_out(s);
   return code ? code : verdict(s, refused);
+}
+
+/* Before the start, from what candidates cost elsewhere. */
+static void tell_beginning(const struct sweep *s,
+                           const struct device_info *info)
+{
+  char low_text[32], high_text[32];
+  double low, high;
+
+  budget_predict(&s->budget, s->total, &low, &high);
+  print_seconds(low, low_text);
+  print_seconds(high, high_text);
+  say("%s begins on %s: %u problems, %.0f candidates, %s to %s",
+      s->options.time ? "sweep" : "check", info->name, s->count, s->total,
+      low < high ? low_text : "up", high_text);
 }
 
 static dd_status open_and_run(struct sweep *s, const struct asked *q,
@@ -275,7 +382,7 @@ static dd_status open_and_run(struct sweep *s, const struct asked *q,
   if (q->cache) cache_open(&s->build->cache);
   TRY(client_open(s->client, info->kind, info->index, &s->specs->message));
   TRY(add_problems(s, problems));
-  say("%s begins on %s", s->options.time ? "sweep" : "check", info->name);
+  tell_beginning(s, info);
   return run(s, q);
 }
 
@@ -292,10 +399,12 @@ static int sweep_device(const struct asked *q, bool time, struct specs *specs,
   int code;
 
   arena_init(&s.arena, NULL);
+  budget_init(&s.budget, q->began, q->seconds, cpu ? 0.1 : 0.01);
   s.options = (struct sweep_options){
       .time = time, .sample = (uint32_t)q->sample, .cover = q->cover,
       .parts = (uint32_t)(q->parts >= 0 ? q->parts : cpu ? 2 : 0),
       .seed = (uint64_t)q->seed, .only = q->variant, .quiet = q->quiet,
+      .prune = time && q->prune && !q->variant,
       .policy = policies[q->l2][q->launch]};
   status = device_lock(&lock, info);
   if (!status) status = open_and_run(&s, q, problems, info);
@@ -333,7 +442,8 @@ static int sweep_asked(const struct asked *q, bool time)
 
 static int sweep_or_check(int argc, char **argv, bool time)
 {
-  struct asked q = {.seed = 1, .parts = -1, .compile_limit = 120, .cache = true};
+  struct asked q = {.seed = 1, .parts = -1, .compile_limit = 120, .cache = true, .prune = true,
+                    .began = seconds_now()};
   int code;
   const struct option simulation = OPT_TEXT(
       "simulate", 0, &q.simulate, "DB",
@@ -362,8 +472,12 @@ static int sweep_or_check(int argc, char **argv, bool time)
       OPT_JSON(&q.json),
       OPT_INT("compile-limit", 0, &q.compile_limit, 1, 86400, "SECONDS",
               "for one unit, then the compiler is killed (120)"),
+      OPT_TEXT("budget", 0, &q.budget, "TIME",
+               "be done within 90s, 5m, 1h30m; heavy problems first"),
       OPT_FLAG("resume", 0, &q.resume,
                "go on where the same command was stopped or killed"),
+      OPT_FLAG("prune", 0, &q.prune,
+               "do not race what must be slow (or --no-prune)"),
       OPT_FLAG("cache", 0, &q.cache,
                "keep compiled units for the next time (or --no-cache)"),
       OPT_FLAG("quiet", 'q', &q.quiet, "no progress"),
@@ -374,6 +488,8 @@ static int sweep_or_check(int argc, char **argv, bool time)
   if (!options_parse(table, argc, argv, NULL, &code)) return code;
   if (q.simulate) return simulate(q.simulate, (uint64_t)q.seed, q.json);
   if (q.cover && q.sample) return say_usage("--cover goes without --sample");
+  if (q.budget && budget_parse(q.budget, &q.seconds))
+    return say_failure(DD_BAD_ARGUMENT);
   q.command = command_line(argc, argv);
   if (time) q.db = db_path_or_default(q.db);
   if (q.resume && !time)

@@ -57,7 +57,7 @@ struct farm {
   int count;
   struct list queue, done;
   size_t pending, queued;
-  double deadline;
+  double deadline, end;
   struct farm_folder folder;
 };
 
@@ -403,6 +403,16 @@ void farm_set_deadline(struct farm *f, double seconds)
   f->deadline = seconds;
 }
 
+void farm_set_end(struct farm *f, double end)
+{
+  f->end = end;
+}
+
+bool farm_is_over(const struct farm *f)
+{
+  return f->end > 0 && seconds_now() >= f->end;
+}
+
 size_t farm_pending(const struct farm *f)
 {
   return f->pending;
@@ -463,10 +473,11 @@ size_t farm_poll(const struct farm *f, struct pollfd *fds, size_t capacity)
   return n;
 }
 
-/* Milliseconds to the first deadline. */
+/* Milliseconds to the first deadline, or the end. */
 static int poll_timeout(const struct farm *f)
 {
-  double least = 3600, now = seconds_now();
+  double now = seconds_now();
+  double least = f->end > 0 ? f->end - now : 3600;
 
   for (int i = 0; i < f->count; ++i) {
     double left = f->worker[i].started + f->deadline - now;
@@ -503,7 +514,8 @@ bool farm_next(struct farm *f, struct farm_result *out, bool wait)
   for (;;) {
     farm_turn(f);
     if (take_done(f, out)) return true;
-    if (!f->pending || !wait || !wait_for_one(f)) return false;
+    if (!f->pending || !wait || farm_is_over(f) || !wait_for_one(f))
+      return false;
   }
 }
 

@@ -38,6 +38,10 @@ int farm_workers(const struct farm *f);
 /* How long one unit may take; 120 s unless set. */
 void farm_set_deadline(struct farm *f, double seconds);
 
+/* farm_next() waits until this moment of seconds_now() at most; 0: for ever. */
+void farm_set_end(struct farm *f, double end);
+bool farm_is_over(const struct farm *f);
+
 /* Queues a unit; the text is copied.  `id` is the caller's and comes back. */
 dd_status farm_submit(struct farm *f, int64_t id, const char *target,
                       const char *text);
@@ -46,7 +50,7 @@ size_t farm_queued(const struct farm *f);  /* not yet given to a worker */
 
 /* Gives the next finished unit, in the order in which they finish; the caller
  * releases it.  False: nothing is pending, or `wait` is false and nothing has
- * finished yet, or a signal arrived while it waited. */
+ * finished yet, or a signal or the farm's end came while it waited. */
 bool farm_next(struct farm *f, struct farm_result *out, bool wait);
 
 /* Moves bytes and hands queued units to idle workers, without waiting; what

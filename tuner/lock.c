@@ -23,8 +23,8 @@ static bool lock_path(const struct device_info *info, char path[LOCK_PATH_MAX])
     cache_open(&cache);
     runtime = cache.folder;
   }
-  return *runtime && snprintf(path, LOCK_PATH_MAX, "%s/difftune-%s.lock", runtime,
-                              info->uuid) < LOCK_PATH_MAX;
+  return *runtime && snprintf(path, LOCK_PATH_MAX, "%s/difftune-%s.lock",
+                              runtime, info->uuid) < LOCK_PATH_MAX;
 }
 
 static dd_status say_who(int fd, const struct device_info *info)
@@ -33,8 +33,8 @@ static dd_status say_who(int fd, const struct device_info *info)
   ssize_t n = pread(fd, pid, sizeof pid - 1, 0);
 
   close(fd);
-  return fail(DD_NO_DEVICE, "%s (%s) is in use by the difftune with pid %s; wait "
-              "for it, or name another with --gpu", info->name, info->uuid,
+  return fail(DD_NO_DEVICE, "%s (%s) is in use by the difftune with pid %s; "
+              "wait for it, or name another with --gpu", info->name, info->uuid,
               n > 0 ? pid : "unknown");
 }
 

@@ -398,6 +398,7 @@ void progress_begin(struct progress *p, const char *what, bool quiet)
 {
   p->what = what;
   p->started = p->shown = seconds_now();
+  p->low = p->high = 0;
   p->terminal = isatty(STDERR_FILENO) && !getenv("CI");
   p->quiet = quiet;
 }
@@ -407,6 +408,13 @@ static void print_eta(const struct progress *p, double done, double total)
   char text[32];
 
   if (!(done > 0) || done >= total) return;
+  if (p->high > 0) {
+    print_seconds(p->low, text);
+    fprintf(stderr, ", %s", text);
+    print_seconds(p->high, text);
+    fprintf(stderr, " to %s left", text);
+    return;
+  }
   print_seconds((seconds_now() - p->started) * (total - done) / done, text);
   fprintf(stderr, ", %s left", text);
 }

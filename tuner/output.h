@@ -92,6 +92,7 @@ void json_finish(struct json *j); /* the last newline */
 struct progress {
   const char *what; /* "compile" */
   double started, shown;
+  double low, high; /* seconds left; high 0: from the rate so far */
   bool terminal, quiet;
 };
 double seconds_now(void); /* monotonic */

@@ -42,9 +42,11 @@ dd_status record_end(struct recorder *r, dd_status status)
   char sentence[1024];
   dd_status ended = DD_OK;
 
-  snprintf(sentence, sizeof sentence, "%s", status ? dd_last_error()
-                                            : interrupted() ? "interrupted"
-                                                            : "complete");
+  snprintf(sentence, sizeof sentence, "%s",
+           status          ? dd_last_error()
+           : interrupted() ? "interrupted"
+           : r->cut        ? "the budget is spent"
+                           : "complete");
   if (r->sweep && !r->complete) ended = db_sweep_end(r->db, r->sweep, sentence);
   db_close(r->db);
   r->db = NULL;
@@ -181,7 +183,7 @@ static dd_status record_measurement(struct recorder *r, const struct outcome *o,
 static dd_status record_entry(struct recorder *r, const struct outcome *o,
                               struct entry *e, int64_t problem, int64_t race)
 {
-  if (!e->done) return DD_OK;
+  if (!e->done || (e->rule && !e->audited)) return DD_OK;
   TRY(record_candidate(r, e));
   if (e->proven) TRY(record_proof(r, e, problem));
   if (e->stage) return record_failure(r, o, e, problem);

@@ -18,6 +18,7 @@ struct recorder {
   const char *policy;
   bool resumed;  /* the sweep is one that an earlier run began */
   bool complete; /* and ended: there is nothing left to do */
+  bool cut;      /* the budget was spent before the end */
 };
 
 /* Opens (or makes) the database and begins a sweep in it, or with `resume` goes

@@ -1,8 +1,8 @@
 /*
  * resume.h - what an earlier run of this sweep has done already.
  *
- * A problem is stored in one transaction, so after a kill it is there as a whole
- * or not at all: what is there is taken over, what is not is swept again.
+ * A problem is stored in one transaction, so after a kill it is there as a
+ * whole or not at all: what is there is taken over, what is not is swept again.
  */
 #ifndef DIFFTUNE_RESUME_H
 #define DIFFTUNE_RESUME_H

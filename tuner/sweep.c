@@ -4,9 +4,16 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "prune.h"
 #include "twin.h"
 
 /* ---- Adding problems ------------------------------------------------------- */
+
+/* By the user, or at the end of the budget. */
+static bool is_stopped(const struct sweep *s)
+{
+  return interrupted() || budget_is_over(&s->budget);
+}
 
 static struct outcome *find_outcome(const struct sweep *s,
                                     const struct problem *p)
@@ -143,18 +150,21 @@ static dd_status choose_points(struct sweep *s, struct outcome *o)
 
 /* A step that is no legal problem (rows of an input that overlap) leaves the
  * problem without a split plan; make_split() says so. */
-static dd_status add_parts(struct sweep *s, const struct problem *p)
+/* A part has half of the weight: its best only serves the split plan. */
+static dd_status add_parts(struct sweep *s, const struct problem *p,
+                           double weight)
 {
   for (uint32_t i = 0; i < p->op->step_count; ++i) {
     struct problem step;
     int bind[OP_MAX_TENSORS];
     if (problem_step(&s->specs->ops, p, i, &step, bind)) continue;
-    TRY(sweep_add(s, &step, true));
+    TRY(sweep_add(s, &step, true, weight / 2));
   }
   return DD_OK;
 }
 
-dd_status sweep_add(struct sweep *s, const struct problem *p, bool is_part)
+dd_status sweep_add(struct sweep *s, const struct problem *p, bool is_part,
+                    double weight)
 {
   struct outcome *o = find_outcome(s, p);
 
@@ -162,8 +172,10 @@ dd_status sweep_add(struct sweep *s, const struct problem *p, bool is_part)
     o->is_part = o->is_part && is_part;
     return DD_OK;
   }
-  TRY(add_parts(s, p));
+  TRY(add_parts(s, p, weight));
   TRY(new_outcome(s, p, is_part, &o));
+  o->weight = weight;
+  budget_add(&s->budget, weight);
   return choose_points(s, o);
 }
 
@@ -178,6 +190,34 @@ static dd_status add_entry(struct sweep *s, struct entry *e, struct variant *v)
   return DD_OK;
 }
 
+/* splitmix64 */
+static uint64_t next_random(uint64_t *state)
+{
+  uint64_t x = *state += 0x9e3779b97f4a7c15u;
+
+  x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
+  x = (x ^ x >> 27) * 0x94d049bb133111ebu;
+  return x ^ x >> 31;
+}
+
+/* Where the budget is too short for all: the default, then random ones. */
+static void fit_points(struct sweep *s, struct outcome *o)
+{
+  uint32_t fits = budget_fits(&s->budget, o->weight, o->point_count);
+  uint64_t random = s->options.seed;
+
+  if (fits >= o->point_count) return;
+  for (uint32_t i = 1; i < fits; ++i) {
+    uint32_t j = i + (uint32_t)(next_random(&random) % (o->point_count - i));
+    struct variant v = o->points[i];
+    o->points[i] = o->points[j];
+    o->points[j] = v;
+  }
+  s->total -= o->point_count - fits;
+  s->left_out += o->point_count - fits;
+  o->point_count = fits;
+}
+
 /* Makes the entries and queues their variants for compiling. */
 static dd_status open_outcome(struct sweep *s, struct outcome *o)
 {
@@ -187,6 +227,7 @@ static dd_status open_outcome(struct sweep *s, struct outcome *o)
   o->entries = ARENA_ARRAY(&s->arena, struct entry, o->point_count + 1);
   if (!o->entries) return fail(DD_NO_MEMORY, "out of memory");
   o->has_split = may_split(o);
+  fit_points(s, o);
   for (uint32_t i = 0; i < o->point_count && !status; ++i)
     status = add_entry(s, &o->entries[o->count++], &o->points[i]);
   arena_release(&o->arena);
@@ -237,7 +278,7 @@ void sweep_release(struct sweep *s)
   s->count = s->capacity = 0;
 }
 
-/* ---- Where the time goes ------------------------------------------------------ */
+/* ---- Where the time goes --------------------------------------------------- */
 
 #define PHASE_WORD(name, word) [PHASE_##name] = word,
 const char *const phase_words[PHASE_COUNT] = {PHASE_MAP(PHASE_WORD)};
@@ -268,6 +309,8 @@ double sweep_seconds(const struct sweep *s, double seconds[PHASE_COUNT])
 
 static void tell(struct sweep *s, const struct outcome *o, const char *doing)
 {
+  budget_predict(&s->budget, s->total - s->done, &s->progress.low,
+                 &s->progress.high);
   progress_at(&s->progress, s->done, s->total, "%s %s", doing, o->spelling);
 }
 
@@ -415,6 +458,13 @@ static dd_status keep_problem(struct sweep *s, struct outcome *o, int *generatio
   return DD_OK;
 }
 
+/* The end of the budget ended the call: nobody has failed. */
+static bool was_cut(const struct sweep *s, dd_status status)
+{
+  return budget_is_over(&s->budget) &&
+         (is_candidates(status) || status == DD_NO_DEVICE);
+}
+
 /* A failure of the device is the candidate's; everything else is ours. */
 static dd_status prove(struct sweep *s, struct outcome *o, struct entry *e,
                        int *generation)
@@ -423,6 +473,7 @@ static dd_status prove(struct sweep *s, struct outcome *o, struct entry *e,
   dd_status status;
 
   status = keep_problem(s, o, generation);
+  if (was_cut(s, status)) return DD_OK;
   if (is_problems(status)) {
     refuse_problem(s, o);
     if (!e->done) refuse(s, o, e, "check", o->broken);
@@ -434,6 +485,7 @@ static dd_status prove(struct sweep *s, struct outcome *o, struct entry *e,
     stage = "check";
     status = ask_check(s, o, e, &e->proof);
   }
+  if (was_cut(s, status)) return DD_OK;
   if (is_candidates(status)) {
     refuse(s, o, e, stage, dd_last_error());
     return DD_OK;
@@ -464,21 +516,87 @@ static void follow_twin(struct sweep *s, struct outcome *o, struct entry *e,
   s->done++;
 }
 
+/* Which pruning compares with: the choice must not depend on who compiles
+ * first. */
+static bool waits_for_default(const struct sweep *s, const struct outcome *o)
+{
+  return s->options.prune &&
+         s->build->parts[o->entries[0].part[0]]->state == PART_WAITING;
+}
+
+static bool read_need(const struct sweep *s, const struct outcome *o,
+                      const struct entry *e, struct need *n)
+{
+  const struct part *p = s->build->parts[e->part[0]];
+  const struct device_info *info = &s->client->info;
+
+  *n = (struct need){.registers = p->registers, .local_bytes = p->local_bytes,
+                     .shared_bytes = p->shared_bytes};
+  return p->has_machine && !variant_geometry(&p->variant, &o->problem,
+                                             info->arch, info->sms, 1,
+                                             &n->geometry);
+}
+
+/* The default variant comes first and is never pruned. */
+static bool prune(struct sweep *s, struct outcome *o, struct entry *e)
+{
+  struct need need, usual;
+
+  if (!s->options.prune || e == o->entries || e->audited) return false;
+  if (!read_need(s, o, e, &need) || !read_need(s, o, o->entries, &usual))
+    return false;
+  e->rule = prune_rule(&need, &usual, &s->client->info);
+  if (!e->rule) return false;
+  e->audited = prune_is_audited(&e->candidate.steps[0], s->options.seed);
+  if (e->audited) return false;
+  e->done = true;
+  o->pruned++;
+  s->done++;
+  return true;
+}
+
+/* A rule was wrong where what it refuses is as fast as the best. */
+static void audit(const struct outcome *o)
+{
+  double best = o->best < 0 ? 0 : o->entries[o->best].standing.median_us;
+
+  for (uint32_t i = 0; i < o->count; ++i) {
+    const struct entry *e = &o->entries[i];
+    if (e->audited && e->raced &&
+        e->standing.median_us <= best * (1 + o->race.noise))
+      say("%s: the rule '%s' would have left out '%s', %.2f us of %.2f; "
+          "--no-prune races all", o->spelling, e->rule, e->label,
+          e->standing.median_us, best);
+  }
+}
+
+/* Its share is spent, as far as proving goes: as long again is for the race.
+ * One candidate must be proven, or the time was spent on nothing. */
+static bool is_spent(const struct sweep *s, const struct outcome *o)
+{
+  double now = seconds_now();
+
+  return is_stopped(s) ||
+         (o->end > 0 && o->proven && now >= o->began + (o->end - o->began) / 2);
+}
+
 /* Proves what is compiled; false in *waiting when no entry is left. */
 static dd_status prove_ready(struct sweep *s, struct outcome *o,
                              int *generation, bool *waiting)
 {
   *waiting = false;
-  for (uint32_t i = 0; i < o->count && !interrupted(); ++i) {
+  for (uint32_t i = 0; i < o->count && !is_spent(s, o); ++i) {
     struct entry *e = &o->entries[i], *twin;
     const struct part *p = s->build->parts[e->part[0]];
     if (e->done) continue;
-    if (p->state == PART_WAITING) {
+    if (p->state == PART_WAITING || waits_for_default(s, o)) {
       *waiting = true;
       continue;
     }
     if (p->state == PART_FAILED)
       refuse(s, o, e, "compile", p->reason ? p->reason : "out of memory");
+    else if (prune(s, o, e))
+      continue;
     else if ((twin = twin_find(s->build, &s->client->info, o, e)))
       follow_twin(s, o, e, twin);
     else
@@ -491,16 +609,21 @@ static dd_status prove_ready(struct sweep *s, struct outcome *o,
 static dd_status wait_for_code(struct sweep *s, struct outcome *o)
 {
   double began = seconds_now();
+  dd_status status;
 
   tell(s, o, "compiling");
-  return spent(o, PHASE_COMPILE, began, build_pump(s->build, true));
+  farm_set_end(s->build->farm, o->end > 0 && o->proven ? o->end
+                                                       : s->budget.stop);
+  status = build_pump(s->build, true);
+  farm_set_end(s->build->farm, s->budget.end);
+  return spent(o, PHASE_COMPILE, began, status);
 }
 
 static dd_status prove_all(struct sweep *s, struct outcome *o, int *generation)
 {
   bool waiting = true;
 
-  while (waiting && !interrupted()) {
+  while (waiting && !is_spent(s, o)) {
     open_ahead(s);
     TRY(s->ahead_status);
     TRY(build_pump(s->build, false));
@@ -527,10 +650,14 @@ static dd_status build_restored(struct sweep *s, struct outcome *o)
     break;
   }
   bytes_release(&label);
+  if (!status && !e->candidate.step_count)
+    status = fail(DD_UNSUPPORTED, "'%s' is no longer a variant", e->label);
   if (!status) status = build_submit(s->build);
   while (!status && s->build->parts[e->part[0]]->state == PART_WAITING &&
-         !interrupted())
+         !is_stopped(s))
     status = wait_for_code(s, o);
+  if (!status && s->build->parts[e->part[0]]->state != PART_COMPILED)
+    status = fail(DD_UNSUPPORTED, "'%s' was not compiled again", e->label);
   return status;
 }
 
@@ -569,7 +696,7 @@ static dd_status prove_split(struct sweep *s, struct outcome *o, int *generation
 {
   struct entry *e = &o->entries[o->count];
 
-  if (!o->has_split || interrupted()) return DD_OK;
+  if (!o->has_split || is_stopped(s)) return DD_OK;
   if (o->broken || make_split(s, o, e)) {
     if (!o->broken)
       say("%s: no split plan: %s", o->spelling, dd_last_error());
@@ -713,9 +840,10 @@ enum { RACE_TRIES = 8 };
 
 static dd_status race(struct sweep *s, struct outcome *o, int *generation)
 {
-  for (int tries = 1; count_racers(o) && !interrupted(); ++tries) {
+  for (int tries = 1; count_racers(o) && !is_stopped(s); ++tries) {
     struct entry *culprit = NULL;
     dd_status status = race_once(s, o, generation, &culprit);
+    if (was_cut(s, status)) return DD_OK;
     if (!status) find_best(o);
     if (!is_candidates(status)) return status;
     if (culprit) refuse_timed(s, o, culprit, dd_last_error());
@@ -733,6 +861,16 @@ static dd_status record(struct sweep *s, struct outcome *o)
   return spent(o, PHASE_RECORD, began, record_outcome(s->recorder, o));
 }
 
+/* What the end of the budget cut short is as if it had not begun: that its
+ * device worker was killed is no verdict on a candidate. */
+static dd_status abandon(struct outcome *o)
+{
+  if (interrupted()) return DD_OK;
+  o->begun = o->has_split = false;
+  o->count = 0;
+  return DD_OK;
+}
+
 static dd_status sweep_problem(struct sweep *s, struct outcome *o)
 {
   int generation = 0;
@@ -744,16 +882,31 @@ static dd_status sweep_problem(struct sweep *s, struct outcome *o)
     TRY(open_outcome(s, o));
   }
   o->begun = true;
+  o->began = seconds_now();
+  o->end = budget_begin(&s->budget, o->weight);
   TRY(prove_all(s, o, &generation));
   TRY(prove_split(s, o, &generation));
-  if (interrupted()) return DD_OK;
+  if (is_stopped(s)) return abandon(o);
   if (s->options.time) {
     tell(s, o, "racing");
     TRY(race(s, o, &generation));
   } else {
     take_first(o);
   }
+  if (is_stopped(s) && s->options.time && o->best < 0) return abandon(o);
+  for (uint32_t i = 0; i < o->count; ++i) s->left_out += !o->entries[i].done;
+  budget_end(&s->budget, seconds_now() - o->began, o->proven + o->refused);
+  audit(o);
   return s->recorder ? record(s, o) : DD_OK;
+}
+
+uint32_t sweep_left(const struct sweep *s)
+{
+  uint32_t n = 0;
+
+  for (uint32_t i = 0; i < s->count; ++i)
+    n += !s->outcomes[i].begun && !s->outcomes[i].is_part;
+  return n;
 }
 
 dd_status sweep_run(struct sweep *s)
@@ -764,9 +917,12 @@ dd_status sweep_run(struct sweep *s)
   progress_begin(&s->progress, s->options.time ? "sweep" : "check",
                  s->options.quiet);
   s->client->beside = (struct client_beside){farm_rows, turn_farm, s};
-  for (uint32_t i = 0; i < s->count && !status && !interrupted(); ++i)
+  s->client->end = s->budget.stop;
+  farm_set_end(s->build->farm, s->budget.end);
+  for (uint32_t i = 0; i < s->count && !status && !is_stopped(s); ++i)
     status = sweep_problem(s, &s->outcomes[i]);
   s->client->beside = (struct client_beside){NULL, NULL, NULL};
+  s->client->end = 0;
   progress_end(&s->progress);
   s->seconds = seconds_now() - s->started;
   return status;

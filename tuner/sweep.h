@@ -8,6 +8,7 @@
 #ifndef DIFFTUNE_SWEEP_H
 #define DIFFTUNE_SWEEP_H
 
+#include "budget.h"
 #include "build.h"
 #include "output.h"
 #include "record.h"
@@ -22,6 +23,7 @@ struct sweep_options {
   const char *only;   /* variants with these words in their label, or "split":
                          the split plan alone; NULL: all */
   const char *policy; /* "cold graph", "warm eager", ... */
+  bool prune; /* leave out what prune.h says is slow */
   bool quiet;
 };
 
@@ -51,6 +53,8 @@ struct entry {
   struct entry *twin; /* the same machine code and launch, proven before it;
                          this one does not race */
   struct proof proof;
+  const char *rule; /* that says it need not be timed (prune.h); NULL: none */
+  bool audited;     /* timed all the same */
   const char *stage, *reason; /* where it was refused; proven ones: in a race */
   bool raced;
   struct standing standing;
@@ -75,8 +79,11 @@ struct outcome {
   int best;           /* the entry that won the race; -1: none */
   int best_fused;     /* the best that is not the split plan; -1: none */
   int64_t traffic;
+  double weight;      /* its part in the budget */
+  double began, end;  /* of its share; end 0: none */
   double longest;     /* seconds of the longest check that ended well */
   struct race_summary race;
+  uint32_t pruned;
   uint32_t proven, refused; /* refused by the race: not counted as proven */
   double seconds[PHASE_COUNT];
 };
@@ -94,23 +101,28 @@ struct sweep {
   double done, total; /* candidates, for the ETA */
   uint32_t current, ahead; /* the outcome at hand, the next to be opened */
   dd_status ahead_status;  /* what became of opening ahead */
+  uint32_t left_out;  /* candidates that the budget had no time for */
   uint32_t wanted;    /* candidates that options.only keeps */
   const char *near;   /* the label most like options.only */
   uint32_t near_words; /* how many of its words that has */
   struct progress progress;
   double started, seconds; /* of the run */
+  struct budget budget;    /* the caller's to begin */
 };
 
 /* Adds a problem, after its parts.  Their variants are queued for compiling
- * when their turn is near.  The sweep's pointers and options are set by the
- * caller. */
-dd_status sweep_add(struct sweep *s, const struct problem *p, bool is_part);
+ * when their turn is near.  The sweep's pointers, options and budget are set by
+ * the caller. */
+dd_status sweep_add(struct sweep *s, const struct problem *p, bool is_part,
+                    double weight);
 /* DD_BAD_ARGUMENT where options.only keeps nothing of what was added. */
 dd_status sweep_wants_any(const struct sweep *s);
 /* Runs them all.  DD_OK also where candidates, or all of a problem's, were
  * refused; stops early, with DD_OK, when interrupted() says so. */
 dd_status sweep_run(struct sweep *s);
 void sweep_release(struct sweep *s);
+/* Problems that were asked for and have not been swept. */
+uint32_t sweep_left(const struct sweep *s);
 
 /* The seconds of all problems, and the share of the run in which the device
  * loaded, proved or raced. */

@@ -20,6 +20,11 @@ static bool same_launch(const struct variant *a, const struct variant *b,
   return true;
 }
 
+static bool was_tried(const struct entry *e)
+{
+  return e->done && !e->twin && (!e->rule || e->audited);
+}
+
 struct entry *twin_find(const struct build *b, const struct device_info *info,
                         const struct outcome *o, const struct entry *e)
 {
@@ -28,7 +33,7 @@ struct entry *twin_find(const struct build *b, const struct device_info *info,
   for (uint32_t i = 0; i < o->count && p->has_machine; ++i) {
     struct entry *other = &o->entries[i];
     const struct part *q = b->parts[other->part[0]];
-    if (other == e || !other->done || other->twin || !q->has_machine) continue;
+    if (other == e || !was_tried(other) || !q->has_machine) continue;
     if (hash_equal(&p->machine, &q->machine) &&
         same_launch(&p->variant, &q->variant, &o->problem, info))
       return other;
