@@ -1,8 +1,9 @@
 /*
  * internal.h - the library's own structs: the context and the plan.
  *
- * context.c opens and closes, plan.c makes and launches, typed.c finds plans by
- * the arguments of an op's own entry point, explain.c puts a choice in words.
+ * context.c opens and closes, plan.c makes and launches, prepared.c keeps plans,
+ * entry.c finds them by the arguments of typed.c and tensors.c, explain.c puts a
+ * choice in words.
  */
 #ifndef DIFFDISPATCH_INTERNAL_H
 #define DIFFDISPATCH_INTERNAL_H
@@ -15,7 +16,7 @@
 /* ---- Context ---------------------------------------------------------- */
 
 struct loaded; /* code on the device, by the variant's hash (plan.c) */
-struct typed;  /* plans by arguments (typed.c) */
+struct typed;  /* plans by arguments (entry.c) */
 struct prepared; /* plans by spelling (prepared.c) */
 
 struct dd_context {

@@ -531,6 +531,8 @@ static dd_status put_attr(const struct plan_attr *a, double value,
 
   if (a->type == ARG_F32)
     memcpy(args + a->offset, &real, sizeof real);
+  else if (value != (double)whole)
+    return fail(DD_BAD_ARGUMENT, "%g must be a whole number", value);
   else if (a->type == ARG_I64)
     memcpy(args + a->offset, &whole, sizeof whole);
   else if (whole == small)

@@ -791,6 +791,133 @@ static void test_typed(void **state)
   dd_close(ctx);
 }
 
+/* ---- dd_launch ------------------------------------------------------------ */
+
+struct dl {
+  struct qk d;
+  int64_t rows[3], width[1], table[2], tokens[1];
+  dd_tensor q, k, q_weight, k_weight, cos, positions;
+  const dd_tensor *list[9];
+};
+
+static dd_tensor dl_tensor(void *data, int32_t rank, const int64_t *shape)
+{
+  return (dd_tensor){.data = data, .rank = rank, .type_code = 2,
+                     .type_bits = 32, .lanes = 1, .shape = shape};
+}
+
+static void dl_init(struct dl *l)
+{
+  qk_init(&l->d);
+  memcpy(l->rows, (int64_t[]){TOKENS, HEADS, DIM}, sizeof l->rows);
+  l->width[0] = DIM;
+  memcpy(l->table, (int64_t[]){64, DIM}, sizeof l->table);
+  l->tokens[0] = TOKENS;
+  l->q = dl_tensor(l->d.q, 3, l->rows);
+  l->k = dl_tensor(l->d.k, 3, l->rows);
+  l->q_weight = dl_tensor(l->d.q_weight, 1, l->width);
+  l->k_weight = dl_tensor(l->d.k_weight, 1, l->width);
+  l->cos = dl_tensor(l->d.cos, 2, l->table);
+  l->positions = dl_tensor(l->d.positions, 1, l->tokens);
+  l->positions.type_code = 0;
+  l->positions.type_bits = 64;
+  memcpy(l->list, (const dd_tensor *[]){&l->q, &l->k, NULL, NULL, &l->q_weight,
+                                        &l->k_weight, &l->cos, NULL,
+                                        &l->positions}, sizeof l->list);
+}
+
+static dd_status dl_launch(dd_context *ctx, struct dl *l, const char *op)
+{
+  dd_attr eps = {"eps", 0.25};
+
+  return dd_launch(ctx, op, l->list, COUNT_OF(l->list), &eps, 1, NULL);
+}
+
+static void test_tensors(void **state)
+{
+  dd_context *ctx = open_cpu();
+  struct qk plain;
+  struct dl l;
+
+  (void)state;
+  dl_init(&l);
+  qk_init(&plain);
+  plain.args.eps = 0.25;
+  assert_ok(dd_qknorm_rope(ctx, &plain.args, NULL));
+  for (int round = 0; round < 2; ++round) { /* made, then found */
+    dl_init(&l);
+    assert_ok(dl_launch(ctx, &l, "qknorm_rope:fp32"));
+    assert_memory_equal(l.d.q, plain.q, sizeof plain.q);
+    assert_memory_equal(l.d.k, plain.k, sizeof plain.k);
+  }
+  dl_init(&l);
+  assert_ok(dl_launch(ctx, &l, "qknorm_rope:fp32 layout=neox"));
+  assert_memory_not_equal(l.d.q, plain.q, sizeof plain.q);
+  dd_close(ctx);
+}
+
+static void test_tensors_with_strides(void **state)
+{
+  static const int64_t strides[] = {DIM, TOKENS * DIM, 1}; /* head by head */
+  dd_context *ctx = open_cpu();
+  struct qk plain;
+  struct dl l;
+
+  (void)state;
+  dl_init(&l);
+  l.q.strides = strides;
+  qk_init(&plain);
+  plain.args.eps = 0.25;
+  plain.args.q_stride[0] = DIM;
+  plain.args.q_stride[1] = TOKENS * DIM;
+  assert_ok(dd_qknorm_rope(ctx, &plain.args, NULL));
+  assert_ok(dl_launch(ctx, &l, "qknorm_rope:fp32"));
+  assert_memory_equal(l.d.q, plain.q, sizeof plain.q);
+  dd_close(ctx);
+}
+
+#define REFUSED_TENSORS(part, op, change)                                      \
+  do {                                                                         \
+    dl_init(&l);                                                               \
+    change;                                                                    \
+    assert_fails(DD_BAD_ARGUMENT, part, dl_launch(ctx, &l, op));               \
+  } while (0)
+
+static void test_tensors_refusals(void **state)
+{
+  static const int64_t few[] = {DIM - 2}, outer[] = {2, 1};
+  dd_context *ctx = open_cpu();
+  struct dl l;
+
+  (void)state;
+  REFUSED_TENSORS("no op is named 'other", "other:fp32", (void)0);
+  REFUSED_TENSORS("no op was given", NULL, (void)0);
+  REFUSED_TENSORS("io dtype", "qknorm_rope", (void)0);
+  REFUSED_TENSORS("'q' must be bf16", "qknorm_rope:bf16", (void)0);
+  REFUSED_TENSORS("'k', is missing", "qknorm_rope:fp32 kv_heads=3",
+                  l.list[1] = NULL);
+  REFUSED_TENSORS("'sin', is given", "qknorm_rope:fp32", l.list[7] = &l.cos);
+  REFUSED_TENSORS("'q_out', is missing", "qknorm_rope:fp32 inplace=0",
+                  (void)0);
+  REFUSED_TENSORS("'positions' must be i64", "qknorm_rope:fp32",
+                  l.positions.type_bits = 32);
+  REFUSED_TENSORS("'q_weight' has another shape", "qknorm_rope:fp32",
+                  l.q_weight.shape = few);
+  REFUSED_TENSORS("'cos' has another shape", "qknorm_rope:fp32",
+                  l.cos.strides = outer);
+  REFUSED_TENSORS("'q' has another shape", "qknorm_rope:fp32 tokens=4",
+                  (void)0);
+  REFUSED_TENSORS("has rank 9", "qknorm_rope:fp32", l.q.rank = 9);
+  dl_init(&l);
+  assert_fails(DD_BAD_ARGUMENT, "no attribute 'epsilon'",
+               dd_launch(ctx, "qknorm_rope:fp32", l.list, 9,
+                         &(dd_attr){"epsilon", 1}, 1, NULL));
+  assert_fails(DD_BAD_ARGUMENT, "whole number",
+               dd_launch(ctx, "qknorm_rope:fp32", l.list, 9,
+                         &(dd_attr){"position_offset", 0.5}, 1, NULL));
+  dd_close(ctx);
+}
+
 /* Pointers at every alignment that a float may have. */
 static void test_typed_alignment(void **state)
 {
@@ -936,6 +1063,9 @@ int main(void)
       cmocka_unit_test(test_describe),
       cmocka_unit_test(test_out_of_memory),
       cmocka_unit_test(test_typed),
+      cmocka_unit_test(test_tensors),
+      cmocka_unit_test(test_tensors_with_strides),
+      cmocka_unit_test(test_tensors_refusals),
       cmocka_unit_test(test_typed_alignment),
       cmocka_unit_test(test_typed_refusals),
       cmocka_unit_test(test_typed_race),

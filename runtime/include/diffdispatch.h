@@ -203,7 +203,32 @@ DD_API dd_status dd_prepare(dd_context *ctx, const char *const *spellings,
 DD_API dd_status dd_explain(dd_context *ctx, const dd_problem *problem,
                             char *text, size_t size, size_t *length);
 
-/* ---- Typed entry points ---------------------------------------------- */
+/* ---- Entry points ------------------------------------------------------ */
+
+/* A tensor laid out as DLPack's DLTensor: cast a DLTensor * to dd_tensor *. */
+typedef struct dd_tensor {
+  void *data;
+  int32_t device_type, device_id; /* not looked at */
+  int32_t rank;
+  uint8_t type_code, type_bits; /* 2 float, 4 bfloat, 0 int; 16, 32, 64 */
+  uint16_t lanes;               /* 1 */
+  const int64_t *shape;
+  const int64_t *strides; /* elements; NULL: contiguous */
+  uint64_t byte_offset;
+} dd_tensor;
+
+/* Any op.  `op` is the beginning of a spelling and has what tensors cannot say:
+ * "rope:bf16 layout=neox cache=separate".  Sizes, strides and alignment are read
+ * off `tensors`: `count` pointers in the op's order (docs/operators.md), NULL
+ * where the problem has none; in place, the outputs are NULL.  The first call
+ * with a shape makes its plan, later calls find it without a lock.
+ * Owns    nothing changes hands; tensors must live until the stream is done.
+ * Threads any.
+ * Fails   as dd_plan_make and dd_plan_launch, and DD_NOT_PREPARED */
+DD_API dd_status dd_launch(dd_context *ctx, const char *op,
+                           const dd_tensor *const *tensors, size_t count,
+                           const dd_attr *attrs, size_t attr_count,
+                           struct CUstream_st *stream);
 
 /* qknorm_rope: RMSNorm of each head row of q and k, then rotary embedding.
  *
