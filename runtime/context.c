@@ -152,6 +152,7 @@ void dd_close(dd_context *ctx)
 
   if (!ctx) return;
   a = ctx->allocator;
+  trace_write(ctx);
   typed_free(ctx);
   prepared_free(ctx);
   loaded_free(ctx);

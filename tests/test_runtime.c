@@ -791,6 +791,89 @@ static void test_typed(void **state)
   dd_close(ctx);
 }
 
+/* ---- Watching ------------------------------------------------------------ */
+
+static void test_counters(void **state)
+{
+  dd_counters c = DD_COUNTERS_INIT;
+  const char *spellings[] = {LARGE, SMALL_SCALE};
+  struct fixture f;
+  dd_plan *p;
+
+  (void)state;
+  open_table(&f);
+  assert_ok(dd_prepare(f.ctx, spellings, 2, NULL));
+  assert_ok(dd_prepare(f.ctx, spellings, 2, NULL)); /* already there */
+  assert_ok(plan(&f, "affine:fp32 rows=9 width=64", &p));
+  dd_plan_free(p);
+  assert_fails(DD_UNSUPPORTED, "no variant",
+               plan(&f, "scale:fp32 rows=8 width=63", &p));
+  assert_ok(dd_count(f.ctx, &c, 1));
+  assert_int_equal(c.exact, 2);
+  assert_int_equal(c.near_sizes, 1);
+  assert_int_equal(c.refused, 1);
+  assert_int_equal(c.split + c.by_default + c.other_device, 0);
+  assert_ok(dd_count(f.ctx, &c, 0));
+  assert_int_equal(c.exact + c.near_sizes + c.refused, 0);
+  c.struct_size = 8;
+  assert_fails(DD_BAD_ARGUMENT, "struct_size is 8", dd_count(f.ctx, &c, 0));
+  close_table(&f);
+}
+
+static void test_trace(void **state)
+{
+  char folder[64], path[128], text[256];
+  const char *spelling = "qknorm_rope:fp32 tokens=9 q_heads=3 head_dim=64";
+  const char *wanted =
+      "qknorm_rope:fp32 tokens=5 q_heads=3 head_dim=64 # 3 launches, default\n"
+      "qknorm_rope:fp32 tokens=9 q_heads=3 head_dim=64 # 0 launches, "
+      "default\n";
+  struct bytes file = BYTES_INIT;
+  dd_context *ctx = open_cpu();
+  struct qk d;
+  size_t length;
+
+  (void)state;
+  assert_ok(dd_prepare(ctx, &spelling, 1, NULL));
+  qk_init(&d);
+  for (int i = 0; i < 3; ++i) assert_ok(dd_qknorm_rope(ctx, &d.args, NULL));
+  assert_ok(dd_trace(ctx, text, sizeof text, &length));
+  assert_string_equal(text, wanted);
+  assert_int_equal(length, strlen(wanted));
+  assert_ok(dd_trace(ctx, text, 5, &length));
+  assert_string_equal(text, "qkno");
+  test_folder(folder, sizeof folder);
+  snprintf(path, sizeof path, "%s/trace.txt", folder);
+  setenv("DIFFDISPATCH_TRACE", path, 1);
+  dd_close(ctx);
+  unsetenv("DIFFDISPATCH_TRACE");
+  assert_ok(file_read(path, 4096, &file));
+  assert_string_equal(bytes_string(&file), wanted);
+  bytes_release(&file);
+  test_folder_remove(folder);
+}
+
+static void test_digest(void **state)
+{
+  char first[65], second[65];
+  dd_context *ctx = open_cpu();
+  struct fixture f;
+
+  (void)state;
+  open_table(&f);
+  assert_ok(dd_digest(f.ctx, first));
+  close_table(&f);
+  open_table(&f);
+  assert_ok(dd_digest(f.ctx, second));
+  assert_string_equal(first, second);
+  assert_int_equal(strlen(first), 64);
+  assert_ok(dd_digest(ctx, second));
+  assert_string_not_equal(first, second);
+  assert_fails(DD_BAD_ARGUMENT, "no place", dd_digest(ctx, NULL));
+  close_table(&f);
+  dd_close(ctx);
+}
+
 /* ---- dd_launch ------------------------------------------------------------ */
 
 struct dl {
@@ -1063,6 +1146,9 @@ int main(void)
       cmocka_unit_test(test_describe),
       cmocka_unit_test(test_out_of_memory),
       cmocka_unit_test(test_typed),
+      cmocka_unit_test(test_counters),
+      cmocka_unit_test(test_trace),
+      cmocka_unit_test(test_digest),
       cmocka_unit_test(test_tensors),
       cmocka_unit_test(test_tensors_with_strides),
       cmocka_unit_test(test_tensors_refusals),

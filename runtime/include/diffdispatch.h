@@ -203,6 +203,34 @@ DD_API dd_status dd_prepare(dd_context *ctx, const char *const *spellings,
 DD_API dd_status dd_explain(dd_context *ctx, const dd_problem *problem,
                             char *text, size_t size, size_t *length);
 
+/* ---- Watching ---------------------------------------------------------- */
+
+/* How plans were chosen since the context was opened, or since the last reset:
+ * one for each plan made, and for each that no variant could be found for. */
+typedef struct dd_counters {
+  size_t struct_size;
+  uint64_t exact, near_sizes, other_device, split, by_default, refused;
+} dd_counters;
+#define DD_COUNTERS_INIT {sizeof(dd_counters), 0, 0, 0, 0, 0, 0}
+
+/* Fails   DD_BAD_ARGUMENT */
+DD_API dd_status dd_count(dd_context *ctx, dd_counters *out, int reset);
+
+/* Writes a line for each problem that dd_prepare and the entry points met, with
+ * how often it was launched: a file for `difftune sweep --shapes`.  Cut to fit
+ * as snprintf does; *length is the length wanted.  dd_close() writes the same
+ * to the file that $DIFFDISPATCH_TRACE names.
+ * Threads any; launches are counted while others launch.
+ * Fails   DD_BAD_ARGUMENT, DD_NO_MEMORY */
+DD_API dd_status dd_trace(dd_context *ctx, char *text, size_t size,
+                          size_t *length);
+
+/* Writes 64 hexadecimal digits and a NUL that stand for every byte of the table
+ * (the library's own where there is no other): two processes with the same
+ * digest and device make the same choices.
+ * Fails   DD_BAD_ARGUMENT */
+DD_API dd_status dd_digest(dd_context *ctx, char digest[65]);
+
 /* ---- Entry points ------------------------------------------------------ */
 
 /* A tensor laid out as DLPack's DLTensor: cast a DLTensor * to dd_tensor *. */
