@@ -123,6 +123,8 @@ typedef struct dd_open_options {
 
 #define DD_OPEN_EXACT_ONLY 0x1u /* DD_UNTUNED rather than a near neighbour */
 
+#define DD_OPEN_SHARED_TABLE 0x2u /* whoever owns or may write its file */
+
 /* Opens a context for the calling thread's current CUDA context, or for the
  * CPU device.  `options` may be NULL: all defaults.  A table that cannot be
  * used fails the call; a host that would rather go on opens again without.
