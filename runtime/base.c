@@ -371,7 +371,7 @@ dd_status file_write(const char *path, const void *data, size_t size)
     return fail(DD_IO, "the path '%.60s...' is too long", path);
   fd = mkostemp(aside, O_CLOEXEC);
   if (fd < 0) return fail(DD_IO, "cannot write '%s': %s", path, strerror(errno));
-  done = write_all(fd, data, size) && fchmod(fd, 0666 & ~mask) == 0 &&
+  done = write_all(fd, data, size) && fchmod(fd, 0644 & ~mask) == 0 &&
          fsync(fd) == 0;
   error = errno;
   if (close(fd) && done) done = false, error = errno;

@@ -56,9 +56,9 @@ static dd_status read_options(const dd_open_options *options,
   TRY(struct_read("dd_open_options", options,
                   offsetof(dd_open_options, device) + sizeof(char *), out,
                   sizeof *out));
-  if (out->flags & ~DD_OPEN_EXACT_ONLY)
+  if (out->flags & ~(DD_OPEN_EXACT_ONLY | DD_OPEN_SHARED_TABLE))
     return fail(DD_BAD_ARGUMENT, "dd_open_options.flags has unknown bits: 0x%x",
-                out->flags & ~DD_OPEN_EXACT_ONLY);
+                out->flags & ~(DD_OPEN_EXACT_ONLY | DD_OPEN_SHARED_TABLE));
   if (out->table && out->table_data)
     return fail(DD_BAD_ARGUMENT, "dd_open_options has both table and "
                 "table_data");
@@ -89,7 +89,8 @@ static dd_status open_tables(struct dd_context *ctx, const dd_open_options *o)
     return fail_in(status == DD_BAD_TABLE ? DD_BUG : status,
                    "the library's own table");
   if (o->table)
-    return table_open(&ctx->host, o->table, &ctx->allocator, &ctx->floor);
+    return table_open(&ctx->host, o->table, &ctx->allocator, &ctx->floor,
+                      o->flags & DD_OPEN_SHARED_TABLE);
   if (!o->table_data) return DD_OK;
   status = table_open_memory(&ctx->host, o->table_data, o->table_size,
                              &ctx->allocator, &ctx->floor);
@@ -152,6 +153,7 @@ void dd_close(dd_context *ctx)
 
   if (!ctx) return;
   a = ctx->allocator;
+  trace_write(ctx);
   typed_free(ctx);
   prepared_free(ctx);
   loaded_free(ctx);

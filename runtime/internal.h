@@ -1,8 +1,9 @@
 /*
  * internal.h - the library's own structs: the context and the plan.
  *
- * context.c opens and closes, plan.c makes and launches, typed.c finds plans by
- * the arguments of an op's own entry point, explain.c puts a choice in words.
+ * context.c opens and closes, plan.c makes and launches, prepared.c keeps plans,
+ * entry.c finds them by the arguments of typed.c and tensors.c, explain.c puts a
+ * choice in words.
  */
 #ifndef DIFFDISPATCH_INTERNAL_H
 #define DIFFDISPATCH_INTERNAL_H
@@ -15,7 +16,8 @@
 /* ---- Context ---------------------------------------------------------- */
 
 struct loaded; /* code on the device, by the variant's hash (plan.c) */
-struct typed;  /* plans by arguments (typed.c) */
+struct typed;  /* plans by arguments (entry.c) */
+struct launches; /* of one problem (prepared.c) */
 struct prepared; /* plans by spelling (prepared.c) */
 
 struct dd_context {
@@ -26,6 +28,7 @@ struct dd_context {
   pthread_mutex_t lock;   /* for loading and for adding to `typed` */
   struct loaded *loaded;  /* under the lock */
   struct prepared *prepared; /* under the lock */
+  _Atomic uint64_t made[DD_MATCH_DEFAULT + 1], refused; /* see dd_count */
   uint32_t forks; /* forks_seen() when it was opened; see context_forked() */
   _Atomic(struct typed *) typed; /* read without it */
 };
@@ -53,6 +56,10 @@ static inline bool context_forked(const struct dd_context *ctx)
 dd_status prepared_get(struct dd_context *ctx, const char *spelling,
                        void *stream, dd_plan **out);
 void prepared_free(struct dd_context *ctx);
+/* Adds one to the launches of a problem that the context keeps. */
+void launches_add(struct launches *l);
+/* To the file that $DIFFDISPATCH_TRACE names, if it does. */
+void trace_write(struct dd_context *ctx);
 
 void loaded_free(struct dd_context *ctx);
 void typed_free(struct dd_context *ctx);
@@ -91,6 +98,7 @@ struct dd_plan {
   struct device *device;
   const struct op *op;
   dd_match how;
+  struct launches *launches; /* counts them; NULL: the plan is a host's own */
   bool empty; /* nothing to do: launches return at once */
   char *text; /* dd_plan_describe()'s line, in the same block */
   size_t size;

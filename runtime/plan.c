@@ -441,10 +441,20 @@ static dd_status make(struct dd_context *ctx, const dd_problem *problem,
   return make_by(ctx, &bare, problem, out);
 }
 
+static void count_plan(struct dd_context *ctx, dd_status status,
+                       const struct dd_plan *plan)
+{
+  if (!status)
+    atomic_fetch_add_explicit(&ctx->made[plan->how], 1, memory_order_relaxed);
+  else if (status == DD_UNTUNED || status == DD_UNSUPPORTED)
+    atomic_fetch_add_explicit(&ctx->refused, 1, memory_order_relaxed);
+}
+
 dd_status dd_plan_make(dd_context *ctx, const dd_problem *problem,
                        dd_plan **out)
 {
   dd_problem p;
+  dd_status status;
 
   if (!out) return fail(DD_BAD_ARGUMENT, "no place for the plan was given");
   *out = NULL;
@@ -453,7 +463,9 @@ dd_status dd_plan_make(dd_context *ctx, const dd_problem *problem,
   TRY(struct_read("dd_problem", problem,
                   offsetof(dd_problem, spelling) + sizeof(char *), &p,
                   sizeof p));
-  return make(ctx, &p, out);
+  status = make(ctx, &p, out);
+  count_plan(ctx, status, *out);
+  return status;
 }
 
 void dd_plan_free(dd_plan *plan)
@@ -542,6 +554,8 @@ static dd_status put_attr(const struct plan_attr *a, double value,
 
   if (a->type == ARG_F32)
     memcpy(args + a->offset, &real, sizeof real);
+  else if (value != (double)whole)
+    return fail(DD_BAD_ARGUMENT, "%g must be a whole number", value);
   else if (a->type == ARG_I64)
     memcpy(args + a->offset, &whole, sizeof whole);
   else if (whole == small)
@@ -598,6 +612,7 @@ dd_status plan_launch(const struct dd_plan *plan, void *const *buffers,
   }
   for (uint32_t i = 0; i < plan->step_count; ++i)
     TRY(launch_step(plan, &plan->steps[i], buffers, workspace, attr, stream));
+  if (plan->launches) launches_add(plan->launches);
   return DD_OK;
 }
 

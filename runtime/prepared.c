@@ -7,11 +7,23 @@
  */
 #include "internal.h"
 
+#include <stdlib.h>
 #include <string.h>
+
+/* Threads count apart, a cache line each: a counter that all of them shared
+ * would cost more than the launch. */
+enum { SHARDS = 8, LINE = 64 };
+struct launches {
+  union {
+    _Atomic uint64_t count;
+    char line[LINE];
+  } shard[SHARDS];
+};
 
 struct prepared {
   struct prepared *next;
   dd_plan *plan;
+  struct launches launches;
   size_t size; /* of this block */
   char spelling[];
 };
@@ -89,6 +101,8 @@ static dd_status keep(struct dd_context *ctx, const char *spelling,
   struct prepared *p = mem_resize(&ctx->allocator, NULL, 0, size), *there;
 
   if (!p) return fail(DD_NO_MEMORY, "out of memory");
+  memset(&p->launches, 0, sizeof p->launches);
+  (*plan)->launches = &p->launches;
   p->plan = *plan;
   p->size = size;
   memcpy(p->spelling, spelling, size - sizeof *p);
@@ -129,6 +143,105 @@ static dd_status get(struct dd_context *ctx, const char *spelling, bool capture,
                 "being captured; call dd_prepare() before", spelling);
   return make(ctx, spelling, out);
 }
+
+/* ---- Counting ------------------------------------------------------------- */
+
+void launches_add(struct launches *l)
+{
+  static _Atomic uint32_t threads;
+  static _Thread_local uint32_t self; /* 0: not numbered yet */
+
+  if (!self)
+    self = 1 + atomic_fetch_add_explicit(&threads, 1, memory_order_relaxed);
+  atomic_fetch_add_explicit(&l->shard[self % SHARDS].count, 1,
+                            memory_order_relaxed);
+}
+
+static uint64_t launches_sum(const struct launches *l)
+{
+  uint64_t sum = 0;
+
+  for (int i = 0; i < SHARDS; ++i)
+    sum += atomic_load_explicit(&l->shard[i].count, memory_order_relaxed);
+  return sum;
+}
+
+/* Lines that `difftune sweep --shapes FILE` takes. */
+static dd_status trace(struct dd_context *ctx, struct bytes *out)
+{
+  pthread_mutex_lock(&ctx->lock);
+  for (struct prepared *p = ctx->prepared; p; p = p->next)
+    bytes_printf(out, "%s # %llu launches, %s\n", p->spelling,
+                 (unsigned long long)launches_sum(&p->launches),
+                 match_word(p->plan->how));
+  pthread_mutex_unlock(&ctx->lock);
+  return bytes_status(out);
+}
+
+dd_status dd_trace(dd_context *ctx, char *text, size_t size, size_t *length)
+{
+  struct bytes out = BYTES_INIT;
+  dd_status status;
+
+  if (length) *length = 0;
+  if (text && size) *text = 0;
+  if (!ctx) return fail(DD_BAD_ARGUMENT, "no context was given");
+  status = trace(ctx, &out);
+  if (!status && length) *length = out.size;
+  if (!status) text_cut(bytes_string(&out), out.size, text, size);
+  bytes_release(&out);
+  return status;
+}
+
+/* Nobody hears of a failure: the host is closing. */
+void trace_write(struct dd_context *ctx)
+{
+  const char *path = secure_getenv("DIFFDISPATCH_TRACE");
+  struct bytes out = BYTES_INIT;
+
+  if (!path || !*path || !ctx->prepared || context_forked(ctx)) return;
+  if (!trace(ctx, &out)) file_write(path, bytes_string(&out), out.size);
+  bytes_release(&out);
+}
+
+static uint64_t take(_Atomic uint64_t *count, int reset)
+{
+  return reset ? atomic_exchange_explicit(count, 0, memory_order_relaxed)
+               : atomic_load_explicit(count, memory_order_relaxed);
+}
+
+dd_status dd_count(dd_context *ctx, dd_counters *out, int reset)
+{
+  dd_counters c = {0};
+
+  if (!ctx || !out)
+    return fail(DD_BAD_ARGUMENT, "no %s given", ctx ? "place for the counters "
+                "was" : "context was");
+  if (out->struct_size < sizeof c)
+    return fail(DD_BAD_ARGUMENT, "dd_counters.struct_size is %zu, not %zu",
+                out->struct_size, sizeof c);
+  c.struct_size = out->struct_size;
+  c.exact = take(&ctx->made[DD_MATCH_EXACT], reset);
+  c.near_sizes = take(&ctx->made[DD_MATCH_NEAR], reset);
+  c.other_device = take(&ctx->made[DD_MATCH_DEVICE], reset);
+  c.split = take(&ctx->made[DD_MATCH_SPLIT], reset);
+  c.by_default = take(&ctx->made[DD_MATCH_DEFAULT], reset);
+  c.refused = take(&ctx->refused, reset);
+  memcpy(out, &c, sizeof c);
+  return DD_OK;
+}
+
+dd_status dd_digest(dd_context *ctx, char digest[65])
+{
+  if (!ctx || !digest)
+    return fail(DD_BAD_ARGUMENT, "no context or no place for the digest was "
+                "given");
+  hash_hex(ctx->matcher.table ? &ctx->matcher.table->seal : &ctx->floor.seal,
+           digest);
+  return DD_OK;
+}
+
+/* ---- Getting -------------------------------------------------------------- */
 
 /* The problem's one spelling, in the ops that know it. */
 static dd_status spell(struct dd_context *ctx, const char *spelling,

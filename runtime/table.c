@@ -724,12 +724,26 @@ dd_status table_open_own(struct table *t, const void *data, size_t size,
   return open_memory(t, data, size, NULL);
 }
 
-static dd_status check_file(struct table *t)
+static dd_status check_owner(const struct stat *st)
+{
+  if (st->st_uid != geteuid() && st->st_uid != 0)
+    return fail(DD_BAD_TABLE, "it belongs to user %u, and its code would run "
+                "as you; copy it, or open it with DD_OPEN_SHARED_TABLE",
+                (unsigned)st->st_uid);
+  if (st->st_mode & (S_IWGRP | S_IWOTH))
+    return fail(DD_BAD_TABLE, "others may write it (mode %03o); chmod go-w, or "
+                "open it with DD_OPEN_SHARED_TABLE",
+                (unsigned)st->st_mode & 0777);
+  return DD_OK;
+}
+
+static dd_status check_file(struct table *t, bool shared)
 {
   struct stat st;
 
   if (fstat(t->fd, &st)) return fail(DD_BAD_TABLE, "%s", strerror(errno));
   if (!S_ISREG(st.st_mode)) return fail(DD_BAD_TABLE, "not a regular file");
+  if (!shared) TRY(check_owner(&st));
   if (st.st_size > FILE_LIMIT)
     return fail(DD_BAD_TABLE, "more than %d bytes", FILE_LIMIT);
   t->size = (uint64_t)st.st_size;
@@ -738,7 +752,7 @@ static dd_status check_file(struct table *t)
 
 dd_status table_open(struct table *t, const char *path,
                      const struct allocator *allocator,
-                     const struct table *like)
+                     const struct table *like, bool shared)
 {
   dd_status status;
 
@@ -747,7 +761,7 @@ dd_status table_open(struct table *t, const char *path,
   t->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (t->fd < 0)
     return fail(DD_BAD_TABLE, "cannot open '%s': %s", path, strerror(errno));
-  status = check_file(t);
+  status = check_file(t, shared);
   if (!status) status = open_bytes(t, like);
   if (status) table_close(t);
   return status ? fail_in(status, "'%s'", path) : DD_OK;

@@ -106,12 +106,14 @@ enum { TABLE_VERSION = 2 };
 void table_init(struct table *t, const struct allocator *allocator);
 
 /* Opens a file, which is kept open and read as pages are needed; or takes bytes
- * that must outlive the table.  `like` (or NULL) is a table that must outlive
+ * that must outlive the table.  Who can write the file can run code on the GPU:
+ * unless `shared`, it must belong to this user or root, and nobody else may
+ * write it.  `like` (or NULL) is a table that must outlive
  * this one: where the specs are the same they are not read twice.
  * DD_BAD_TABLE: damaged, foreign, cut short, or newer than this library. */
 dd_status table_open(struct table *t, const char *path,
                      const struct allocator *allocator,
-                     const struct table *like);
+                     const struct table *like, bool shared);
 dd_status table_open_memory(struct table *t, const void *data, size_t size,
                             const struct allocator *allocator,
                             const struct table *like);

@@ -1,192 +1,10 @@
-/*
- * typed.c - an op's own entry point: plans found by their arguments.
- *
- * A denoising loop calls with the same few shapes some thousand times a second;
- * a process meets some dozens of shapes in all.  So a call makes a key of its
- * arguments (no text), finds the plan in a hash table and launches it.  Looking
- * takes no lock: a slot, and the table itself, change only by one release
- * store of a pointer to something that never changes again.  A table that grew
- * too small is kept until dd_close(), because a reader may still be in it; all
- * that were kept are together as large as the newest.
- */
-#include "internal.h"
+/* typed.c - dd_qknorm_rope(): the arguments as a key, a spelling, buffers. */
+#include "entry.h"
 
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-
-/* ---- The table ----------------------------------------------------------- */
-
-enum { KEY_WORDS = 16, FIRST_SLOTS = 16 };
-
-struct key {
-  int64_t word[KEY_WORDS];
-};
-
-/* The tensors of an entry point, in the order of its tensor names. */
-enum { MAX_SOURCES = OP_MAX_TENSORS };
-
-struct entry {
-  struct key key;
-  dd_plan *plan;
-  uint8_t source[OP_MAX_TENSORS]; /* of each buffer of the plan */
-  uint8_t attr[OP_MAX_ATTRS];     /* what each attribute of the op is: QK_... */
-};
-
-struct typed {
-  struct typed *older;
-  uint32_t mask, count; /* count: under the lock */
-  _Atomic(struct entry *) slots[];
-};
-
-static void qk_find_attrs(struct entry *e);
-
-static size_t typed_size(uint32_t slots)
-{
-  return sizeof(struct typed) + slots * sizeof(_Atomic(struct entry *));
-}
-
-/* As strong as a table in memory needs, and made for this size: the products
- * do not wait for each other. */
-static uint32_t key_hash(const struct key *key)
-{
-  uint64_t h = 0, place = 0x9e3779b97f4a7c15u;
-
-  for (int i = 0; i < KEY_WORDS; i += 2) {
-    __uint128_t product = (__uint128_t)((uint64_t)key->word[i] ^ place) *
-                          ((uint64_t)key->word[i + 1] ^ 0xe7037ed1a0b428dbu);
-    h += (uint64_t)product ^ (uint64_t)(product >> 64);
-    place += 0xa0761d6478bd642fu;
-  }
-  h *= 0x9e3779b97f4a7c15u;
-  return (uint32_t)(h >> 32);
-}
-
-/* The slot that holds the key, or the empty one where it would go: at least
- * half of the slots are empty. */
-static uint32_t slot_of(struct typed *t, const struct key *key)
-{
-  uint32_t i = key_hash(key) & t->mask;
-
-  for (;; i = (i + 1) & t->mask) {
-    struct entry *e =
-        atomic_load_explicit(&t->slots[i], memory_order_acquire);
-    if (!e || !memcmp(&e->key, key, sizeof *key)) return i;
-  }
-}
-
-static struct entry *find(struct dd_context *ctx, const struct key *key)
-{
-  struct typed *t = atomic_load_explicit(&ctx->typed, memory_order_acquire);
-
-  if (!t) return NULL;
-  return atomic_load_explicit(&t->slots[slot_of(t, key)],
-                              memory_order_acquire);
-}
-
-static void put(struct typed *t, struct entry *e)
-{
-  atomic_store_explicit(&t->slots[slot_of(t, &e->key)], e,
-                        memory_order_release);
-  t->count++;
-}
-
-/* Room for one more, under the lock; NULL: out of memory. */
-static struct typed *grown(struct dd_context *ctx)
-{
-  struct typed *old = atomic_load_explicit(&ctx->typed, memory_order_relaxed);
-  uint32_t slots = old ? (old->mask + 1) * 2 : FIRST_SLOTS;
-  struct typed *t;
-
-  if (old && old->count * 2 < old->mask + 1) return old;
-  t = mem_resize(&ctx->allocator, NULL, 0, typed_size(slots));
-  if (!t) return NULL;
-  memset(t, 0, typed_size(slots));
-  t->older = old;
-  t->mask = slots - 1;
-  for (uint32_t i = 0; old && i <= old->mask; ++i) {
-    struct entry *e = atomic_load_explicit(&old->slots[i],
-                                           memory_order_relaxed);
-    if (e) put(t, e);
-  }
-  atomic_store_explicit(&ctx->typed, t, memory_order_release);
-  return t;
-}
-
-static void entry_free(struct dd_context *ctx, struct entry *e)
-{
-  if (e) mem_resize(&ctx->allocator, e, sizeof *e, 0);
-}
-
-void typed_free(struct dd_context *ctx)
-{
-  struct typed *t = atomic_load_explicit(&ctx->typed, memory_order_acquire);
-
-  for (uint32_t i = 0; t && i <= t->mask; ++i)
-    entry_free(ctx, atomic_load_explicit(&t->slots[i], memory_order_relaxed));
-  while (t) {
-    struct typed *older = t->older;
-    mem_resize(&ctx->allocator, t, typed_size(t->mask + 1), 0);
-    t = older;
-  }
-}
-
-/* Where two threads made the same plan at once, the first stays and the other
- * is freed. */
-static dd_status publish(struct dd_context *ctx, struct entry **e)
-{
-  struct typed *t;
-  struct entry *there;
-  dd_status status = DD_OK;
-
-  pthread_mutex_lock(&ctx->lock);
-  there = find(ctx, &(*e)->key);
-  t = there ? NULL : grown(ctx);
-  if (t) put(t, *e);
-  else if (!there) status = fail(DD_NO_MEMORY, "out of memory");
-  pthread_mutex_unlock(&ctx->lock);
-  if (t) return DD_OK;
-  entry_free(ctx, *e);
-  *e = there;
-  return status;
-}
-
-static dd_status find_sources(struct entry *e, const char *const *names)
-{
-  for (uint32_t i = 0; i < e->plan->buffer_count; ++i) {
-    const char *name = e->plan->buffers[i].name;
-    uint8_t n = 0;
-    while (names[n] && strcmp(names[n], name)) n++;
-    if (!names[n])
-      return fail(DD_UNSUPPORTED, "'%s' takes a tensor '%s', which its entry "
-                  "point does not have", e->plan->op->name, name);
-    e->source[i] = n;
-  }
-  return DD_OK;
-}
-
-static dd_status resolve(struct dd_context *ctx, const struct key *key,
-                         const char *spelling, const char *const *names,
-                         void *stream, struct entry **out)
-{
-  struct entry *e = mem_resize(&ctx->allocator, NULL, 0, sizeof *e);
-  dd_status status;
-
-  *out = NULL;
-  if (!e) return fail(DD_NO_MEMORY, "out of memory");
-  memset(e, 0, sizeof *e);
-  e->key = *key;
-  status = prepared_get(ctx, spelling, stream, &e->plan);
-  if (!status) status = find_sources(e, names);
-  if (!status) qk_find_attrs(e);
-  if (status) {
-    entry_free(ctx, e);
-    return status;
-  }
-  *out = e;
-  return publish(ctx, out);
-}
 
 /* ---- qknorm_rope ------------------------------------------------------ */
 
@@ -287,6 +105,8 @@ static void qk_key(const qk_args *a, int64_t align, struct key *key)
   memcpy(w + 11, a->q_out_stride, 16);
   memcpy(w + 13, a->k_out_stride, 16);
   w[15] = 0;
+  key->words = 16;
+  key_end(key);
 }
 
 static void spell_stride(struct bytes *b, const char *name,
@@ -320,6 +140,23 @@ static void qk_spell(const qk_args *a, int64_t align, struct bytes *b)
   spell_stride(b, "k_out", a->k_out_stride);
 }
 
+/* The attributes that the entry point has; looked up by name once. */
+enum { QK_OTHER, QK_EPS, QK_OFFSET };
+
+static dd_status qk_finish(struct entry *e, const void *args)
+{
+  const struct op *op = e->plan->op;
+
+  (void)args;
+  for (uint32_t i = 0; i < op->attr_count; ++i) {
+    const char *name = op->attrs[i].name;
+    e->attr[i] = !strcmp(name, "eps")               ? QK_EPS
+                 : !strcmp(name, "position_offset") ? QK_OFFSET
+                                                    : QK_OTHER;
+  }
+  return DD_OK;
+}
+
 static dd_status qk_resolve(struct dd_context *ctx, const qk_args *a,
                             const struct key *key, int64_t align,
                             void *stream, struct entry **out)
@@ -330,24 +167,10 @@ static dd_status qk_resolve(struct dd_context *ctx, const qk_args *a,
   qk_spell(a, align, &spelling);
   status = bytes_status(&spelling);
   if (!status)
-    status = resolve(ctx, key, bytes_string(&spelling), qk_names, stream, out);
+    status = entry_make(ctx, key, bytes_string(&spelling), qk_names, stream,
+                        qk_finish, NULL, out);
   bytes_release(&spelling);
   return status;
-}
-
-/* The attributes that the entry point has; looked up by name once. */
-enum { QK_OTHER, QK_EPS, QK_OFFSET };
-
-static void qk_find_attrs(struct entry *e)
-{
-  const struct op *op = e->plan->op;
-
-  for (uint32_t i = 0; i < op->attr_count; ++i) {
-    const char *name = op->attrs[i].name;
-    e->attr[i] = !strcmp(name, "eps")               ? QK_EPS
-                 : !strcmp(name, "position_offset") ? QK_OFFSET
-                                                    : QK_OTHER;
-  }
 }
 
 static void qk_attrs(const struct entry *e, const qk_args *a,
@@ -384,7 +207,7 @@ static dd_status qk_run(struct dd_context *ctx, const qk_args *a, void *stream)
   struct key key;
 
   qk_key(a, align, &key);
-  e = find(ctx, &key);
+  e = entry_find(ctx, &key);
   if (!e) TRY(qk_resolve(ctx, a, &key, align, stream, &e));
   return qk_launch(e, a, stream);
 }

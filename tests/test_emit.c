@@ -143,7 +143,7 @@ static struct table open_table(const char *name)
   struct table t;
 
   snprintf(path, sizeof path, "%s/%s", folder, name);
-  assert_ok(table_open(&t, path, NULL, NULL));
+  assert_ok(table_open(&t, path, NULL, NULL, false));
   assert_ok(table_read_all(&t));
   return t;
 }

@@ -128,7 +128,7 @@ static void test_open_refusals(void **state)
   assert_fails(DD_BAD_ARGUMENT, "struct_size is 1048576", dd_open(&o, &ctx));
   o = (dd_open_options)DD_OPEN_OPTIONS_INIT;
   o.flags = 6;
-  assert_fails(DD_BAD_ARGUMENT, "unknown bits: 0x6", dd_open(&o, &ctx));
+  assert_fails(DD_BAD_ARGUMENT, "unknown bits: 0x4", dd_open(&o, &ctx));
   o.flags = 0;
   o.device = "tpu";
   assert_fails(DD_NO_DEVICE, "of kind 'tpu'", dd_open(&o, &ctx));
@@ -791,6 +791,216 @@ static void test_typed(void **state)
   dd_close(ctx);
 }
 
+/* ---- Watching ------------------------------------------------------------ */
+
+static void test_counters(void **state)
+{
+  dd_counters c = DD_COUNTERS_INIT;
+  const char *spellings[] = {LARGE, SMALL_SCALE};
+  struct fixture f;
+  dd_plan *p;
+
+  (void)state;
+  open_table(&f);
+  assert_ok(dd_prepare(f.ctx, spellings, 2, NULL));
+  assert_ok(dd_prepare(f.ctx, spellings, 2, NULL)); /* already there */
+  assert_ok(plan(&f, "affine:fp32 rows=9 width=64", &p));
+  dd_plan_free(p);
+  assert_fails(DD_UNSUPPORTED, "no variant",
+               plan(&f, "scale:fp32 rows=8 width=63", &p));
+  assert_ok(dd_count(f.ctx, &c, 1));
+  assert_int_equal(c.exact, 2);
+  assert_int_equal(c.near_sizes, 1);
+  assert_int_equal(c.refused, 1);
+  assert_int_equal(c.split + c.by_default + c.other_device, 0);
+  assert_ok(dd_count(f.ctx, &c, 0));
+  assert_int_equal(c.exact + c.near_sizes + c.refused, 0);
+  c.struct_size = 8;
+  assert_fails(DD_BAD_ARGUMENT, "struct_size is 8", dd_count(f.ctx, &c, 0));
+  close_table(&f);
+}
+
+static void test_trace(void **state)
+{
+  char folder[64], path[128], text[256];
+  const char *spelling = "qknorm_rope:fp32 tokens=9 q_heads=3 head_dim=64";
+  const char *wanted =
+      "qknorm_rope:fp32 tokens=5 q_heads=3 head_dim=64 # 3 launches, default\n"
+      "qknorm_rope:fp32 tokens=9 q_heads=3 head_dim=64 # 0 launches, "
+      "default\n";
+  struct bytes file = BYTES_INIT;
+  dd_context *ctx = open_cpu();
+  struct qk d;
+  size_t length;
+
+  (void)state;
+  assert_ok(dd_prepare(ctx, &spelling, 1, NULL));
+  qk_init(&d);
+  for (int i = 0; i < 3; ++i) assert_ok(dd_qknorm_rope(ctx, &d.args, NULL));
+  assert_ok(dd_trace(ctx, text, sizeof text, &length));
+  assert_string_equal(text, wanted);
+  assert_int_equal(length, strlen(wanted));
+  assert_ok(dd_trace(ctx, text, 5, &length));
+  assert_string_equal(text, "qkno");
+  test_folder(folder, sizeof folder);
+  snprintf(path, sizeof path, "%s/trace.txt", folder);
+  setenv("DIFFDISPATCH_TRACE", path, 1);
+  dd_close(ctx);
+  unsetenv("DIFFDISPATCH_TRACE");
+  assert_ok(file_read(path, 4096, &file));
+  assert_string_equal(bytes_string(&file), wanted);
+  bytes_release(&file);
+  test_folder_remove(folder);
+}
+
+static void test_digest(void **state)
+{
+  char first[65], second[65];
+  dd_context *ctx = open_cpu();
+  struct fixture f;
+
+  (void)state;
+  open_table(&f);
+  assert_ok(dd_digest(f.ctx, first));
+  close_table(&f);
+  open_table(&f);
+  assert_ok(dd_digest(f.ctx, second));
+  assert_string_equal(first, second);
+  assert_int_equal(strlen(first), 64);
+  assert_ok(dd_digest(ctx, second));
+  assert_string_not_equal(first, second);
+  assert_fails(DD_BAD_ARGUMENT, "no place", dd_digest(ctx, NULL));
+  close_table(&f);
+  dd_close(ctx);
+}
+
+/* ---- dd_launch ------------------------------------------------------------ */
+
+struct dl {
+  struct qk d;
+  int64_t rows[3], width[1], table[2], tokens[1];
+  dd_tensor q, k, q_weight, k_weight, cos, positions;
+  const dd_tensor *list[9];
+};
+
+static dd_tensor dl_tensor(void *data, int32_t rank, const int64_t *shape)
+{
+  return (dd_tensor){.data = data, .rank = rank, .type_code = 2,
+                     .type_bits = 32, .lanes = 1, .shape = shape};
+}
+
+static void dl_init(struct dl *l)
+{
+  qk_init(&l->d);
+  memcpy(l->rows, (int64_t[]){TOKENS, HEADS, DIM}, sizeof l->rows);
+  l->width[0] = DIM;
+  memcpy(l->table, (int64_t[]){64, DIM}, sizeof l->table);
+  l->tokens[0] = TOKENS;
+  l->q = dl_tensor(l->d.q, 3, l->rows);
+  l->k = dl_tensor(l->d.k, 3, l->rows);
+  l->q_weight = dl_tensor(l->d.q_weight, 1, l->width);
+  l->k_weight = dl_tensor(l->d.k_weight, 1, l->width);
+  l->cos = dl_tensor(l->d.cos, 2, l->table);
+  l->positions = dl_tensor(l->d.positions, 1, l->tokens);
+  l->positions.type_code = 0;
+  l->positions.type_bits = 64;
+  memcpy(l->list, (const dd_tensor *[]){&l->q, &l->k, NULL, NULL, &l->q_weight,
+                                        &l->k_weight, &l->cos, NULL,
+                                        &l->positions}, sizeof l->list);
+}
+
+static dd_status dl_launch(dd_context *ctx, struct dl *l, const char *op)
+{
+  dd_attr eps = {"eps", 0.25};
+
+  return dd_launch(ctx, op, l->list, COUNT_OF(l->list), &eps, 1, NULL);
+}
+
+static void test_tensors(void **state)
+{
+  dd_context *ctx = open_cpu();
+  struct qk plain;
+  struct dl l;
+
+  (void)state;
+  dl_init(&l);
+  qk_init(&plain);
+  plain.args.eps = 0.25;
+  assert_ok(dd_qknorm_rope(ctx, &plain.args, NULL));
+  for (int round = 0; round < 2; ++round) { /* made, then found */
+    dl_init(&l);
+    assert_ok(dl_launch(ctx, &l, "qknorm_rope:fp32"));
+    assert_memory_equal(l.d.q, plain.q, sizeof plain.q);
+    assert_memory_equal(l.d.k, plain.k, sizeof plain.k);
+  }
+  dl_init(&l);
+  assert_ok(dl_launch(ctx, &l, "qknorm_rope:fp32 layout=neox"));
+  assert_memory_not_equal(l.d.q, plain.q, sizeof plain.q);
+  dd_close(ctx);
+}
+
+static void test_tensors_with_strides(void **state)
+{
+  static const int64_t strides[] = {DIM, TOKENS * DIM, 1}; /* head by head */
+  dd_context *ctx = open_cpu();
+  struct qk plain;
+  struct dl l;
+
+  (void)state;
+  dl_init(&l);
+  l.q.strides = strides;
+  qk_init(&plain);
+  plain.args.eps = 0.25;
+  plain.args.q_stride[0] = DIM;
+  plain.args.q_stride[1] = TOKENS * DIM;
+  assert_ok(dd_qknorm_rope(ctx, &plain.args, NULL));
+  assert_ok(dl_launch(ctx, &l, "qknorm_rope:fp32"));
+  assert_memory_equal(l.d.q, plain.q, sizeof plain.q);
+  dd_close(ctx);
+}
+
+#define REFUSED_TENSORS(part, op, change)                                      \
+  do {                                                                         \
+    dl_init(&l);                                                               \
+    change;                                                                    \
+    assert_fails(DD_BAD_ARGUMENT, part, dl_launch(ctx, &l, op));               \
+  } while (0)
+
+static void test_tensors_refusals(void **state)
+{
+  static const int64_t few[] = {DIM - 2}, outer[] = {2, 1};
+  dd_context *ctx = open_cpu();
+  struct dl l;
+
+  (void)state;
+  REFUSED_TENSORS("no op is named 'other", "other:fp32", (void)0);
+  REFUSED_TENSORS("no op was given", NULL, (void)0);
+  REFUSED_TENSORS("io dtype", "qknorm_rope", (void)0);
+  REFUSED_TENSORS("'q' must be bf16", "qknorm_rope:bf16", (void)0);
+  REFUSED_TENSORS("'k', is missing", "qknorm_rope:fp32 kv_heads=3",
+                  l.list[1] = NULL);
+  REFUSED_TENSORS("'sin', is given", "qknorm_rope:fp32", l.list[7] = &l.cos);
+  REFUSED_TENSORS("'q_out', is missing", "qknorm_rope:fp32 inplace=0",
+                  (void)0);
+  REFUSED_TENSORS("'positions' must be i64", "qknorm_rope:fp32",
+                  l.positions.type_bits = 32);
+  REFUSED_TENSORS("'q_weight' has another shape", "qknorm_rope:fp32",
+                  l.q_weight.shape = few);
+  REFUSED_TENSORS("'cos' has another shape", "qknorm_rope:fp32",
+                  l.cos.strides = outer);
+  REFUSED_TENSORS("'q' has another shape", "qknorm_rope:fp32 tokens=4",
+                  (void)0);
+  REFUSED_TENSORS("has rank 9", "qknorm_rope:fp32", l.q.rank = 9);
+  dl_init(&l);
+  assert_fails(DD_BAD_ARGUMENT, "no attribute 'epsilon'",
+               dd_launch(ctx, "qknorm_rope:fp32", l.list, 9,
+                         &(dd_attr){"epsilon", 1}, 1, NULL));
+  assert_fails(DD_BAD_ARGUMENT, "whole number",
+               dd_launch(ctx, "qknorm_rope:fp32", l.list, 9,
+                         &(dd_attr){"position_offset", 0.5}, 1, NULL));
+  dd_close(ctx);
+}
+
 /* Pointers at every alignment that a float may have. */
 static void test_typed_alignment(void **state)
 {
@@ -936,6 +1146,12 @@ int main(void)
       cmocka_unit_test(test_describe),
       cmocka_unit_test(test_out_of_memory),
       cmocka_unit_test(test_typed),
+      cmocka_unit_test(test_counters),
+      cmocka_unit_test(test_trace),
+      cmocka_unit_test(test_digest),
+      cmocka_unit_test(test_tensors),
+      cmocka_unit_test(test_tensors_with_strides),
+      cmocka_unit_test(test_tensors_refusals),
       cmocka_unit_test(test_typed_alignment),
       cmocka_unit_test(test_typed_refusals),
       cmocka_unit_test(test_typed_race),

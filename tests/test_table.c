@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "tiny.h"
 
@@ -53,7 +54,7 @@ static dd_status open_all(struct table *t, const void *data, size_t size)
 static dd_status open_file(struct table *t, const char *path,
                            const struct allocator *allocator)
 {
-  dd_status status = table_open(t, path, allocator, NULL);
+  dd_status status = table_open(t, path, allocator, NULL, false);
 
   if (!status) status = table_read_all(t);
   if (status) table_close(t);
@@ -383,18 +384,52 @@ static void test_files(void **state)
   written(&out);
   test_folder(folder, sizeof folder);
   snprintf(path, sizeof path, "%s/a.ddt", folder);
-  assert_fails(DD_BAD_TABLE, "No such file", table_open(&t, path, NULL, NULL));
-  assert_fails(DD_BAD_TABLE, "not a regular", table_open(&t, folder, NULL, NULL));
+  assert_fails(DD_BAD_TABLE, "No such file",
+               table_open(&t, path, NULL, NULL, false));
+  assert_fails(DD_BAD_TABLE, "not a regular",
+               table_open(&t, folder, NULL, NULL, false));
   assert_int_equal(mkfifo(path, 0600), 0);
-  assert_fails(DD_BAD_TABLE, "not a regular", table_open(&t, path, NULL, NULL));
+  assert_fails(DD_BAD_TABLE, "not a regular",
+               table_open(&t, path, NULL, NULL, false));
   remove(path);
   assert_ok(file_write(path, "difftune", 8));
-  assert_fails(DD_BAD_TABLE, "not a dispatch", table_open(&t, path, NULL, NULL));
+  assert_fails(DD_BAD_TABLE, "not a dispatch",
+               table_open(&t, path, NULL, NULL, false));
   assert_ok(file_write(path, out.data, out.size));
-  assert_ok(table_open(&t, path, NULL, NULL));
+  assert_ok(table_open(&t, path, NULL, NULL, false));
   assert_ok(file_write(path, "", 0)); /* what is open is not touched by it */
   assert_int_equal(t.plan_count, 3);
   table_close(&t);
+  test_folder_remove(folder);
+  bytes_release(&out);
+}
+
+/* Who can write a table can run code on the GPU of who opens it. */
+static void test_owners(void **state)
+{
+  char folder[64], path[128];
+  struct bytes out = BYTES_INIT;
+  struct table t;
+
+  (void)state;
+  written(&out);
+  test_folder(folder, sizeof folder);
+  snprintf(path, sizeof path, "%s/a.ddt", folder);
+  assert_ok(file_write(path, out.data, out.size));
+  assert_int_equal(chmod(path, 0664), 0);
+  assert_fails(DD_BAD_TABLE, "others may write it (mode 664)",
+               table_open(&t, path, NULL, NULL, false));
+  assert_int_equal(chmod(path, 0602), 0);
+  assert_fails(DD_BAD_TABLE, "mode 602",
+               table_open(&t, path, NULL, NULL, false));
+  assert_ok(table_open(&t, path, NULL, NULL, true));
+  table_close(&t);
+  if (!geteuid()) { /* only root can give a file away, and be somebody else */
+    assert_int_equal(chmod(path, 0644), 0);
+    assert_int_equal(chown(path, 12345, 12345), 0);
+    assert_fails(DD_BAD_TABLE, "belongs to user 12345",
+                 table_open(&t, path, NULL, NULL, false));
+  }
   test_folder_remove(folder);
   bytes_release(&out);
 }
@@ -446,6 +481,7 @@ int main(void)
       cmocka_unit_test(test_other_versions),
       cmocka_unit_test(test_refusals),
       cmocka_unit_test(test_files),
+      cmocka_unit_test(test_owners),
       cmocka_unit_test(test_out_of_memory),
   };
 

@@ -57,6 +57,7 @@ static dd_status explain_on(const struct explain *e)
 
   options.device = e->cpu ? "cpu" : "cuda";
   options.table = e->table;
+  options.flags = DD_OPEN_SHARED_TABLE; /* nothing of it is run here */
   TRY(dd_open(&options, &ctx));
   status = ask(ctx, e->spelling, &text);
   if (!status) print(e, &text);

@@ -40,7 +40,7 @@ static dd_status open_all(struct coverage *c, const char *table,
   TRY(table_open_own(&c->floor, floor_table,
                      (size_t)(floor_table_end - floor_table), NULL));
   if (table) {
-    TRY(table_open(&c->table, table, NULL, &c->floor));
+    TRY(table_open(&c->table, table, NULL, &c->floor, true));
     c->has_table = true;
   }
   choose_device(c);

@@ -123,6 +123,8 @@ typedef struct dd_open_options {
 
 #define DD_OPEN_EXACT_ONLY 0x1u /* DD_UNTUNED rather than a near neighbour */
 
+#define DD_OPEN_SHARED_TABLE 0x2u /* whoever owns or may write its file */
+
 /* Opens a context for the calling thread's current CUDA context, or for the
  * CPU device.  `options` may be NULL: all defaults.  A table that cannot be
  * used fails the call; a host that would rather go on opens again without.
@@ -203,7 +205,60 @@ DD_API dd_status dd_prepare(dd_context *ctx, const char *const *spellings,
 DD_API dd_status dd_explain(dd_context *ctx, const dd_problem *problem,
                             char *text, size_t size, size_t *length);
 
-/* ---- Typed entry points ---------------------------------------------- */
+/* ---- Watching ---------------------------------------------------------- */
+
+/* How plans were chosen since the context was opened, or since the last reset:
+ * one for each plan made, and for each that no variant could be found for. */
+typedef struct dd_counters {
+  size_t struct_size;
+  uint64_t exact, near_sizes, other_device, split, by_default, refused;
+} dd_counters;
+#define DD_COUNTERS_INIT {sizeof(dd_counters), 0, 0, 0, 0, 0, 0}
+
+/* Fails   DD_BAD_ARGUMENT */
+DD_API dd_status dd_count(dd_context *ctx, dd_counters *out, int reset);
+
+/* Writes a line for each problem that dd_prepare and the entry points met, with
+ * how often it was launched: a file for `difftune sweep --shapes`.  Cut to fit
+ * as snprintf does; *length is the length wanted.  dd_close() writes the same
+ * to the file that $DIFFDISPATCH_TRACE names.
+ * Threads any; launches are counted while others launch.
+ * Fails   DD_BAD_ARGUMENT, DD_NO_MEMORY */
+DD_API dd_status dd_trace(dd_context *ctx, char *text, size_t size,
+                          size_t *length);
+
+/* Writes 64 hexadecimal digits and a NUL that stand for every byte of the table
+ * (the library's own where there is no other): two processes with the same
+ * digest and device make the same choices.
+ * Fails   DD_BAD_ARGUMENT */
+DD_API dd_status dd_digest(dd_context *ctx, char digest[65]);
+
+/* ---- Entry points ------------------------------------------------------ */
+
+/* A tensor laid out as DLPack's DLTensor: cast a DLTensor * to dd_tensor *. */
+typedef struct dd_tensor {
+  void *data;
+  int32_t device_type, device_id; /* not looked at */
+  int32_t rank;
+  uint8_t type_code, type_bits; /* 2 float, 4 bfloat, 0 int; 16, 32, 64 */
+  uint16_t lanes;               /* 1 */
+  const int64_t *shape;
+  const int64_t *strides; /* elements; NULL: contiguous */
+  uint64_t byte_offset;
+} dd_tensor;
+
+/* Any op.  `op` is the beginning of a spelling and has what tensors cannot say:
+ * "rope:bf16 layout=neox cache=separate".  Sizes, strides and alignment are read
+ * off `tensors`: `count` pointers in the op's order (docs/operators.md), NULL
+ * where the problem has none; in place, the outputs are NULL.  The first call
+ * with a shape makes its plan, later calls find it without a lock.
+ * Owns    nothing changes hands; tensors must live until the stream is done.
+ * Threads any.
+ * Fails   as dd_plan_make and dd_plan_launch, and DD_NOT_PREPARED */
+DD_API dd_status dd_launch(dd_context *ctx, const char *op,
+                           const dd_tensor *const *tensors, size_t count,
+                           const dd_attr *attrs, size_t attr_count,
+                           struct CUstream_st *stream);
 
 /* qknorm_rope: RMSNorm of each head row of q and k, then rotary embedding.
  *
