@@ -122,7 +122,7 @@ static dd_status order_variants(struct making *m)
   return DD_OK;
 }
 
-/* ---- Sections ------------------------------------------------------------ */
+/* ---- Sections ----------------------------------------------------------- */
 
 /* Appends the section to the file, and what is said of it to `out`. */
 static dd_status put_section(struct making *m, const struct bytes *raw,
@@ -149,7 +149,7 @@ static dd_status put_section(struct making *m, const struct bytes *raw,
   return bytes_status(out);
 }
 
-/* ---- Packs --------------------------------------------------------------- */
+/* ---- Packs -------------------------------------------------------------- */
 
 static const struct variant *ordered(const struct making *m, uint32_t i)
 {
@@ -158,7 +158,8 @@ static const struct variant *ordered(const struct making *m, uint32_t i)
 
 static dd_status sort_codes(struct making *m)
 {
-  m->codes = ARENA_ARRAY(&m->arena, struct table_code *, m->order.variant_count);
+  m->codes = ARENA_ARRAY(&m->arena, struct table_code *,
+                         m->order.variant_count);
   if (!m->codes) return no_memory();
   for (uint32_t i = 0; i < m->order.variant_count; ++i) {
     const struct table_variant *v = &m->w->variants[m->order.variants[i]];
@@ -241,7 +242,7 @@ static dd_status put_packs(struct making *m)
   return status;
 }
 
-/* ---- Pages --------------------------------------------------------------- */
+/* ---- Pages -------------------------------------------------------------- */
 
 static void put_variant(const struct making *m, uint32_t i, struct bytes *out)
 {
@@ -326,7 +327,7 @@ static dd_status put_plan_pages(struct making *m)
   return DD_OK;
 }
 
-/* ---- The whole ----------------------------------------------------------- */
+/* ---- The whole ---------------------------------------------------------- */
 
 static void put_device(const struct table_writer *w, struct bytes *out)
 {

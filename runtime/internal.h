@@ -1,9 +1,9 @@
 /*
  * internal.h - the library's own structs: the context and the plan.
  *
- * context.c opens and closes, plan.c makes and launches, prepared.c keeps plans,
- * entry.c finds them by the arguments of typed.c and tensors.c, explain.c puts a
- * choice in words.
+ * context.c opens and closes, plan.c makes and launches, prepared.c keeps
+ * plans, entry.c finds them by the arguments of typed.c and tensors.c,
+ * explain.c puts a choice in words.
  */
 #ifndef DIFFDISPATCH_INTERNAL_H
 #define DIFFDISPATCH_INTERNAL_H

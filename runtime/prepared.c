@@ -28,7 +28,7 @@ struct prepared {
   char spelling[];
 };
 
-/* ---- After a fork --------------------------------------------------------- */
+/* ---- After a fork ------------------------------------------------------- */
 
 /* How many forks this process is away from the one that loaded the library. */
 static _Atomic uint32_t forks;
@@ -61,7 +61,7 @@ dd_status refuse_forked(void)
               "CUDA does not survive one; open another after exec()");
 }
 
-/* ---- The list ------------------------------------------------------------- */
+/* ---- The list ----------------------------------------------------------- */
 
 void prepared_free(struct dd_context *ctx)
 {
@@ -144,7 +144,7 @@ static dd_status get(struct dd_context *ctx, const char *spelling, bool capture,
   return make(ctx, spelling, out);
 }
 
-/* ---- Counting ------------------------------------------------------------- */
+/* ---- Counting ----------------------------------------------------------- */
 
 void launches_add(struct launches *l)
 {
@@ -241,7 +241,7 @@ dd_status dd_digest(dd_context *ctx, char digest[65])
   return DD_OK;
 }
 
-/* ---- Getting -------------------------------------------------------------- */
+/* ---- Getting ------------------------------------------------------------ */
 
 /* The problem's one spelling, in the ops that know it. */
 static dd_status spell(struct dd_context *ctx, const char *spelling,

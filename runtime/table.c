@@ -275,7 +275,8 @@ static dd_status read_variant_page(struct table *t,
     memset(v, 0, sizeof *v);
     status = read_variant(&r, t, v);
     if (status) return fail_in(status, "variant %u", i);
-    if (i > page->first && table_variant_order(&v[-1].variant, &v->variant) >= 0)
+    if (i > page->first &&
+        table_variant_order(&v[-1].variant, &v->variant) >= 0)
       return fail(DD_BAD_TABLE, "variant %u is out of order", i);
   }
   return wire_status(&r, true, DD_BAD_TABLE);
@@ -557,7 +558,7 @@ static dd_status read_packs(struct wire_reader *r, struct table *t,
   return wire_status(r, false, DD_BAD_TABLE);
 }
 
-/* Decompressing trusts the section's seal, parsing the hash of what came out. */
+/* Decompressing trusts the section's seal, parsing the hash of the specs. */
 static dd_status read_own_specs(struct table *t, const struct bytes *specs,
                                 const struct hash *hash)
 {

@@ -7,13 +7,13 @@
  *
  * A server opens a table of 10,000 plans and uses some dozens of them, so a
  * table is read like a database, a page at a time: opening reads the root only,
- * which names every other section with its SHA-256.  A section is verified each
- * time it is read, before anything in it is believed; the root's own hash is in
- * the head, so that one hash, the seal, stands for every byte of the file.
+ * which names every other section with its SHA-256.  A section is verified
+ * whenever it is read, before anything in it is believed; the root's own hash
+ * is in the head, so that one hash, the seal, stands for every byte of the file.
  *
  * Layout: 8 bytes "difftune", u32 version, u32 zero, u64 bytes of the root,
  * 32 bytes SHA-256 of the root, the root, the sections in the root's order.
- * Sections are compressed (zstd) unless that makes them no smaller.  In wire.h's
+ * Sections are compressed (zstd) where that makes them smaller.  In wire.h's
  * types, where "section" is u32 bytes in the file, u32 bytes, hash of those in
  * the file:
  *   root:

@@ -20,7 +20,7 @@ struct call {
   size_t count;
 };
 
-/* ---- The key --------------------------------------------------------------- */
+/* ---- The key ------------------------------------------------------------ */
 
 static int64_t tensor_dtype(const dd_tensor *t)
 {
@@ -66,7 +66,7 @@ static void key_tensor(const dd_tensor *t, struct key *key, uint64_t *bits)
     memcpy(key->word + key->words, t->strides, size);
     key->words += (uint32_t)t->rank;
   }
-  if (t->type_code != DL_INT) *bits |= row_bits(t); /* lists are read one by one */
+  if (t->type_code != DL_INT) *bits |= row_bits(t); /* lists: one by one */
 }
 
 static dd_status check_call(const struct call *c)
@@ -104,7 +104,7 @@ static void make_key(const struct call *c, struct key *key, int64_t *align)
   key_end(key);
 }
 
-/* ---- The problem ----------------------------------------------------------- */
+/* ---- The problem -------------------------------------------------------- */
 
 /* Whether the text, or what was added to it, has the field. */
 static bool has_field(const struct bytes *text, const char *name)
@@ -165,7 +165,7 @@ static const struct op *find_op(struct dd_context *ctx, const char *text,
   return op_find(*set, name);
 }
 
-/* ---- Whether the tensors are the problem's --------------------------------- */
+/* ---- Whether the tensors are the problem's ------------------------------ */
 
 static bool is_contiguous(const dd_tensor *t)
 {
@@ -230,7 +230,8 @@ static dd_status check_tensors(const struct op_set *set, const struct call *c,
 
 static void list_names(const struct op *op, const char **names)
 {
-  for (uint32_t i = 0; i < op->tensor_count; ++i) names[i] = op->tensors[i].name;
+  for (uint32_t i = 0; i < op->tensor_count; ++i)
+    names[i] = op->tensors[i].name;
   names[op->tensor_count] = NULL;
 }
 
@@ -256,7 +257,7 @@ static dd_status resolve(struct dd_context *ctx, const struct call *c,
   return status;
 }
 
-/* ---- Launching -------------------------------------------------------------- */
+/* ---- Launching ---------------------------------------------------------- */
 
 static dd_status read_attrs(const struct op *op, const dd_attr *attrs,
                             size_t count, double *out)

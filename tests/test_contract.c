@@ -207,7 +207,7 @@ static int in_child(int (*body)(struct host *h), bool prepared)
     if (prepared && (launch_tensors(&h) ||
                      dd_qknorm_rope(h.ctx, &h.args, NULL)))
       _exit(FAILED);
-    syscall(SYS_exit_group, body(&h));
+    _exit(body(&h)); /* where the thread sanitizer says what it found */
   }
   assert_int_equal(waitpid(child, &how, 0), child);
   return WIFEXITED(how) ? WEXITSTATUS(how) : 1000 + WTERMSIG(how);
@@ -253,7 +253,7 @@ static void test_capture(void **state)
   assert_null(strstr(fake.log() + before, "cuModuleLoadData"));
   assert_null(strstr(fake.log() + before, "cuLaunchKernelEx"));
   h.args.tokens = 37;
-  prepare(&h); /* by another thread, say: this makes what dd_plan_make did not */
+  prepare(&h); /* as another thread might: what dd_plan_make() did not keep */
   assert_ok(dd_qknorm_rope(h.ctx, &h.args, stream));
   assert_int_equal(cuda.cuStreamEndCapture_(stream, &graph), 0);
   assert_int_equal(cuda.cuGraphDestroy_(graph), 0);
@@ -284,7 +284,7 @@ static void test_prepare_refusals(void **state)
   host_close(&h);
 }
 
-/* ---- Forks --------------------------------------------------------------- */
+/* ---- Forks -------------------------------------------------------------- */
 
 static int use_all(struct host *h)
 {
@@ -326,7 +326,7 @@ static void test_fork(void **state)
   host_close(&h);
 }
 
-/* ---- Many threads at first -------------------------------------------------- */
+/* ---- Many threads at first ---------------------------------------------- */
 
 struct many {
   struct host host;

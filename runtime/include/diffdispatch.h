@@ -248,9 +248,9 @@ typedef struct dd_tensor {
 } dd_tensor;
 
 /* Any op.  `op` is the beginning of a spelling and has what tensors cannot say:
- * "rope:bf16 layout=neox cache=separate".  Sizes, strides and alignment are read
- * off `tensors`: `count` pointers in the op's order (docs/operators.md), NULL
- * where the problem has none; in place, the outputs are NULL.  The first call
+ * "rope:bf16 layout=neox cache=separate".  Sizes, strides and alignment are
+ * read off `tensors`: `count` pointers in the op's order (docs/operators.md),
+ * NULL where the problem has none; in place, the outputs are NULL.  The first call
  * with a shape makes its plan, later calls find it without a lock.
  * Owns    nothing changes hands; tensors must live until the stream is done.
  * Threads any.

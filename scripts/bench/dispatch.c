@@ -9,7 +9,7 @@
  * read the code: all but handing it to the driver.  Each time in a process of
  * its own, as time on the CPU.
  * Launching: dd_plan_launch() and dd_qknorm_rope() against the driver's bare
- * cuLaunchKernelEx of the same kernel.  With $DIFFTUNE_LIBCUDA unset this is the
+ * cuLaunchKernelEx of the same kernel.  Without $DIFFTUNE_LIBCUDA this is the
  * tests' driver without a GPU, whose launch is a few nanoseconds; with
  * DIFFTUNE_LIBCUDA=libcuda.so.1 it is the machine's GPU.
  */

@@ -62,7 +62,8 @@ static _Thread_local int depth;
 
 static bool started, count_only;
 static _Thread_local long counted;
-static long calls, fail_at, live, retained, clock_us, pushed;
+static _Atomic long calls, pushed; /* by any thread */
+static long fail_at, live, retained, clock_us;
 static void *things[MAX_THINGS]; /* the first `live` are there */
 static int error, sticky;
 static char failed[64], names[LOG_SIZE];
@@ -97,6 +98,7 @@ static CUresult count_call(const char *name)
   size_t size = strlen(name);
 
   calls++;
+  if (count_only) return CUDA_SUCCESS;
   if (names_size + size + 2 < sizeof names)
     names_size += (size_t)sprintf(names + names_size, "%s ", name);
   if (sticky) return sticky;

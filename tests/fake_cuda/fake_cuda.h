@@ -13,7 +13,8 @@
  *       the 17th call fails with 700.  An error that breaks a context (700 to
  *       719) fails every call after it, too.
  *   FAKE_CUDA_COUNT_ONLY=1
- *       launches are counted, and nothing else: no log, no lock, no clock.
+ *       calls and launches are counted, and nothing else: no log, no clock,
+ *       no failing call; launches take no lock.
  *   FAKE_CUDA_OLD=1
  *       cuGetProcAddress finds nothing: the symbols themselves must do.
  */
