@@ -487,8 +487,9 @@ dd_status db_race(struct db *db, const struct db_race *r, int64_t *id)
   struct row row = {
     .value = {value_int(r->sweep), value_int(r->problem), value_int(r->device),
               value_text(r->policy), value_real(r->floor), value_int(r->again),
-              value_int(r->sm_mhz), value_text(r->throttle)},
-    .count = 8,
+              value_int(r->sm_mhz), value_text(r->throttle),
+              value_real(r->split_us)},
+    .count = 9,
   };
 
   return append(db, TABLE_RACE, &row, id);

@@ -126,5 +126,7 @@ dd_status row_digest(struct db *db, enum db_table table, int64_t id,
 /* Verifies every row of every table, and with `payloads` the large columns
  * too; without them the work is done once for one state of the file. */
 dd_status db_check_rows(struct db *db, bool payloads);
+/* The few by which the newest races are found, and that each has a winner. */
+dd_status db_check_races(struct db *db);
 
 #endif

@@ -31,7 +31,8 @@ struct forms {
   const struct specs *specs;
   const struct op *op;
   struct problems trials;
-  int count, rounding; /* the first field is io */
+  int count;    /* the first field is io */
+  int rounding; /* 0: the op has none */
   int printed;
   struct field field[MAX_FIELDS];
   /* by io and rounding, field and option */
@@ -99,13 +100,20 @@ static int option_of(const struct field *f, const struct problem *p)
 
 /* ---- A problem of some choices --------------------------------------------- */
 
+static const char *sizes_of(const struct op *op)
+{
+  if (op_symbol_find(op, "hidden") >= 0)
+    return "batch=2 seq=12 frames=3 hidden=96";
+  if (op_symbol_find(op, "head_dim") >= 0)
+    return "tokens=5 q_heads=4 head_dim=64";
+  return "tokens=5 rope_dim=64";
+}
+
 static void spell(const struct forms *all, const settings set, char text[TEXT])
 {
-  bool rows = op_symbol_find(all->op, "hidden") >= 0;
-  size_t n = (size_t)snprintf(
-      text, TEXT, "%s:%s %s", all->op->name, all->field[0].option[set[0]].text,
-      rows ? "batch=2 seq=12 frames=3 hidden=96"
-           : "tokens=5 q_heads=4 head_dim=64");
+  size_t n = (size_t)snprintf(text, TEXT, "%s:%s %s", all->op->name,
+                              all->field[0].option[set[0]].text,
+                              sizes_of(all->op));
 
   for (int f = 1; f < all->count; ++f) {
     const char *name = all->op->symbols[all->field[f].symbol].name;
@@ -128,7 +136,7 @@ static bool is_legal(const struct forms *all, const settings set,
 
 static bool *seen_of(struct forms *all, const settings set, int f)
 {
-  return all->seen[set[0] * 4 + set[all->rounding]][f];
+  return all->seen[set[0] * 4 + (all->rounding ? set[all->rounding] : 0)][f];
 }
 
 /* A choice nobody has shown yet, or else any that goes; the field's default
@@ -191,8 +199,8 @@ static void show(struct forms *all, int io, int rounding, int f, int option)
   for (size_t i = 0; i <= all->trials.count; ++i) {
     if (i) read_trial(all, &all->trials.item[i - 1], set);
     else memset(set, -1, sizeof set);
-    set[0] = io;
     set[all->rounding] = rounding;
+    set[0] = io;
     set[f] = option;
     if (seen_of(all, set, f)[option]) return;
     if (is_legal(all, set, &p)) {
@@ -204,8 +212,10 @@ static void show(struct forms *all, int io, int rounding, int f, int option)
 
 static void show_all(struct forms *all)
 {
+  int roundings = all->rounding ? all->field[all->rounding].count : 1;
+
   for (int io = 0; io < all->field[0].count; ++io)
-    for (int r = 0; r < all->field[all->rounding].count; ++r)
+    for (int r = 0; r < roundings; ++r)
       for (int f = 1; f < all->count; ++f)
         for (int o = 0; f != all->rounding && o < all->field[f].count; ++o)
           show(all, io, r, f, o);

@@ -190,6 +190,13 @@ static dd_status record_entry(struct recorder *r, const struct outcome *o,
   return e->raced ? record_measurement(r, o, e, problem, race) : DD_OK;
 }
 
+static double split_time(const struct outcome *o)
+{
+  const struct entry *e = &o->entries[o->count];
+
+  return o->has_split && e->raced ? e->standing.median_us : 0;
+}
+
 /* *race is 0 where there was none. */
 static dd_status record_race(struct recorder *r, const struct outcome *o,
                              int64_t problem, int64_t *race)
@@ -197,7 +204,8 @@ static dd_status record_race(struct recorder *r, const struct outcome *o,
   struct db_race row = {.sweep = r->sweep, .problem = problem,
                         .device = r->device, .policy = r->policy,
                         .floor = o->race.floor, .again = o->race.again,
-                        .sm_mhz = o->race.sm_mhz, .throttle = o->race.throttle};
+                        .sm_mhz = o->race.sm_mhz, .throttle = o->race.throttle,
+                        .split_us = split_time(o)};
 
   *race = 0;
   return o->best < 0 ? DD_OK : db_race(r->db, &row, race);
