@@ -31,8 +31,7 @@ struct forms {
   const struct specs *specs;
   const struct op *op;
   struct problems trials;
-  int count;    /* the first field is io */
-  int rounding; /* 0: the op has none */
+  int count, rounding; /* the first field is io */
   int printed;
   struct field field[MAX_FIELDS];
   /* by io and rounding, field and option */
@@ -136,7 +135,7 @@ static bool is_legal(const struct forms *all, const settings set,
 
 static bool *seen_of(struct forms *all, const settings set, int f)
 {
-  return all->seen[set[0] * 4 + (all->rounding ? set[all->rounding] : 0)][f];
+  return all->seen[set[0] * 4 + set[all->rounding]][f];
 }
 
 /* A choice nobody has shown yet, or else any that goes; the field's default
@@ -199,8 +198,8 @@ static void show(struct forms *all, int io, int rounding, int f, int option)
   for (size_t i = 0; i <= all->trials.count; ++i) {
     if (i) read_trial(all, &all->trials.item[i - 1], set);
     else memset(set, -1, sizeof set);
-    set[all->rounding] = rounding;
     set[0] = io;
+    set[all->rounding] = rounding;
     set[f] = option;
     if (seen_of(all, set, f)[option]) return;
     if (is_legal(all, set, &p)) {
@@ -212,10 +211,8 @@ static void show(struct forms *all, int io, int rounding, int f, int option)
 
 static void show_all(struct forms *all)
 {
-  int roundings = all->rounding ? all->field[all->rounding].count : 1;
-
   for (int io = 0; io < all->field[0].count; ++io)
-    for (int r = 0; r < roundings; ++r)
+    for (int r = 0; r < all->field[all->rounding].count; ++r)
       for (int f = 1; f < all->count; ++f)
         for (int o = 0; f != all->rounding && o < all->field[f].count; ++o)
           show(all, io, r, f, o);
