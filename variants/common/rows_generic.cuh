@@ -64,8 +64,8 @@ __device__ __forceinline__ i64 divided(i64 a, i64 b)
   return a / b;
 }
 
-// Where a row begins in each tensor, in bytes.  It waits in shared memory, as it
-// would take a quarter of the registers.
+// Where a row begins in each tensor, in bytes.  It waits in shared memory, as
+// it would take a quarter of the registers.
 struct GenericPlace {
   i64 a, b, y, r, gate, scale, shift;
 };
@@ -168,10 +168,9 @@ template <Dtype Io, Rounding How, RowsGeneric P> struct GenericRow {
     put<Dtype::fp32, slot_size>(pack.word, x);
 #pragma unroll
     for (int i = 0; i < 2; ++i)
-      store<16, Store::plain>(half(slot, i),
-                              Pack<16>{pack.word[4 * i], pack.word[4 * i + 1],
-                                       pack.word[4 * i + 2],
-                                       pack.word[4 * i + 3]});
+      store<16, Store::plain>(
+          half(slot, i), Pack<16>{pack.word[4 * i], pack.word[4 * i + 1],
+                                  pack.word[4 * i + 2], pack.word[4 * i + 3]});
   }
   __device__ __forceinline__ void send() const
   {
@@ -251,7 +250,9 @@ template <Dtype Io, Rounding How, RowsGeneric P> struct GenericRow {
     if (t.tanh) {
 #pragma unroll
       for (int e = 0; e < slot_size; ++e)
-        gate.set(e, gate_of<Io, How>(gate[e], true));
+        x[e] =
+            added<Io, How>(a[e], x[e], true, gate_of<Io, How>(gate[e], true));
+      return;
     }
 #pragma unroll
     for (int e = 0; e < slot_size; ++e)
@@ -346,8 +347,8 @@ __device__ __forceinline__ void rows_generic(const RowsTask &t)
 #pragma unroll 1
   for (i64 at = (i64)blockIdx.x * shape.rows; at < rows; at += step) {
     const bool live = at + group < rows;
-    GenericRow<Io, How, P> row{
-        t, shape, place, (int)threadIdx.x & shape.threads - 1, 0};
+    GenericRow<Io, How, P> row{t, shape, place,
+                               (int)threadIdx.x & shape.threads - 1, 0};
     __syncwarp();
     if (threadIdx.x % sharing == 0)
       find_place<Io>(place, t, live ? at + group : at);
