@@ -196,10 +196,11 @@ function rows.op(o)
   }
 end
 
--- The scheme that fits all: looks everything up while it runs.  A warp holds
--- 1024 elements; shape_of() in rows_generic.cuh says the same.
+-- The scheme that fits all: looks everything up while it runs.  A thread holds
+-- 32 elements, a row has at least 16 threads; shape_of() in rows_generic.cuh
+-- says the same.
 local rows_of_block =
-  "(hidden <= 1024 ? 8 : hidden <= 2048 ? 4 : hidden <= 4096 ? 2 : 1)"
+  "(hidden <= 512 ? 16 : hidden <= 1024 ? 8 : hidden <= 2048 ? 4 : hidden <= 4096 ? 2 : 1)"
 
 function rows.generic()
   return scheme {
@@ -208,7 +209,7 @@ function rows.generic()
     fits_all = true,
     facts    = { "io", "rounding" },
     tune     = { { "warps", 8 } },
-    grid     = "min(ceil_div(row_count, " .. rows_of_block .. "), 65536 * 16)",
+    grid     = "min(ceil_div(row_count, " .. rows_of_block .. "), sms * occupancy)",
     block    = "warps * 32",
   }
 end
