@@ -92,7 +92,7 @@ dd_status cuda_record(struct device *d, const struct launch *l, size_t count,
 
 /* No blocking wait: its wake-up costs more than short recordings take.  A
  * hang never returns; the tuner runs this in a worker that it can kill. */
-static dd_status event_wait(CUevent event)
+dd_status cuda_event_wait(CUevent event)
 {
   CUresult result;
 
@@ -106,7 +106,7 @@ static dd_status read_events(struct cuda_device *c, double *us)
 {
   float ms = 0;
 
-  TRY(event_wait(c->stop));
+  TRY(cuda_event_wait(c->stop));
   TRY(CUDA(cuEventElapsedTime, &ms, c->start, c->stop));
   *us = ms * 1e3;
   return DD_OK;
