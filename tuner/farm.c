@@ -689,6 +689,7 @@ static dd_status restrict_worker(void)
 int farm_worker_main(int in_fd, int out_fd)
 {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
+  setpriority(PRIO_PROCESS, 0, 5); /* the process that times goes first */
   if (restrict_worker()) {
     say("compile worker: %s", dd_last_error());
     return EX_OSERR;
