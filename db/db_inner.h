@@ -41,6 +41,8 @@ struct db {
   bool checked; /* every row was verified when data_version was this */
   int64_t data_version;
   struct bytes path, scratch;
+  struct bytes source; /* the text of the source stored or found last */
+  int64_t source_id;   /* its row; 0: none, or it was taken back */
   sqlite3_stmt *find[TABLE_COUNT], *insert[TABLE_COUNT], *next[TABLE_COUNT],
       *by_id[TABLE_COUNT];
 };

@@ -5,7 +5,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "emit.h"
 #include "output.h"
 #include "sweep.h"
 
@@ -57,16 +56,16 @@ dd_status record_end(struct recorder *r, dd_status status)
 static dd_status record_part(struct recorder *r, uint32_t index)
 {
   struct part *p = r->build->parts[index];
-  struct bytes source = BYTES_INIT, entry = BYTES_INIT;
+  const struct emit_scheme *scheme;
+  struct bytes entry = BYTES_INIT;
   dd_status status;
 
   if (p->row) return DD_OK;
-  status = emit_source(&r->build->specs->tree, &p->variant, &source);
-  if (!status) status = emit_entry(&p->variant, &entry);
+  TRY(build_source(r->build, &p->variant, &scheme));
+  status = emit_entry(&p->variant, &entry);
   if (!status)
-    status = db_variant(r->db, &p->variant, bytes_string(&source),
+    status = db_variant(r->db, &p->variant, bytes_string(&scheme->source),
                         bytes_string(&entry), &p->row);
-  bytes_release(&source);
   bytes_release(&entry);
   return status;
 }
@@ -211,18 +210,40 @@ static dd_status record_race(struct recorder *r, const struct outcome *o,
   return o->best < 0 ? DD_OK : db_race(r->db, &row, race);
 }
 
-/* What a host will load: the winner's code.  On the CPU device that is the
- * text, which the variant's row has. */
-static dd_status record_winner(struct recorder *r, struct outcome *o)
+/* Whose code a host will load, and no row has yet; NULL: nobody's.  On the CPU
+ * device the code is the text, which the variant's row has. */
+static struct part *winner_of(const struct recorder *r, const struct outcome *o)
 {
-  struct entry *e = o->best_fused < 0 ? NULL : &o->entries[o->best_fused];
-  struct part *p = e ? r->build->parts[e->part[0]] : NULL;
+  struct part *p;
+
+  if (o->best_fused < 0 || strcmp(r->build->target, "cpu") == 0) return NULL;
+  p = r->build->parts[o->entries[o->best_fused].part[0]];
+  return p->code_row ? NULL : p;
+}
+
+dd_status record_prepare(struct recorder *r, const struct outcome *o)
+{
+  const struct part *p = winner_of(r, o);
+
+  return p ? build_want_alone(r->build, p->index) : DD_OK;
+}
+
+bool record_is_ready(const struct recorder *r, const struct outcome *o)
+{
+  const struct part *p = winner_of(r, o);
+
+  return !p || build_has_alone(r->build, p->index);
+}
+
+static dd_status record_winner(struct recorder *r, const struct outcome *o)
+{
+  struct part *p = winner_of(r, o);
   const struct bytes *code;
   struct db_code row;
   dd_status status;
 
-  if (!e || p->code_row || strcmp(r->build->target, "cpu") == 0) return DD_OK;
-  status = build_alone(r->build, e->part[0], &code);
+  if (!p) return DD_OK;
+  status = build_alone(r->build, p->index, &code);
   if (status == DD_COMPILE) { /* its measurements stand; no table can have it */
     say("%s", dd_last_error());
     return DD_OK;

@@ -26,6 +26,10 @@ struct recorder {
 dd_status record_begin(struct recorder *r, const char *path, struct build *b,
                        const struct device_info *info, const char *command,
                        uint64_t seed, const char *policy, bool resume);
+/* Asks for what record_outcome() would wait for: the winner's code alone. */
+dd_status record_prepare(struct recorder *r, const struct outcome *o);
+/* Whether it need not wait. */
+bool record_is_ready(const struct recorder *r, const struct outcome *o);
 /* All of one problem's candidates, proofs, measurements and failures, as one
  * transaction: after DD_OK they survive kill -9. */
 dd_status record_outcome(struct recorder *r, struct outcome *o);

@@ -354,6 +354,31 @@ static void refuse_problem(struct sweep *s, struct outcome *o)
       refuse(s, o, &o->entries[i], "check", o->broken);
 }
 
+static void put_problem(const struct sweep *s, const struct outcome *o,
+                        enum request what, struct bytes *request)
+{
+  wire_put_u32(request, what);
+  wire_put_text(request, o->spelling);
+  wire_put_i64(request, (int64_t)s->options.seed);
+}
+
+/* While this problem is proven and raced the worker's host makes the next one's
+ * inputs and references.  What fails is made when its turn comes; not even that
+ * is tried again where the worker died of it. */
+static void prepare_next(struct sweep *s, const struct outcome *o)
+{
+  struct bytes request = BYTES_INIT, reply = BYTES_INIT;
+  const struct outcome *end = s->outcomes + s->count;
+
+  do ++o;
+  while (o < end && o->restored);
+  if (o == end || s->no_ahead) return;
+  put_problem(s, o, REQUEST_PREPARE, &request);
+  s->no_ahead = client_call(s->client, &request, 60, &reply) != DD_OK;
+  bytes_release(&request);
+  bytes_release(&reply);
+}
+
 static dd_status set_problem(struct sweep *s, struct outcome *o)
 {
   double began = seconds_now();
@@ -361,13 +386,12 @@ static dd_status set_problem(struct sweep *s, struct outcome *o)
   struct wire_reader r;
   dd_status status;
 
-  wire_put_u32(&request, REQUEST_PROBLEM);
-  wire_put_text(&request, o->spelling);
-  wire_put_i64(&request, (int64_t)s->options.seed);
+  put_problem(s, o, REQUEST_PROBLEM, &request);
   status = client_call(s->client, &request, 600, &reply);
   if (!status) {
     wire_reader_init(&r, reply.data, reply.size);
     o->traffic = wire_i64(&r, "a problem's traffic");
+    o->effort = wire_f64(&r, "seconds");
     status = wire_status(&r, true, DD_BUG);
   }
   bytes_release(&request);
@@ -393,7 +417,7 @@ static dd_status load_steps(struct sweep *s, struct outcome *o,
 static double patience(const struct sweep *s, const struct outcome *o)
 {
   double least = strcmp(s->client->info.kind, "cpu") ? 2 : 10, most = 120;
-  double known = o->longest > 0 ? o->longest : o->seconds[PHASE_SET_UP];
+  double known = o->longest > 0 ? o->longest : o->effort;
 
   return 100 * known < least ? least : 100 * known < most ? 100 * known : most;
 }
@@ -451,10 +475,12 @@ static dd_status try_canary(struct sweep *s, struct outcome *o)
 /* The worker was replaced: its problem is to be set again. */
 static dd_status keep_problem(struct sweep *s, struct outcome *o, int *generation)
 {
-  if (*generation == s->client->generation) return DD_OK;
-  TRY(set_problem(s, o));
-  TRY(try_canary(s, o));
-  *generation = s->client->generation;
+  while (*generation != s->client->generation) {
+    TRY(set_problem(s, o));
+    TRY(try_canary(s, o));
+    *generation = s->client->generation;
+    prepare_next(s, o);
+  }
   return DD_OK;
 }
 
@@ -858,7 +884,33 @@ static dd_status record(struct sweep *s, struct outcome *o)
 {
   double began = seconds_now();
 
+  o->unstored = false;
   return spent(o, PHASE_RECORD, began, record_outcome(s->recorder, o));
+}
+
+/* A problem's rows are one transaction, with the code of its winner, which is
+ * compiled alone meanwhile: the next problem does not wait for it. */
+static dd_status record_finished(struct sweep *s, bool wait)
+{
+  for (; s->stored < s->count; ++s->stored) {
+    struct outcome *o = &s->outcomes[s->stored];
+    if (!o->unstored && s->stored >= s->current && !wait) return DD_OK;
+    if (!o->unstored) continue;
+    if (!wait && !record_is_ready(s->recorder, o)) return DD_OK;
+    TRY(record(s, o));
+  }
+  return DD_OK;
+}
+
+/* Also after a failure, whose sentence is the one to be told. */
+static dd_status record_rest(struct sweep *s, dd_status status)
+{
+  char sentence[1024];
+
+  snprintf(sentence, sizeof sentence, "%s", status ? dd_last_error() : "");
+  if (!status) return record_finished(s, true);
+  record_finished(s, true);
+  return fail(status, "%s", sentence);
 }
 
 /* What the end of the budget cut short is as if it had not begun: that its
@@ -897,7 +949,10 @@ static dd_status sweep_problem(struct sweep *s, struct outcome *o)
   for (uint32_t i = 0; i < o->count; ++i) s->left_out += !o->entries[i].done;
   budget_end(&s->budget, seconds_now() - o->began, o->proven + o->refused);
   audit(o);
-  return s->recorder ? record(s, o) : DD_OK;
+  if (!s->recorder) return DD_OK;
+  o->unstored = true;
+  TRY(record_prepare(s->recorder, o));
+  return record_finished(s, false);
 }
 
 uint32_t sweep_left(const struct sweep *s)
@@ -921,6 +976,7 @@ dd_status sweep_run(struct sweep *s)
   farm_set_end(s->build->farm, s->budget.end);
   for (uint32_t i = 0; i < s->count && !status && !is_stopped(s); ++i)
     status = sweep_problem(s, &s->outcomes[i]);
+  if (s->recorder) status = record_rest(s, status);
   s->client->beside = (struct client_beside){NULL, NULL, NULL};
   s->client->end = 0;
   progress_end(&s->progress);

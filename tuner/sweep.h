@@ -67,6 +67,7 @@ struct outcome {
   char *spelling;
   bool is_part;       /* swept only because a split form needs it */
   bool opened, begun;
+  bool unstored;      /* swept, and its rows wait for the winner's code */
   bool restored;      /* stored by an earlier run of this sweep (resume.h) */
   bool best_is_split; /* of a restored one, until its entries are counted */
   const char *broken; /* why the device cannot even hold it; NULL: it can */
@@ -79,6 +80,7 @@ struct outcome {
   int best;           /* the entry that won the race; -1: none */
   int best_fused;     /* the best that is not the split plan; -1: none */
   int64_t traffic;
+  double effort;      /* seconds that its trials took to make */
   double weight;      /* its part in the budget */
   double began, end;  /* of its share; end 0: none */
   double longest;     /* seconds of the longest check that ended well */
@@ -100,7 +102,9 @@ struct sweep {
   struct cover shown;
   double done, total; /* candidates, for the ETA */
   uint32_t current, ahead; /* the outcome at hand, the next to be opened */
+  uint32_t stored;         /* outcomes before it have their rows, or none */
   dd_status ahead_status;  /* what became of opening ahead */
+  bool no_ahead; /* the worker died of making a problem ahead */
   uint32_t left_out;  /* candidates that the budget had no time for */
   uint32_t wanted;    /* candidates that options.only keeps */
   const char *near;   /* the label most like options.only */
