@@ -982,7 +982,7 @@ static void test_tensors_refusals(void **state)
   REFUSED_TENSORS("'sin', is given", "qknorm_rope:fp32", l.list[7] = &l.cos);
   REFUSED_TENSORS("'q_out', is missing", "qknorm_rope:fp32 inplace=0",
                   (void)0);
-  REFUSED_TENSORS("'positions' must be i64", "qknorm_rope:fp32",
+  REFUSED_TENSORS("'positions' must be i64", "qknorm_rope:fp32 positions=i64",
                   l.positions.type_bits = 32);
   REFUSED_TENSORS("'q_weight' has another shape", "qknorm_rope:fp32",
                   l.q_weight.shape = few);

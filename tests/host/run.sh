@@ -38,8 +38,10 @@ readelf -d "$folder/host_static" | grep -q libdiffdispatch &&
   fail "host_static needs the shared library"
 
 echo "symbols"
-sed -n 's/^DD_API [^(]*[ *]\(dd_[a-z_]*\)(.*/\1/p' \
-  "$prefix/include/diffdispatch.h" | sort >"$folder/declared"
+# Some are declared by a list: the preprocessor writes them out.
+cc -E -P "$prefix/include/diffdispatch.h" | tr '\n;' ' \n' |
+  sed -n 's/.*visibility("default"))) [^(]*[ *]\(dd_[a-z0-9_]*\) *(.*/\1/p' |
+  sort >"$folder/declared"
 nm -D --defined-only "$library/libdiffdispatch.so" |
   awk '{ print $3 }' | sort >"$folder/shared"
 nm -g --defined-only "$library/libdiffdispatch.a" |
