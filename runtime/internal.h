@@ -43,7 +43,11 @@ dd_status struct_read(const char *name, const void *in, size_t least,
                       void *out, size_t known);
 
 /* CUDA dies in a forked child, and a child that asks it would hang or crash. */
-uint32_t forks_seen(void);
+extern _Atomic uint32_t fork_count; /* since the library was loaded */
+static inline uint32_t forks_seen(void)
+{
+  return atomic_load_explicit(&fork_count, memory_order_relaxed);
+}
 void forks_watch(void);
 dd_status refuse_forked(void);
 static inline bool context_forked(const struct dd_context *ctx)

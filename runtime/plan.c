@@ -577,6 +577,16 @@ static void *find_pointer(const struct dd_plan *plan,
   return base ? base + p->skip : NULL;
 }
 
+/* By pieces of a fixed size, which need no call; both ends are arrays of
+ * OP_MAX_ARGS_SIZE, so that the last piece may be longer than what is left. */
+static void copy_args(uint8_t *to, const uint8_t *from, size_t size)
+{
+  enum { PIECE = 32 };
+
+  _Static_assert(OP_MAX_ARGS_SIZE % PIECE == 0, "no piece leaves its array");
+  for (size_t i = 0; i < size; i += PIECE) memcpy(to + i, from + i, PIECE);
+}
+
 static dd_status launch_step(const struct dd_plan *plan,
                              const struct plan_step *s, void *const *buffers,
                              void *workspace, const double *attr, void *stream)
@@ -584,7 +594,7 @@ static dd_status launch_step(const struct dd_plan *plan,
   _Alignas(16) uint8_t args[OP_MAX_ARGS_SIZE];
   struct launch launch = s->launch;
 
-  memcpy(args, s->args, launch.args_size);
+  copy_args(args, s->args, launch.args_size);
   for (uint32_t i = 0; i < s->pointer_count; ++i) {
     const struct plan_pointer *p = &s->pointers[i];
     void *pointer = find_pointer(plan, p, buffers, workspace);
