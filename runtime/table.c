@@ -238,7 +238,7 @@ static dd_status read_variant(struct wire_reader *r, struct table *t,
 
   TRY(read_text(r, &t->arena, "a variant's op", &op));
   TRY(read_text(r, &t->arena, "a variant's scheme", &scheme));
-  v->variant.op = op_find(&t->ops, op);
+  TRY(op_need(&t->ops, op, &v->variant.op));
   if (!v->variant.op)
     return fail(DD_BAD_TABLE, "its specs have no op '%.60s'", op);
   v->variant.scheme = op_scheme_find(v->variant.op, scheme);
@@ -567,8 +567,8 @@ static dd_status read_own_specs(struct table *t, const struct bytes *specs,
 
   if (!hash_equal(hash, &found))
     return fail(DD_BAD_TABLE, "its specs are not those that its root names");
-  status = op_set_read_known(&t->ops, specs->data, specs->size, hash,
-                             t->arena.allocator);
+  status = (t->own ? op_set_read_later : op_set_read_known)(
+      &t->ops, specs->data, specs->size, hash, t->arena.allocator);
   return status && status != DD_NO_MEMORY
              ? fail_in(DD_BAD_TABLE, "its specs")
              : status;

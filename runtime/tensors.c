@@ -192,21 +192,24 @@ static void spell(const struct op *op, const struct call *c,
     if (tensors[i]) spell_strides(&op->tensors[i], tensors[i], out);
 }
 
-static const struct op *find_op(struct dd_context *ctx, const char *text,
-                                const struct op_set **set)
+static dd_status find_op(struct dd_context *ctx, const char *text,
+                         const struct op_set **set, const struct op **op)
 {
   size_t n = strcspn(text, ": ");
   char name[64];
-  const struct op *op = NULL;
 
-  if (n >= sizeof name) return NULL;
+  *op = NULL;
+  if (n >= sizeof name) n = 0;
   memcpy(name, text, n);
   name[n] = 0;
   *set = &ctx->floor.ops;
-  op = op_find(*set, name);
-  if (op || !ctx->matcher.table) return op;
-  *set = &ctx->matcher.table->ops;
-  return op_find(*set, name);
+  TRY(op_need(*set, name, op));
+  if (!*op && ctx->matcher.table) {
+    *set = &ctx->matcher.table->ops;
+    TRY(op_need(*set, name, op));
+  }
+  if (*op) return DD_OK;
+  return fail(DD_BAD_ARGUMENT, "no op is named '%.60s'", text);
 }
 
 /* ---- Whether the tensors are the problem's ------------------------------ */
@@ -320,9 +323,9 @@ static dd_status resolve(struct dd_context *ctx, const struct call *c,
 {
   const char *name = c->entry ? c->entry->op : c->text;
   const struct op_set *set;
-  const struct op *op = find_op(ctx, name, &set);
+  const struct op *op;
 
-  if (!op) return fail(DD_BAD_ARGUMENT, "no op is named '%.60s'", name);
+  TRY(find_op(ctx, name, &set, &op));
   return resolve_op(ctx, set, op, c, key, align, stream, out);
 }
 

@@ -8,6 +8,7 @@
 
 #include "device.h"
 #include "internal.h"
+#include "specs.h"
 
 #ifdef DIFFTUNE_CUDA
 #include "fake_cuda/fake_cuda.h"
@@ -97,6 +98,7 @@ static void check_names(const struct op *op, const struct names *n)
 static void test_every_op_is_listed(void **state)
 {
   const struct op_set *set = &ctx->floor.ops;
+  const struct op *op;
   size_t found = 0;
 
   (void)state;
@@ -105,10 +107,44 @@ static void test_every_op_is_listed(void **state)
     if (!strcmp(set->ops[i].name, "qknorm_rope")) continue;
     if (!strcmp(set->ops[i].name, "rope_table")) continue;
     if (!n) fail_msg("%s has no entry point", set->ops[i].name);
-    check_names(&set->ops[i], n);
+    assert_ok(op_need(set, set->ops[i].name, &op));
+    check_names(op, n);
     found++;
   }
   assert_int_equal(found, COUNT_OF(list));
+}
+
+/* Read one by one, when they are needed, specs are what they are at once. */
+static void test_specs_read_later(void **state)
+{
+  const struct allocator *a = &default_allocator;
+  struct op_set set;
+  struct specs specs;
+  const struct op *op;
+
+  (void)state;
+  assert_ok(specs_load(&specs, DIFFTUNE_SOURCE_DIR "/variants"));
+  assert_ok(op_set_read_later(&set, specs.message.data, specs.message.size,
+                              &specs.ops.hash, a));
+  assert_ok(op_need(&set, "nothing", &op));
+  assert_null(op);
+  assert_int_equal(set.count, specs.ops.count);
+  for (uint32_t i = set.count; i-- > 0;) {
+    const struct op *whole = &specs.ops.ops[i];
+    assert_ok(op_need(&set, whole->name, &op));
+    assert_string_equal(op->name, whole->name);
+    assert_string_equal(op->args_type, whole->args_type);
+    assert_int_equal(op->symbol_count, whole->symbol_count);
+    assert_int_equal(op->args_size, whole->args_size);
+    assert_int_equal(op->scheme_count, whole->scheme_count);
+    assert_int_equal(op->schemes[op->scheme_count - 1].rule_count,
+                     whole->schemes[op->scheme_count - 1].rule_count);
+  }
+  op_set_release(&set);
+  for (size_t size = 0; size < specs.message.size; size += 101)
+    assert_int_equal(op_set_read_later(&set, specs.message.data, size,
+                                       &specs.ops.hash, a), DD_BAD_SPEC);
+  specs_release(&specs);
 }
 
 /* "| `dd_norm` | x, weight, bias, y | eps |" */
@@ -306,6 +342,7 @@ int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_every_op_is_listed),
+      cmocka_unit_test(test_specs_read_later),
       cmocka_unit_test(test_every_op_is_in_the_guide),
       cmocka_unit_test(test_calls),
       cmocka_unit_test(test_refusals),
