@@ -102,6 +102,7 @@ struct dd_plan {
   struct device *device;
   const struct op *op;
   dd_match how;
+  bool split;
   struct launches *launches; /* counts them; NULL: the plan is a host's own */
   bool empty; /* nothing to do: launches return at once */
   char *text; /* dd_plan_describe()'s line, in the same block */

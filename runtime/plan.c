@@ -350,7 +350,7 @@ static dd_status make_step(struct dd_plan *plan, const struct match *m,
   dd_status status;
 
   TRY(bake_args(m, &m->step[i],
-                m->step[i].problem.op == plan->op ? NULL : &plan->op->steps[i],
+                plan->split ? &plan->op->steps[i] : NULL,
                 attr, place, s));
   pthread_mutex_lock(&ctx->lock);
   status = load(ctx, m->table, m->step[i].variant, &s->launch.kernel);
@@ -367,7 +367,7 @@ static dd_status fill_plan(struct dd_plan *plan, const struct match *m,
   uint32_t place[OP_MAX_TENSORS];
 
   TRY(list_buffers(&m->problem, plan, place));
-  if (m->step[0].problem.op == plan->op) plan->workspace_size = 0; /* fused */
+  if (!plan->split) plan->workspace_size = 0;
   for (uint32_t i = 0; i < plan->step_count; ++i)
     TRY(make_step(plan, m, i, attr, place));
   plan->empty = nothing_to_do(plan->op, plan, place);
@@ -399,6 +399,7 @@ static dd_status new_plan(struct dd_context *ctx, const struct match *m,
     plan->device = ctx->device;
     plan->op = m->problem.op;
     plan->how = m->how;
+    plan->split = m->step[0].problem.op != m->problem.op;
     plan->step_count = m->step_count;
     *out = plan;
   }
@@ -506,6 +507,11 @@ void match_print(const struct match *m, struct bytes *out)
 dd_match dd_plan_match(const dd_plan *plan)
 {
   return plan ? plan->how : DD_MATCH_DEFAULT;
+}
+
+int dd_plan_is_split(const dd_plan *plan)
+{
+  return plan && plan->split;
 }
 
 size_t dd_plan_workspace_size(const dd_plan *plan)

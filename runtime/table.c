@@ -725,15 +725,17 @@ dd_status table_open_own(struct table *t, const void *data, size_t size,
   return open_memory(t, data, size, NULL);
 }
 
-static dd_status check_owner(const struct stat *st)
+/* Of the file, or of the folder that names it. */
+static dd_status check_owner(const struct stat *st, const char *what)
 {
   if (st->st_uid != geteuid() && st->st_uid != 0)
-    return fail(DD_BAD_TABLE, "it belongs to user %u, and its code would run "
-                "as you; copy it, or open it with DD_OPEN_SHARED_TABLE",
+    return fail(DD_BAD_TABLE, "%s belongs to user %u, and its code would run "
+                "as you; copy it, or open it with DD_OPEN_SHARED_TABLE", what,
                 (unsigned)st->st_uid);
-  if (st->st_mode & (S_IWGRP | S_IWOTH))
-    return fail(DD_BAD_TABLE, "others may write it (mode %03o); chmod go-w, or "
-                "open it with DD_OPEN_SHARED_TABLE",
+  if (st->st_mode & (S_IWGRP | S_IWOTH) &&
+      !(S_ISDIR(st->st_mode) && st->st_mode & S_ISVTX))
+    return fail(DD_BAD_TABLE, "others may write %s (mode %03o); chmod go-w, or "
+                "open it with DD_OPEN_SHARED_TABLE", what,
                 (unsigned)st->st_mode & 0777);
   return DD_OK;
 }
@@ -744,11 +746,61 @@ static dd_status check_file(struct table *t, bool shared)
 
   if (fstat(t->fd, &st)) return fail(DD_BAD_TABLE, "%s", strerror(errno));
   if (!S_ISREG(st.st_mode)) return fail(DD_BAD_TABLE, "not a regular file");
-  if (!shared) TRY(check_owner(&st));
+  if (!shared) TRY(check_owner(&st, "it"));
   if (st.st_size > FILE_LIMIT)
     return fail(DD_BAD_TABLE, "more than %d bytes", FILE_LIMIT);
   t->size = (uint64_t)st.st_size;
   return DD_OK;
+}
+
+/* Who can write a folder can put another file in its place. */
+static dd_status check_folder(int folder)
+{
+  struct stat st;
+
+  if (fstat(folder, &st)) return fail(DD_BAD_TABLE, "%s", strerror(errno));
+  return check_owner(&st, "its folder");
+}
+
+/* The folder that is checked is the one that the file is then looked for in,
+ * and the file no link to elsewhere.  O_NONBLOCK: a FIFO must be refused, not
+ * waited for. */
+static dd_status open_checked(struct table *t, const char *path)
+{
+  const char *slash = strrchr(path, '/');
+  const char *name = slash ? slash + 1 : path;
+  char parent[4096] = ".";
+  dd_status status;
+  int folder;
+
+  if (slash && (size_t)(slash - path) >= sizeof parent)
+    return fail(DD_BAD_TABLE, "%s", strerror(ENAMETOOLONG));
+  if (slash) {
+    size_t length = slash == path ? 1 : (size_t)(slash - path);
+    memcpy(parent, path, length);
+    parent[length] = 0;
+  }
+  folder = open(parent, O_PATH | O_DIRECTORY | O_CLOEXEC);
+  if (folder < 0) return fail(DD_BAD_TABLE, "%s", strerror(errno));
+  status = check_folder(folder);
+  if (!status) {
+    t->fd = openat(folder, name,
+                   O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW);
+    if (t->fd < 0 && errno == ELOOP)
+      status = fail(DD_BAD_TABLE, "a symbolic link; name its target, or open "
+                    "it with DD_OPEN_SHARED_TABLE");
+    else if (t->fd < 0)
+      status = fail(DD_BAD_TABLE, "%s", strerror(errno));
+  }
+  close(folder);
+  return status;
+}
+
+static dd_status open_file(struct table *t, const char *path, bool shared)
+{
+  if (!shared) return open_checked(t, path);
+  t->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  return t->fd < 0 ? fail(DD_BAD_TABLE, "%s", strerror(errno)) : DD_OK;
 }
 
 dd_status table_open(struct table *t, const char *path,
@@ -758,11 +810,8 @@ dd_status table_open(struct table *t, const char *path,
   dd_status status;
 
   table_init(t, allocator);
-  /* O_NONBLOCK: a FIFO must be refused, not waited for. */
-  t->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (t->fd < 0)
-    return fail(DD_BAD_TABLE, "cannot open '%s': %s", path, strerror(errno));
-  status = check_file(t, shared);
+  status = open_file(t, path, shared);
+  if (!status) status = check_file(t, shared);
   if (!status) status = open_bytes(t, like);
   if (status) table_close(t);
   return status ? fail_in(status, "'%s'", path) : DD_OK;

@@ -107,8 +107,8 @@ void table_init(struct table *t, const struct allocator *allocator);
 
 /* Opens a file, which is kept open and read as pages are needed; or takes bytes
  * that must outlive the table.  Who can write the file can run code on the GPU:
- * unless `shared`, it must belong to this user or root, and nobody else may
- * write it.  `like` (or NULL) is a table that must outlive
+ * unless `shared`, it and its folder must belong to this user or root, nobody
+ * else may write them, and it must be no symbolic link.  `like` (or NULL) is a table that must outlive
  * this one: where the specs are the same they are not read twice.
  * DD_BAD_TABLE: damaged, foreign, cut short, or newer than this library. */
 dd_status table_open(struct table *t, const char *path,

@@ -527,13 +527,14 @@ static void test_explain(void **state)
       "chosen    scale.fast threads=32 vec=1 + shift.fast threads=32 vec=1 "
       "(near, measured there: 2.5 us)\n",
       "rule      near: measured as affine:fp32 rows=8 width=64, 2.24 octaves",
-      "copy      measured there: 2.0 us for the same traffic\n",
+      "copy      measured there: 2.0 us for the same traffic, 80 % of its speed\n",
       "does not fit: align % (vec * 4) == 0\n", NULL};
   static const char *const fused[] = {
       "rule      near: measured as affine:fp32 rows=512 width=64, 1.00 octaves",
       "the split form: slower, measured there: 4.0 us\n", NULL};
   static const char *const other[] = {
-      "rule      split\n", "mode differs (once, not twice)\n", NULL};
+      "rule      split\n", "nearest   none with the same static fields\n",
+      "mode differs (once, not twice)\n", NULL};
   static const char *const nothing[] = {
       "chosen    nothing: ", "rows=9", "only exact ones are wanted\n", NULL};
   static const char *const foreign[] = {

@@ -87,6 +87,7 @@ static void run(const struct bytes *table, dd_match how, struct data *d)
   problem.attr_count = COUNT_OF(attrs);
   assert_ok(dd_plan_make(ctx, &problem, &plan));
   assert_int_equal(dd_plan_match(plan), how);
+  assert_int_equal(dd_plan_is_split(plan), table != NULL);
   assert_int_equal(dd_plan_buffer_count(plan), COUNT_OF(buffers));
   assert_true(dd_plan_workspace_size(plan) <= sizeof workspace);
   assert_int_equal(dd_plan_workspace_size(plan) > 0, table != NULL);

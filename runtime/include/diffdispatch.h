@@ -160,6 +160,10 @@ DD_API dd_status dd_plan_make(dd_context *ctx, const dd_problem *problem,
 DD_API void dd_plan_free(dd_plan *plan); /* NULL is a harmless no-op */
 
 DD_API dd_match dd_plan_match(const dd_plan *plan);
+
+/* 1: the split form, one kernel after another, which rounds what its steps hand
+ * on; however it was matched. */
+DD_API int dd_plan_is_split(const dd_plan *plan);
 DD_API size_t dd_plan_workspace_size(const dd_plan *plan); /* bytes, often 0 */
 
 /* How many buffers a launch takes, and the name of each ("q", "k", ...): the

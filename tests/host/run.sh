@@ -50,6 +50,13 @@ test "$(wc -l <"$folder/declared")" -gt 10 || fail "the header declares nothing"
 diff "$folder/declared" "$folder/shared" || fail "the shared library differs"
 diff "$folder/declared" "$folder/static" || fail "the archive differs"
 
+# What programs are linked with stays: a line of abi.txt that is gone or has
+# another number breaks them, and a new one is added on purpose.
+cc -std=c11 -I"$prefix/include" "$source/abi.c" -o "$folder/abi"
+{ cat "$folder/declared"; "$folder/abi"; } >"$folder/abi.txt"
+diff "$source/abi.txt" "$folder/abi.txt" ||
+  fail "the interface differs from $source/abi.txt"
+
 # The driver, NVRTC, SQLite, Lua and C++ are found at run time, or not needed.
 readelf -d "$library/libdiffdispatch.so" |
   sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' >"$folder/needed"
