@@ -19,13 +19,12 @@ static void print_target(const char *kind, int arch, int sms, struct bytes *out)
     bytes_text(out, *kind ? kind : "any");
 }
 
-static void print_devices(const struct matcher *m, struct bytes *out)
+static void print_table_line(const char *label, const struct matcher *m,
+                             struct bytes *out)
 {
   const struct table *t = m->table;
 
-  bytes_printf(out, "device    %s (", m->device->name);
-  print_target(m->device->kind, m->device->arch, m->device->sms, out);
-  bytes_text(out, ")\ntable     ");
+  bytes_text(out, label);
   if (!t) {
     bytes_text(out, "none\n");
     return;
@@ -40,6 +39,15 @@ static void print_devices(const struct matcher *m, struct bytes *out)
   case MATCH_SAME_ARCH: bytes_text(out, ": another of the same arch\n"); break;
   case MATCH_FOREIGN: bytes_text(out, ": not used, it is for another\n"); break;
   }
+}
+
+static void print_devices(const struct matcher *m, struct bytes *out)
+{
+  bytes_printf(out, "device    %s (", m->device->name);
+  print_target(m->device->kind, m->device->arch, m->device->sms, out);
+  bytes_text(out, ")\n");
+  print_table_line("table     ", m, out);
+  if (m->under) print_table_line("under it  ", m->under, out);
 }
 
 /* "layout (neox, not interleaved)" */
@@ -247,6 +255,7 @@ static void print_table(const struct matcher *m, const char *spelling,
                         struct match *c, struct bytes *out)
 {
   print_devices(m, out);
+  if (m->under && c->table == m->under->table) m = m->under;
   if (m->table && c->table != m->table &&
       problem_parse(&m->table->ops, spelling, &c->problem))
     bytes_text(out, "not taken\n  the table: its specs cannot read this "

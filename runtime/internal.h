@@ -23,8 +23,8 @@ struct prepared; /* plans by spelling (prepared.c) */
 struct dd_context {
   struct allocator allocator;
   struct device *device;
-  struct table floor, host; /* host: empty if there is none */
-  struct matcher matcher;
+  struct table floor, host, system; /* empty where there is none */
+  struct matcher matcher, under;
   pthread_mutex_t lock;   /* for loading and for adding to `typed` */
   struct loaded *loaded;  /* under the lock */
   struct prepared *prepared; /* under the lock */

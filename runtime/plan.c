@@ -439,7 +439,9 @@ static dd_status make(struct dd_context *ctx, const dd_problem *problem,
   status = make_by(ctx, &ctx->matcher, problem, out);
   if (status != DD_BAD_TABLE || bare.exact_only) return status;
   bare.table = NULL;
-  return make_by(ctx, &bare, problem, out);
+  status = make_by(ctx, &bare, problem, out);
+  bare.under = NULL;
+  return status == DD_BAD_TABLE ? make_by(ctx, &bare, problem, out) : status;
 }
 
 static void count_plan(struct dd_context *ctx, dd_status status,

@@ -237,11 +237,17 @@ dd_status dd_count(dd_context *ctx, dd_counters *out, int reset)
 
 dd_status dd_digest(dd_context *ctx, char digest[65])
 {
+  struct hash seals[2];
+
   if (!ctx || !digest)
     return fail(DD_BAD_ARGUMENT, "no context or no place for the digest was "
                 "given");
-  hash_hex(ctx->matcher.table ? &ctx->matcher.table->seal : &ctx->floor.seal,
-           digest);
+  seals[0] = ctx->matcher.table ? ctx->host.seal : ctx->floor.seal;
+  if (ctx->matcher.under) {
+    seals[1] = ctx->system.seal;
+    seals[0] = hash_of(seals, sizeof seals);
+  }
+  hash_hex(&seals[0], digest);
   return DD_OK;
 }
 

@@ -26,7 +26,7 @@ enum {
   /* The fewest bytes each takes, so that a count is bounded by what is left. */
   CODE_BYTES = 4 + 3 * 4,
   VARIANT_BYTES = 4 + 4 + 4 + 4 + 32 + 4,
-  PLAN_BYTES = 4 + 4 + 3 * 8,
+  PLAN_BYTES = 4 + 4 + 4 * 8,
   SECTION_BYTES = 4 + 4 + 32,
   MAX_ARCH = 9999,
 };
@@ -370,6 +370,13 @@ static dd_status read_time(struct wire_reader *r, const char *what, double *us)
   return fail(DD_BAD_TABLE, "%s is %g us", what, *us);
 }
 
+static dd_status read_gain(struct wire_reader *r, double *gain)
+{
+  *gain = wire_f64(r, "its gain");
+  if (isfinite(*gain) && *gain >= -1) return DD_OK;
+  return fail(DD_BAD_TABLE, "its gain over the split form is %g", *gain);
+}
+
 /* The spelling must be the one that problem_print() gives: look-ups compare
  * text. */
 static dd_status read_problem(const struct table *t, struct table_plan *p,
@@ -400,6 +407,7 @@ static dd_status read_plan(struct wire_reader *r, struct table *t,
   if (!status) status = read_time(r, "its time", &p->us);
   if (!status) status = read_time(r, "its split form's time", &p->split_us);
   if (!status) status = read_time(r, "its copy's time", &p->copy_us);
+  if (!status) status = read_gain(r, &p->gain);
   if (status) return fail_in(status, "'%.200s'", p->spelling);
   return wire_status(r, false, DD_BAD_TABLE);
 }
@@ -567,7 +575,7 @@ static dd_status read_own_specs(struct table *t, const struct bytes *specs,
 
   if (!hash_equal(hash, &found))
     return fail(DD_BAD_TABLE, "its specs are not those that its root names");
-  status = (t->own ? op_set_read_later : op_set_read_known)(
+  status = (t->later ? op_set_read_later : op_set_read_known)(
       &t->ops, specs->data, specs->size, hash, t->arena.allocator);
   return status && status != DD_NO_MEMORY
              ? fail_in(DD_BAD_TABLE, "its specs")
@@ -718,10 +726,11 @@ dd_status table_open_memory(struct table *t, const void *data, size_t size,
 }
 
 dd_status table_open_own(struct table *t, const void *data, size_t size,
-                         const struct allocator *allocator)
+                         const struct allocator *allocator, bool later)
 {
   table_init(t, allocator);
   t->own = true;
+  t->later = later;
   return open_memory(t, data, size, NULL);
 }
 

@@ -125,9 +125,14 @@ typedef struct dd_open_options {
 
 #define DD_OPEN_SHARED_TABLE 0x2u /* whoever owns or may write its file */
 
+#define DD_OPEN_NO_SYSTEM_TABLE 0x4u /* look in no folder for another one */
+
 /* Opens a context for the calling thread's current CUDA context, or for the
  * CPU device.  `options` may be NULL: all defaults.  A table that cannot be
  * used fails the call; a host that would rather go on opens again without.
+ * Under it lies the system's: difftune/sm_90.ddt (or cpu.ddt) in the first of
+ * $XDG_DATA_HOME and $XDG_DATA_DIRS (/usr/local/share, /usr/share) that has it.
+ * It is used where its match is better, and a bad one is as good as none.
  * Owns    the caller owns *out; dd_close() it after its plans.
  * Threads a context may be shared by any number of threads.
  * Fails   DD_BAD_TABLE, DD_NO_DEVICE, DD_DEVICE, DD_NO_MEMORY */
@@ -231,9 +236,9 @@ DD_API dd_status dd_count(dd_context *ctx, dd_counters *out, int reset);
 DD_API dd_status dd_trace(dd_context *ctx, char *text, size_t size,
                           size_t *length);
 
-/* Writes 64 hexadecimal digits and a NUL that stand for every byte of the table
- * (the library's own where there is no other): two processes with the same
- * digest and device make the same choices.
+/* Writes 64 hexadecimal digits and a NUL that stand for every byte of the
+ * tables (the library's own where there is no other): two processes with the
+ * same digest and device make the same choices.
  * Fails   DD_BAD_ARGUMENT */
 DD_API dd_status dd_digest(dd_context *ctx, char digest[65]);
 
