@@ -23,8 +23,8 @@ struct prepared; /* plans by spelling (prepared.c) */
 struct dd_context {
   struct allocator allocator;
   struct device *device;
-  struct table floor, host; /* host: empty if there is none */
-  struct matcher matcher;
+  struct table floor, host, system; /* empty where there is none */
+  struct matcher matcher, under;
   pthread_mutex_t lock;   /* for loading and for adding to `typed` */
   struct loaded *loaded;  /* under the lock */
   struct prepared *prepared; /* under the lock */
@@ -43,7 +43,11 @@ dd_status struct_read(const char *name, const void *in, size_t least,
                       void *out, size_t known);
 
 /* CUDA dies in a forked child, and a child that asks it would hang or crash. */
-uint32_t forks_seen(void);
+extern _Atomic uint32_t fork_count; /* since the library was loaded */
+static inline uint32_t forks_seen(void)
+{
+  return atomic_load_explicit(&fork_count, memory_order_relaxed);
+}
 void forks_watch(void);
 dd_status refuse_forked(void);
 static inline bool context_forked(const struct dd_context *ctx)
@@ -98,6 +102,7 @@ struct dd_plan {
   struct device *device;
   const struct op *op;
   dd_match how;
+  bool split;
   struct launches *launches; /* counts them; NULL: the plan is a host's own */
   bool empty; /* nothing to do: launches return at once */
   char *text; /* dd_plan_describe()'s line, in the same block */

@@ -251,6 +251,27 @@ static dd_status find_whole(const struct matcher *m, const struct problem *p,
   return status;
 }
 
+/* Whether the plan was hardly faster than the split form where it was measured:
+ * then it may be slower here. */
+static bool is_doubtful(const struct match *m)
+{
+  const struct table_plan *t = m->plan;
+
+  return m->distance > 0 && !t->split && t->split_us > 0 &&
+         t->gain < MATCH_MARGIN;
+}
+
+static dd_status prefer_split(const struct matcher *m, const struct problem *p,
+                              struct match *out)
+{
+  struct match split = *out;
+  bool found;
+
+  TRY(try_split(m, p, &split, &found));
+  if (found) *out = split;
+  return DD_OK;
+}
+
 static dd_status find_tuned(const struct matcher *m, const struct problem *p,
                             struct match *out, bool *found)
 {
@@ -262,8 +283,9 @@ static dd_status find_tuned(const struct matcher *m, const struct problem *p,
   if (m->exact_only && !same) return DD_OK;
   TRY(find_whole(m, p, out, found));
   if (m->exact_only) return DD_OK;
-  if (*found && !same) out->how = DD_MATCH_DEVICE;
-  return *found ? DD_OK : try_split(m, p, out, found);
+  if (!*found) return try_split(m, p, out, found);
+  if (!same) out->how = DD_MATCH_DEVICE;
+  return is_doubtful(out) ? prefer_split(m, p, out) : DD_OK;
 }
 
 static dd_status try_default(const struct matcher *m, struct table *t,
@@ -333,6 +355,25 @@ static dd_status refuse(const struct matcher *m, const char *spelling)
               "'%.300s' on %s", spelling, target);
 }
 
+/* A better match of the table that lies under; what is wrong with that table
+ * is nobody's failure. */
+static void look_under(const struct matcher *m, const char *spelling,
+                       struct match *out, bool *found)
+{
+  struct problem p;
+  struct match other;
+  bool has = false;
+
+  if (*found && out->how == DD_MATCH_EXACT) return;
+  if (!m || match_device(m->table, m->device) == MATCH_FOREIGN) return;
+  if (problem_parse(&m->table->ops, spelling, &p)) return;
+  memset(&other, 0, sizeof other);
+  if (find_tuned(m, &p, &other, &has) || !has) return;
+  if (*found && other.how >= out->how) return;
+  *out = other;
+  *found = true;
+}
+
 dd_status match_find(const struct matcher *m, const char *spelling,
                      struct match *out)
 {
@@ -346,6 +387,7 @@ dd_status match_find(const struct matcher *m, const char *spelling,
     if (status && (status != DD_BAD_TABLE || m->exact_only)) return status;
     found = found && !status;
   }
+  look_under(m->under, spelling, out, &found);
   if (found) return DD_OK;
   if (m->exact_only)
     return fail(DD_UNTUNED, "'%.300s' was not measured on this device",

@@ -30,22 +30,16 @@ struct prepared {
 
 /* ---- After a fork ------------------------------------------------------- */
 
-/* How many forks this process is away from the one that loaded the library. */
-static _Atomic uint32_t forks;
+_Atomic uint32_t fork_count;
 
 static void count_fork(void)
 {
-  atomic_fetch_add_explicit(&forks, 1, memory_order_relaxed);
+  atomic_fetch_add_explicit(&fork_count, 1, memory_order_relaxed);
 }
 
 static void watch_forks(void)
 {
   pthread_atfork(NULL, NULL, count_fork);
-}
-
-uint32_t forks_seen(void)
-{
-  return atomic_load_explicit(&forks, memory_order_relaxed);
 }
 
 void forks_watch(void)
@@ -146,15 +140,25 @@ static dd_status get(struct dd_context *ctx, const char *spelling, bool capture,
 
 /* ---- Counting ----------------------------------------------------------- */
 
+/* The first threads have a shard each, which nobody else writes: no bus lock.
+ * All others share the last. */
 void launches_add(struct launches *l)
 {
   static _Atomic uint32_t threads;
   static _Thread_local uint32_t self; /* 0: not numbered yet */
+  _Atomic uint64_t *count;
 
   if (!self)
     self = 1 + atomic_fetch_add_explicit(&threads, 1, memory_order_relaxed);
-  atomic_fetch_add_explicit(&l->shard[self % SHARDS].count, 1,
-                            memory_order_relaxed);
+  if (self >= SHARDS) {
+    atomic_fetch_add_explicit(&l->shard[SHARDS - 1].count, 1,
+                              memory_order_relaxed);
+    return;
+  }
+  count = &l->shard[self - 1].count;
+  atomic_store_explicit(
+      count, atomic_load_explicit(count, memory_order_relaxed) + 1,
+      memory_order_relaxed);
 }
 
 static uint64_t launches_sum(const struct launches *l)
@@ -233,11 +237,17 @@ dd_status dd_count(dd_context *ctx, dd_counters *out, int reset)
 
 dd_status dd_digest(dd_context *ctx, char digest[65])
 {
+  struct hash seals[2];
+
   if (!ctx || !digest)
     return fail(DD_BAD_ARGUMENT, "no context or no place for the digest was "
                 "given");
-  hash_hex(ctx->matcher.table ? &ctx->matcher.table->seal : &ctx->floor.seal,
-           digest);
+  seals[0] = ctx->matcher.table ? ctx->host.seal : ctx->floor.seal;
+  if (ctx->matcher.under) {
+    seals[1] = ctx->system.seal;
+    seals[0] = hash_of(seals, sizeof seals);
+  }
+  hash_hex(&seals[0], digest);
   return DD_OK;
 }
 

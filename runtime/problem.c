@@ -270,7 +270,7 @@ static dd_status find_op(const struct op_set *set, const char *name,
   char known[400];
   size_t n = 0;
 
-  *out = op_find(set, name);
+  TRY(op_need(set, name, out));
   if (*out) return DD_OK;
   known[0] = 0;
   for (uint32_t i = 0; i < set->count && n < sizeof known; ++i)
@@ -512,10 +512,11 @@ dd_status problem_step(const struct op_set *set, const struct problem *p,
                        int bind[OP_MAX_TENSORS])
 {
   const struct step_spec *s = &p->op->steps[i];
-  const struct op *inner = op_find(set, s->op);
+  const struct op *inner;
   int64_t value[OP_MAX_SYMBOLS] = {0};
   bool given[OP_MAX_SYMBOLS] = {false};
 
+  TRY(op_need(set, s->op, &inner));
   if (!inner) return fail(DD_BUG, "no op is named '%s'", s->op);
   for (uint32_t j = 0; j < inner->symbol_count; ++j) {
     int outer = op_symbol_find(p->op, inner->symbols[j].name);

@@ -404,6 +404,36 @@ static void test_files(void **state)
   bytes_release(&out);
 }
 
+/* A link, or a folder that others may write, can change under the host. */
+static void test_folders(void **state)
+{
+  char folder[64], path[128], link[128];
+  struct bytes out = BYTES_INIT;
+  struct table t;
+
+  (void)state;
+  written(&out);
+  test_folder(folder, sizeof folder);
+  snprintf(path, sizeof path, "%s/a.ddt", folder);
+  snprintf(link, sizeof link, "%s/b.ddt", folder);
+  assert_ok(file_write(path, out.data, out.size));
+  assert_int_equal(symlink(path, link), 0);
+  assert_fails(DD_BAD_TABLE, "a symbolic link",
+               table_open(&t, link, NULL, NULL, false));
+  assert_ok(table_open(&t, link, NULL, NULL, true));
+  table_close(&t);
+  assert_int_equal(chmod(folder, 0777), 0);
+  assert_fails(DD_BAD_TABLE, "others may write its folder (mode 777)",
+               table_open(&t, path, NULL, NULL, false));
+  assert_ok(table_open(&t, path, NULL, NULL, true));
+  table_close(&t);
+  assert_int_equal(chmod(folder, 01777), 0); /* as /tmp */
+  assert_ok(table_open(&t, path, NULL, NULL, false));
+  table_close(&t);
+  test_folder_remove(folder);
+  bytes_release(&out);
+}
+
 /* Who can write a table can run code on the GPU of who opens it. */
 static void test_owners(void **state)
 {
@@ -482,6 +512,7 @@ int main(void)
       cmocka_unit_test(test_refusals),
       cmocka_unit_test(test_files),
       cmocka_unit_test(test_owners),
+      cmocka_unit_test(test_folders),
       cmocka_unit_test(test_out_of_memory),
   };
 
