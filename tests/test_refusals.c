@@ -105,7 +105,8 @@ static void extents_that_do_not_match(void **state)
        "head_dim=64 q_out_stride0=32 q_out_stride1=64"},
       {"qknorm_rope:bf16 tokens=4 q_heads=1 head_dim=64 q_stride=32,64",
        "'qknorm_rope': the rows of the output for q overlap, not tokens=4 "
-       "q_heads=1 head_dim=64 q_out_stride0=32 q_out_stride1=64"},
+       "q_heads=1 head_dim=64 text_tokens=0 q_out_stride0=32 "
+       "q_out_stride1=64"},
       {"norm:bf16 batch=2 seq=1 hidden=64 y_stride=32,64",
        "'norm': the rows of y overlap, not batch=2 seq=1 hidden=64 y_stride0=32 "
        "y_stride1=64"},
