@@ -133,8 +133,8 @@ local function rules(o)
   -- Rows that are written may not overlap.
   for _, t in ipairs(o.out) do
     table.insert(out, {
-      string.format("batch <= 1 || seq <= 1 || %s_stride0 >= (seq - 1) * %s_stride1 + hidden || "
-        .. "%s_stride1 >= (batch - 1) * %s_stride0 + hidden", t[1], t[1], t[1], t[1]),
+      string.format("batch <= 1 || seq < 1 || %s_stride0 >= (seq - 1) * %s_stride1 + hidden || "
+        .. "seq > 1 && %s_stride1 >= (batch - 1) * %s_stride0 + hidden", t[1], t[1], t[1], t[1]),
       "the rows of " .. t[1] .. " overlap" })
   end
   return out
@@ -266,7 +266,11 @@ end
 
 local function conditions(o)
   local row = string.format("%s * %d * (ahead ? 2 : 1)", words, #o.x)
+  -- The slots that are kept, and at most three values of each warp, in double,
+  -- twice: what rows_walk.cuh and rows_sum.cuh have in shared memory.
   local kept = #o.x == 2 and "4" or "bytes_of(io)" -- bytes of an element
+  local shared_bytes = "rows * (" .. slots .. " * warps * 32 * " .. count .. " * " .. kept
+    .. " + ceil_div(warps, 4) * 4 * 48)"
   local out = {
     -- At most one step aside from the usual choices, or the points multiply;
     -- first, because it refuses most.
@@ -302,7 +306,7 @@ local function conditions(o)
     -- A row that is not in registers: long, or of few warps.
     "keep == 0 || (vec == 16 && operands == 0 && !ahead && registers == 0 && hint == 0)",
     "keep == 0 || (" .. slots .. " >= 4 && rows <= 2 && warps <= 16)",
-    "keep != 1 || rows * hidden * " .. kept .. " <= 47104", -- of 48 KB
+    "keep != 1 || " .. shared_bytes .. " <= 49152",
   })
   return out
 end
