@@ -197,10 +197,10 @@ function rows.op(o)
 end
 
 -- The scheme that fits all: looks everything up while it runs.  A thread holds
--- 32 elements, a row has at least 16 threads; shape_of() in rows_generic.cuh
--- says the same.
-local rows_of_block =
-  "(hidden <= 512 ? 16 : hidden <= 1024 ? 8 : hidden <= 2048 ? 4 : hidden <= 4096 ? 2 : 1)"
+-- 32 elements, a row has at least 16 threads; few rows have a block each.
+-- shape_of() in rows_generic.cuh says the same.
+local rows_of_block = "(row_count <= sms * occupancy ? 1 : "
+  .. "hidden <= 512 ? 16 : hidden <= 1024 ? 8 : hidden <= 2048 ? 4 : hidden <= 4096 ? 2 : 1)"
 
 function rows.generic()
   return scheme {

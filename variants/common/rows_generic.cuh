@@ -3,7 +3,8 @@
 //
 // Fits every legal problem: extents, strides, kinds of norm, forms and dtypes
 // of operands and alignment are arguments.  Short rows share a block, down to
-// half a warp each.  The row is walked through once per norm and once for the
+// half a warp each; where there are blocks enough for each, a row has as many
+// threads as it has vectors.  The row is walked through once per norm and once for the
 // result, slot by slot; a thread has the same columns every time, so that a row
 // may be its own output.  What is not too long is kept in shared memory from
 // walk to walk: registers would need the loop unrolled, and with it all that
@@ -47,11 +48,12 @@ template <Dtype Io, RowsGeneric P>
 __device__ __forceinline__ GenericShape shape_of(const RowsTask &t)
 {
   constexpr int most = P.warps * warp_size, held = kept_slots * slot_size;
+  const int each = (i64)gridDim.x >= t.batch * t.seq ? slot_size : held;
   int bits = 0;
 
 #pragma unroll 1
   while (1 << bits < least_threads ||
-         (1 << bits < most && held << bits < t.hidden))
+         (1 << bits < most && each << bits < t.hidden))
     ++bits;
   return {bits, 1 << bits, most >> bits, all_vectors<Io>(t),
           t.hidden <= held << bits};
