@@ -273,7 +273,8 @@ static dd_status record_finished(struct sweep *s, bool wait)
 }
 
 /* A transaction waits for the disk several times, as long as for a small race:
- * it has its turn while the device is at work. */
+ * it has its turn while the device is at work.  After one that failed there is
+ * none: parts would remember rows that were taken back. */
 static void record_beside(struct sweep *s)
 {
   const char *why;
@@ -938,8 +939,8 @@ static dd_status record_rest(struct sweep *s, dd_status status)
   dd_status recorded;
 
   snprintf(sentence, sizeof sentence, "%s", status ? dd_last_error() : "");
-  recorded = record_finished(s, true);
-  if (!recorded) recorded = record_trouble(s);
+  recorded = record_trouble(s);
+  if (!recorded) recorded = record_finished(s, true);
   if (s->count) spent(&s->outcomes[s->count - 1], PHASE_RECORD, began, DD_OK);
   return status ? fail(status, "%s", sentence) : recorded;
 }
