@@ -95,10 +95,11 @@ static void cuda_close(struct device *d)
   struct cuda_device *c = (struct cuda_device *)d;
 
   if (!c) return;
-  if ((c->stream || c->stage) && !cuda_enter(d)) {
+  if (c->stream || c->stage) {
+    dd_status outside = cuda_enter(d); /* then the driver refuses to destroy */
     cuda_stage_close(c);
     cuda_record_close(c);
-    cuda_leave(DD_OK);
+    if (!outside) cuda_leave(DD_OK);
   }
   if (c->retained) context_release(c);
   mem_resize(NULL, c, sizeof *c, 0);

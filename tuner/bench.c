@@ -207,8 +207,9 @@ static dd_status best_time(struct bench *b, struct timing *t, double *us)
 /* Some, where one is over soon; how long one takes is not known yet. */
 static uint32_t copy_launches(const struct bench *b)
 {
-  if (is_cpu(b->device)) return 1;
-  return b->sets >= 4 || 2.0 * (double)b->copy_bytes >= cold_bytes ? b->sets : 4;
+  bool soon = b->sets < 4 && 2.0 * (double)b->copy_bytes < cold_bytes;
+
+  return is_cpu(b->device) ? 1 : soon ? 4 : b->sets;
 }
 
 static dd_status time_copy(struct bench *b, double *us)

@@ -53,9 +53,9 @@ struct timing {
   double us;         /* the last replay's, per launch */
 };
 
-/* How many launches of `us` each make about a replay of `replay_us`: whole turns
- * over the sets, so that every replay does the same work.  One turn is enough of
- * launches of 0.1 ms: there a longer replay only costs time. */
+/* How many launches of `us` each make about a replay of `replay_us`: whole
+ * turns over the sets, so that every replay does the same work.  One turn is
+ * enough of launches of 0.1 ms: there a longer replay only costs time. */
 uint32_t bench_launches(const struct bench *b, double us, double replay_us);
 
 /* Records a candidate, and with `warm` runs it once, untimed: the first replay

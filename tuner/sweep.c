@@ -255,6 +255,43 @@ static void open_ahead(struct sweep *s)
   }
 }
 
+/* ---- Storing ------------------------------------------------------------- */
+
+/* A problem's rows are one transaction, with the code of its winner, which is
+ * compiled alone meanwhile: the next problem does not wait for it. */
+static dd_status record_finished(struct sweep *s, bool wait)
+{
+  for (; s->stored < s->count; ++s->stored) {
+    struct outcome *o = &s->outcomes[s->stored];
+    if (!o->unstored && s->stored >= s->current && !wait) return DD_OK;
+    if (!o->unstored) continue;
+    if (!wait && !record_is_ready(s->recorder, o)) return DD_OK;
+    o->unstored = false;
+    TRY(record_outcome(s->recorder, o));
+  }
+  return DD_OK;
+}
+
+/* A transaction waits for the disk several times, as long as for a small race:
+ * it has its turn while the device is at work.  After one that failed there is
+ * none: parts would remember rows that were taken back. */
+static void record_beside(struct sweep *s)
+{
+  const char *why;
+
+  if (!s->may_record || s->record_status) return;
+  s->record_status = record_finished(s, false);
+  if (!s->record_status) return;
+  why = arena_text(&s->arena, dd_last_error(), strlen(dd_last_error()));
+  s->record_error = why ? why : "out of memory";
+}
+
+static dd_status record_trouble(const struct sweep *s)
+{
+  return s->record_status ? fail(s->record_status, "%s", s->record_error)
+                          : DD_OK;
+}
+
 /* While the device is at work: the compile workers are not to wait for it. */
 static void turn_farm(void *user)
 {
@@ -262,6 +299,19 @@ static void turn_farm(void *user)
 
   farm_turn(s->build->farm);
   open_ahead(s);
+  record_beside(s);
+}
+
+/* One that takes the worker long enough for a transaction. */
+static dd_status call_at_length(struct sweep *s, const struct bytes *request,
+                                double seconds, struct bytes *reply)
+{
+  dd_status status;
+
+  s->may_record = s->recorder != NULL;
+  status = client_call(s->client, request, seconds, reply);
+  s->may_record = false;
+  return status;
 }
 
 static size_t farm_rows(void *user, struct pollfd *fds, size_t capacity)
@@ -387,7 +437,7 @@ static dd_status set_problem(struct sweep *s, struct outcome *o)
   dd_status status;
 
   put_problem(s, o, REQUEST_PROBLEM, &request);
-  status = client_call(s->client, &request, 600, &reply);
+  status = call_at_length(s, &request, 600, &reply);
   if (!status) {
     wire_reader_init(&r, reply.data, reply.size);
     o->traffic = wire_i64(&r, "a problem's traffic");
@@ -818,7 +868,7 @@ static dd_status ask_race(struct sweep *s, struct outcome *o)
   wire_put_i64(&request, (int64_t)s->options.seed);
   put_racers(o, &request);
   s->client->between = patience(s, o);
-  status = client_call(s->client, &request, 120, &reply);
+  status = call_at_length(s, &request, 120, &reply);
   s->client->between = 0;
   if (!status) status = read_results(s, o, &reply);
   bytes_release(&request);
@@ -880,37 +930,19 @@ static dd_status race(struct sweep *s, struct outcome *o, int *generation)
 
 /* ---- A problem, from top to bottom ------------------------------------------------------ */
 
-static dd_status record(struct sweep *s, struct outcome *o)
-{
-  double began = seconds_now();
-
-  o->unstored = false;
-  return spent(o, PHASE_RECORD, began, record_outcome(s->recorder, o));
-}
-
-/* A problem's rows are one transaction, with the code of its winner, which is
- * compiled alone meanwhile: the next problem does not wait for it. */
-static dd_status record_finished(struct sweep *s, bool wait)
-{
-  for (; s->stored < s->count; ++s->stored) {
-    struct outcome *o = &s->outcomes[s->stored];
-    if (!o->unstored && s->stored >= s->current && !wait) return DD_OK;
-    if (!o->unstored) continue;
-    if (!wait && !record_is_ready(s->recorder, o)) return DD_OK;
-    TRY(record(s, o));
-  }
-  return DD_OK;
-}
-
-/* Also after a failure, whose sentence is the one to be told. */
+/* What has not been stored beside, which is waited for; the seconds are the
+ * last problem's.  Also after a failure, whose sentence is the one to tell. */
 static dd_status record_rest(struct sweep *s, dd_status status)
 {
   char sentence[1024];
+  double began = seconds_now();
+  dd_status recorded;
 
   snprintf(sentence, sizeof sentence, "%s", status ? dd_last_error() : "");
-  if (!status) return record_finished(s, true);
-  record_finished(s, true);
-  return fail(status, "%s", sentence);
+  recorded = record_trouble(s);
+  if (!recorded) recorded = record_finished(s, true);
+  if (s->count) spent(&s->outcomes[s->count - 1], PHASE_RECORD, began, DD_OK);
+  return status ? fail(status, "%s", sentence) : recorded;
 }
 
 /* What the end of the budget cut short is as if it had not begun: that its
@@ -952,7 +984,7 @@ static dd_status sweep_problem(struct sweep *s, struct outcome *o)
   if (!s->recorder) return DD_OK;
   o->unstored = true;
   TRY(record_prepare(s->recorder, o));
-  return record_finished(s, false);
+  return record_trouble(s);
 }
 
 uint32_t sweep_left(const struct sweep *s)

@@ -35,7 +35,7 @@ struct sweep_options {
   X(SET_UP, "set_up")   /* inputs and references of a problem */               \
   X(PROVE, "prove")                                                            \
   X(RACE, "race")                                                              \
-  X(RECORD, "record")   /* into the database */
+  X(RECORD, "record")   /* into the database, but for what is stored beside */
 enum phase {
 #define PHASE_NAME(name, word) PHASE_##name,
   PHASE_MAP(PHASE_NAME) PHASE_COUNT
@@ -104,6 +104,9 @@ struct sweep {
   uint32_t current, ahead; /* the outcome at hand, the next to be opened */
   uint32_t stored;         /* outcomes before it have their rows, or none */
   dd_status ahead_status;  /* what became of opening ahead */
+  bool may_record; /* during this call to the worker, which takes its time */
+  dd_status record_status; /* what became of recording during calls */
+  const char *record_error;
   bool no_ahead; /* the worker died of making a problem ahead */
   uint32_t left_out;  /* candidates that the budget had no time for */
   uint32_t wanted;    /* candidates that options.only keeps */

@@ -37,7 +37,7 @@ struct exam { /* a trial, and who was right on it */
 /* Seconds of the worker's, since its problem was set. */
 struct check_phases {
   struct trial_phases set_up;
-  double ahead;  /* of fill and reference: made in the turn of another problem */
+  double ahead;  /* of fill and reference: in the turn of another problem */
   double waited; /* for the end of that */
   double jury, launch, judge, again;
   int64_t candidates, launches, known;

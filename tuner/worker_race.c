@@ -131,10 +131,9 @@ static void prefer_all(struct race_job *job)
 
 /* ---- The final ----------------------------------------------------------- */
 
-static dd_status record_longer(struct race_job *job, int i)
+static dd_status record_longer(struct race_job *job, int i, uint32_t launches)
 {
   struct timing *t = &job->timing[i];
-  uint32_t launches = bench_launches(&job->bench, t->us, final_us);
   struct run run;
 
   if (launches == t->launches) return DD_OK;
@@ -144,8 +143,12 @@ static dd_status record_longer(struct race_job *job, int i)
   return bench_record(&job->bench, &run, launches, true, t);
 }
 
+/* As many launches for each as for the fastest: what a replay costs beside them
+ * must be the same part of everybody's time. */
 static dd_status record_finalists(struct race_job *job)
 {
+  int best = race_best(&job->race);
+  double us = best < 0 ? job->reference.us : job->timing[best].us;
   uint32_t launches =
       bench_launches(&job->bench, job->reference.us, final_us);
 
@@ -153,7 +156,8 @@ static dd_status record_finalists(struct race_job *job)
   bench_forget(&job->bench, &job->reference);
   TRY(bench_record_copy(&job->bench, launches, &job->reference));
   for (int i = 0; i < job->count; ++i)
-    if (job->race.entries[i].alive) TRY(record_longer(job, i));
+    if (job->race.entries[i].alive)
+      TRY(record_longer(job, i, bench_launches(&job->bench, us, final_us)));
   return DD_OK;
 }
 
