@@ -218,7 +218,7 @@ end
 
 local count   = "(vec / bytes_of(io))"                           -- of a vector
 local vectors = "(hidden / " .. count .. ")"                     -- of a row
-local slots   = "ceil_div(" .. vectors .. ", warps * 32)"        -- of a thread
+local slots   = "ceil_div(" .. vectors .. ", warps * lanes)"     -- of a thread
 local words   = "(" .. slots .. " * vec / 4)"                    -- its registers
 
 local function facts(o)
@@ -275,7 +275,7 @@ local function conditions(o)
     -- At most one step aside from the usual choices, or the points multiply;
     -- first, because it refuses most.
     "(vec != 16) + one_pass + (hint != 0) + (registers != 0) + ahead + (persistent && operands == 2) + "
-      .. "(rows > 1 && (warps >= 4 || rows * warps > 6)) + "
+      .. "(rows > 1 && (warps >= 4 || rows * warps * lanes > 192)) + "
       .. "(keep != 0 && " .. row .. " <= 40 && (one_pass || persistent)) <= 1",
 
     -- What the kernel needs: whole vectors, aligned.
@@ -283,8 +283,9 @@ local function conditions(o)
     "hidden % " .. count .. " == 0",
     "!ahead || persistent",
     "operands < 3 || persistent",
-    "!one_pass || " .. vectors .. " % (warps * 32) == 0",
+    "!one_pass || " .. vectors .. " % (warps * lanes) == 0",
     "rows * warps <= 32",
+    "lanes == 32 || (warps == 1 && rows * lanes >= 64)",
     "row_count <= 1073741824",
   }
   for _, name in ipairs(o.operands or {}) do table.insert(out, operand_fits(name)) end
@@ -292,8 +293,9 @@ local function conditions(o)
     -- What can win: most threads busy, blocks of 2 to 16 warps if a row is not
     -- longer, what is held in registers, the widest vector that leaves a thread
     -- two or more.
-    "10 * " .. vectors .. " >= 7 * " .. slots .. " * warps * 32 || (warps == 1 && " .. slots .. " == 1)",
+    "10 * " .. vectors .. " >= 7 * " .. slots .. " * warps * lanes || (warps == 1 && " .. slots .. " == 1)",
     "rows == 1 ? warps > 1 : rows * warps <= 16",
+    "lanes == 32 ? rows < 16 : " .. vectors .. " <= 32 && keep == 0", -- short rows
     "warps != 5 || " .. vectors .. " % 160 == 0",
     "keep != 0 || " .. row .. " <= 40",
     "operands < 1 || " .. row .. " + " .. operand_words(o) .. " <= 56",
@@ -321,7 +323,7 @@ function rows.tuned(name)
     tune = {
       { "vec", 16, 8, 4 },
       { "warps", 4, 1, 2, 3, 5, 6, 8, 10, 12, 16, 20, 24, 32 },
-      { "rows", 1, 2, 4, 8 },
+      { "rows", 1, 2, 4, 8, 16 },
       { "persistent", false, true },
       { "operands", 0, 1, 2, 3 },
       { "ahead", false, true },
@@ -329,11 +331,12 @@ function rows.tuned(name)
       { "hint", 0, 1, 2 },
       { "registers", 0, 64, 48 },
       o.norms and { "keep", 0, 1, 2 } or { "keep", 0 },
+      { "lanes", 32, 16, 8 },
     },
     where = conditions(o),
     grid  = "persistent ? min(" .. blocks .. ", sms * occupancy) : " .. blocks,
-    block = "warps * rows * 32",
-    min_blocks = "registers == 0 ? 0 : min(65536 / (registers * warps * rows * 32), 32)",
+    block = "warps * rows * lanes",
+    min_blocks = "registers == 0 ? 0 : min(65536 / (registers * warps * rows * lanes), 32)",
   }
 end
 
