@@ -35,7 +35,7 @@ add_custom_command(
 
 # ---- Objects --------------------------------------------------------------
 add_library(dd_library OBJECT context.c match.c plan.c prepared.c entry.c typed.c
-            ops.c
+            ops.c pin.c
             tensors.c explain.c floor.c)
 difftune_target(dd_library)
 target_link_libraries(dd_library PUBLIC dd_core)
