@@ -216,9 +216,9 @@ DD_API dd_status dd_explain(dd_context *ctx, const dd_problem *problem,
                             char *text, size_t size, size_t *length);
 
 /* From now on plans for this problem are of these variants, written as
- * dd_plan_describe() does: "qknorm_rope.warp lanes=16 heads=4", those of a split
- * form with " + " between them.  NULL: no longer.  Plans that are made stay as
- * they are.
+ * dd_plan_describe() does: "qknorm_rope.warp lanes=16 heads=4", those of a
+ * split form with " + " between them.  NULL: no longer.  Plans that are made
+ * stay as they are.
  * Owns    the context keeps copies.
  * Threads any.
  * Fails   DD_BAD_ARGUMENT (no table has them, or they cannot run the problem),
