@@ -203,6 +203,7 @@ void dd_close(dd_context *ctx)
   trace_write(ctx);
   typed_free(ctx);
   prepared_free(ctx);
+  pins_free(ctx);
   loaded_free(ctx);
   table_close(&ctx->system);
   table_close(&ctx->host);

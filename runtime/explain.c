@@ -264,11 +264,12 @@ static void print_table(const struct matcher *m, const char *spelling,
     print_others(m, c, out);
 }
 
-static dd_status explain(const struct matcher *m, const char *spelling,
+static dd_status explain(struct dd_context *ctx, const char *spelling,
                          struct bytes *out)
 {
+  const struct matcher *m = &ctx->matcher;
   struct match chosen;
-  dd_status status = match_find(m, spelling, &chosen);
+  dd_status status = choose(ctx, m, spelling, &chosen);
 
   if (status == DD_UNTUNED || status == DD_UNSUPPORTED) {
     bytes_printf(out, "problem   %s\nchosen    nothing: %s\n", spelling,
@@ -297,7 +298,7 @@ dd_status dd_explain(dd_context *ctx, const dd_problem *problem, char *text,
                   offsetof(dd_problem, spelling) + sizeof(char *), &p,
                   sizeof p));
   if (!p.spelling) return fail(DD_BAD_ARGUMENT, "dd_problem.spelling is NULL");
-  status = explain(&ctx->matcher, p.spelling, &out);
+  status = explain(ctx, p.spelling, &out);
   if (!status && length) *length = out.size;
   if (!status) text_cut(bytes_string(&out), out.size, text, size);
   bytes_release(&out);

@@ -19,6 +19,7 @@ struct loaded; /* code on the device, by the variant's hash (plan.c) */
 struct typed;  /* plans by arguments (entry.c) */
 struct launches; /* of one problem (prepared.c) */
 struct prepared; /* plans by spelling (prepared.c) */
+struct pin;      /* named variants (pin.c) */
 
 struct dd_context {
   struct allocator allocator;
@@ -28,7 +29,8 @@ struct dd_context {
   pthread_mutex_t lock;   /* for loading and for adding to `typed` */
   struct loaded *loaded;  /* under the lock */
   struct prepared *prepared; /* under the lock */
-  _Atomic uint64_t made[DD_MATCH_DEFAULT + 1], refused; /* see dd_count */
+  struct pin *pins;          /* under the lock */
+  _Atomic uint64_t made[DD_MATCH_PINNED + 1], refused; /* see dd_count */
   uint32_t forks; /* forks_seen() when it was opened; see context_forked() */
   _Atomic(struct typed *) typed; /* read without it */
 };
@@ -54,6 +56,15 @@ static inline bool context_forked(const struct dd_context *ctx)
 {
   return ctx->forks != forks_seen();
 }
+
+/* The problem's one spelling, in the ops that know it. */
+dd_status context_spell(struct dd_context *ctx, const char *spelling,
+                        struct bytes *out);
+
+/* What the problem is pinned to, else match_find(). */
+dd_status choose(struct dd_context *ctx, const struct matcher *m,
+                 const char *spelling, struct match *out);
+void pins_free(struct dd_context *ctx);
 
 /* The context's own plan for a problem, made if it must; a stream that is being
  * captured must not: DD_NOT_PREPARED. */

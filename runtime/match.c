@@ -397,3 +397,77 @@ dd_status match_find(const struct matcher *m, const char *spelling,
     TRY(try_default(m, m->table, &r.host, out, &found));
   return found ? DD_OK : refuse(m, spelling);
 }
+
+/* ---- By name ------------------------------------------------------------- */
+
+static const struct table_variant *find_named(const struct matcher *m,
+                                              const struct table *t,
+                                              const struct problem *p,
+                                              const char *name, size_t length)
+{
+  const struct table_variant *found = NULL;
+  struct bytes text = BYTES_INIT;
+
+  for (uint32_t i = 0; i < t->variant_count && !found; ++i) {
+    const struct table_variant *v = &t->variants[i];
+    if (strcmp(v->variant.op->name, p->op->name)) continue;
+    bytes_clear(&text);
+    variant_print(&v->variant, &text);
+    if (text.size == length && !memcmp(bytes_string(&text), name, length) &&
+        !misfit(m, v, p))
+      found = v;
+  }
+  bytes_release(&text);
+  return found;
+}
+
+static uint32_t count_parts(const char *variants)
+{
+  uint32_t n = 1;
+
+  while ((variants = strstr(variants, " + "))) {
+    variants += 3;
+    n++;
+  }
+  return n;
+}
+
+static dd_status named_in(const struct matcher *m, struct table *t,
+                          const char *spelling, const char *variants,
+                          struct match *out, bool *found)
+{
+  uint32_t parts = count_parts(variants);
+
+  memset(out, 0, sizeof *out);
+  if (problem_parse(&t->ops, spelling, &out->problem)) return DD_OK;
+  if (parts > 1 && parts != out->problem.op->step_count) return DD_OK;
+  TRY(table_read_plans(t));
+  for (uint32_t i = 0; i < parts; ++i) {
+    struct match_step *s = &out->step[i];
+    const char *end = strstr(variants, " + ");
+    size_t length = end ? (size_t)(end - variants) : strlen(variants);
+    if (parts == 1) fused_step(NULL, &out->problem, s);
+    else if (problem_step(&t->ops, &out->problem, i, &s->problem, s->bind))
+      return DD_OK;
+    s->variant = find_named(m, t, &s->problem, variants, length);
+    if (!s->variant) return DD_OK;
+    variants += length + 3 * (end != NULL);
+  }
+  out->how = DD_MATCH_PINNED;
+  out->table = t;
+  out->step_count = parts;
+  *found = true;
+  return DD_OK;
+}
+
+dd_status match_named(const struct matcher *m, const char *spelling,
+                      const char *variants, struct match *out, bool *found)
+{
+  struct table *tables[] = {m->table, m->under ? m->under->table : NULL,
+                            m->floor};
+
+  *found = false;
+  for (size_t i = 0; i < COUNT_OF(tables) && !*found; ++i)
+    if (tables[i]) TRY(named_in(m, tables[i], spelling, variants, out, found));
+  return DD_OK;
+}

@@ -69,6 +69,12 @@ struct match {
 dd_status match_find(const struct matcher *m, const char *spelling,
                      struct match *out);
 
+/* The variants that are printed so, of the first table that has them: one for
+ * the problem itself, or those of its split form with " + " between.
+ * DD_BAD_TABLE, DD_NO_MEMORY. */
+dd_status match_named(const struct matcher *m, const char *spelling,
+                      const char *variants, struct match *out, bool *found);
+
 /* How the table's device relates to this one. */
 enum match_device { MATCH_FOREIGN, MATCH_SAME_ARCH, MATCH_SAME };
 enum match_device match_device(const struct table *t,

@@ -415,7 +415,7 @@ static dd_status make_by(struct dd_context *ctx, const struct matcher *matcher,
   struct match m;
   dd_status status;
 
-  TRY(match_find(matcher, problem->spelling, &m));
+  TRY(choose(ctx, matcher, problem->spelling, &m));
   TRY(read_attrs(m.problem.op, problem, attr));
   TRY(new_plan(ctx, &m, &plan));
   status = fill_plan(plan, &m, attr);
@@ -486,6 +486,7 @@ const char *match_word(dd_match how)
   case DD_MATCH_DEVICE: return "other device";
   case DD_MATCH_SPLIT: return "split";
   case DD_MATCH_DEFAULT: return "default";
+  case DD_MATCH_PINNED: return "pinned";
   }
   return "?";
 }

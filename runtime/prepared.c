@@ -221,7 +221,7 @@ dd_status dd_count(dd_context *ctx, dd_counters *out, int reset)
   if (!ctx || !out)
     return fail(DD_BAD_ARGUMENT, "no %s given", ctx ? "place for the counters "
                 "was" : "context was");
-  if (out->struct_size < sizeof c)
+  if (out->struct_size < offsetof(dd_counters, pinned))
     return fail(DD_BAD_ARGUMENT, "dd_counters.struct_size is %zu, not %zu",
                 out->struct_size, sizeof c);
   c.struct_size = out->struct_size;
@@ -231,7 +231,8 @@ dd_status dd_count(dd_context *ctx, dd_counters *out, int reset)
   c.split = take(&ctx->made[DD_MATCH_SPLIT], reset);
   c.by_default = take(&ctx->made[DD_MATCH_DEFAULT], reset);
   c.refused = take(&ctx->refused, reset);
-  memcpy(out, &c, sizeof c);
+  c.pinned = take(&ctx->made[DD_MATCH_PINNED], reset);
+  memcpy(out, &c, c.struct_size < sizeof c ? c.struct_size : sizeof c);
   return DD_OK;
 }
 
@@ -253,9 +254,8 @@ dd_status dd_digest(dd_context *ctx, char digest[65])
 
 /* ---- Getting ------------------------------------------------------------ */
 
-/* The problem's one spelling, in the ops that know it. */
-static dd_status spell(struct dd_context *ctx, const char *spelling,
-                       struct bytes *out)
+dd_status context_spell(struct dd_context *ctx, const char *spelling,
+                        struct bytes *out)
 {
   struct problem p;
   dd_status status = problem_parse(&ctx->floor.ops, spelling, &p);
@@ -271,7 +271,7 @@ static dd_status get_spelled(struct dd_context *ctx, const char *spelling,
                              bool capture, void *stream, dd_plan **out)
 {
   struct bytes text = BYTES_INIT;
-  dd_status status = spell(ctx, spelling, &text);
+  dd_status status = context_spell(ctx, spelling, &text);
 
   *out = NULL;
   if (!status) status = get(ctx, bytes_string(&text), capture, stream, out);

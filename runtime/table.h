@@ -112,8 +112,8 @@ void table_init(struct table *t, const struct allocator *allocator);
  * that must outlive the table.  Who can write the file can run code on the GPU:
  * unless `shared`, it and its folder must belong to this user or root, nobody
  * else may write them, and it must be no symbolic link.  `like` (or
- * NULL) is a table that must outlive this one: where the specs are the same they
- * are not read twice.
+ * NULL) is a table that must outlive this one: where the specs are the same
+ * they are not read twice.
  * DD_BAD_TABLE: damaged, foreign, cut short, or newer than this library. */
 dd_status table_open(struct table *t, const char *path,
                      const struct allocator *allocator,

@@ -613,6 +613,44 @@ static void found_by(dd_context *ctx, const char *spelling, dd_match how)
   dd_plan_free(p);
 }
 
+/* Named variants, of a table or of the library, for the problem and no other. */
+static void test_pin(void **state)
+{
+  const char *fast = "affine.fast threads=64 vec=4";
+  const char *parts = "scale.fast threads=32 vec=1 + shift.fast threads=32 "
+                      "vec=1";
+  dd_counters c = DD_COUNTERS_INIT;
+  struct fixture f;
+  char text[4096];
+  dd_problem problem = DD_PROBLEM_INIT;
+
+  (void)state;
+  open_table(&f);
+  assert_fails(DD_BAD_ARGUMENT, "no context", dd_pin(NULL, LARGE, fast));
+  assert_fails(DD_BAD_ARGUMENT, "no spelling", dd_pin(f.ctx, NULL, fast));
+  assert_fails(DD_BAD_ARGUMENT, "no table has 'affine.fast threads=64'",
+               dd_pin(f.ctx, LARGE, "affine.fast threads=64"));
+  assert_fails(DD_BAD_ARGUMENT, "no table has", /* rows that are too many */
+               dd_pin(f.ctx, "affine:fp32 rows=5000 width=64", fast));
+  assert_fails(DD_BAD_ARGUMENT, "'affine' has no field",
+               dd_pin(f.ctx, "affine:fp32 rows=8 width=64 x=1", fast));
+  assert_ok(dd_pin(f.ctx, "affine:fp32 width=64 rows=8", fast));
+  found_by(f.ctx, SMALL, DD_MATCH_PINNED);
+  found_by(f.ctx, LARGE, DD_MATCH_EXACT);
+  problem.spelling = SMALL;
+  assert_ok(dd_explain(f.ctx, &problem, text, sizeof text, NULL));
+  assert_non_null(strstr(text, "affine.fast threads=64 vec=4 (pinned)"));
+  assert_ok(dd_pin(f.ctx, LARGE, parts));
+  assert_ok(dd_pin(f.ctx, SMALL, parts)); /* in place of the other */
+  found_by(f.ctx, LARGE, DD_MATCH_PINNED);
+  assert_ok(dd_count(f.ctx, &c, 0));
+  assert_int_equal(c.pinned, 2);
+  assert_ok(dd_pin(f.ctx, LARGE, NULL));
+  assert_ok(dd_pin(f.ctx, LARGE, NULL));
+  found_by(f.ctx, LARGE, DD_MATCH_EXACT);
+  close_table(&f);
+}
+
 /* The system's table lies under the host's. */
 static void test_system_table(void **state)
 {
@@ -1237,6 +1275,7 @@ int main(void)
       cmocka_unit_test(test_plan_refusals),
       cmocka_unit_test(test_never_slower_than_split),
       cmocka_unit_test(test_system_table),
+      cmocka_unit_test(test_pin),
       cmocka_unit_test(test_explain),
       cmocka_unit_test(test_explain_others),
       cmocka_unit_test(test_describe),

@@ -99,6 +99,7 @@ static void test_round_trip(void **state)
   assert_int_equal(t.variants[p->steps[0]].variant.tunable[0], 64);
   assert_int_equal(problem_get(&p->problem, "rows"), 512);
   assert_true(p->us == 2.5 && p->split_us == 4 && p->copy_us == 2);
+  assert_true(p->gain == 0.5);
   p = &t.plans[2];
   assert_string_equal(p->spelling, SMALL);
   assert_true(p->split);
@@ -318,9 +319,9 @@ static void test_other_versions(void **state)
   (void)state;
   written(&out);
   out.data[8] = 7;
-  assert_fails(DD_BAD_TABLE, "version 7, and this library reads version 2",
+  assert_fails(DD_BAD_TABLE, "version 7, and this library reads version 3",
                open_all(&t, out.data, out.size));
-  out.data[8] = 2;
+  out.data[8] = 3;
   out.data[0] = 'D';
   assert_fails(DD_BAD_TABLE, "not a dispatch table",
                open_all(&t, out.data, out.size));
@@ -364,6 +365,7 @@ static void test_refusals(void **state)
   REFUSED(DD_BAD_TABLE, "is scale, not shift", t.plans[1].steps[0] = 3);
   REFUSED(DD_BAD_TABLE, "its time is nan us", t.plans[0].us = NAN);
   REFUSED(DD_BAD_TABLE, "copy's time is -1 us", t.plans[0].copy_us = -1);
+  REFUSED(DD_BAD_TABLE, "gain over the split form is -2", t.plans[0].gain = -2);
   REFUSED(DD_BAD_TABLE, "no target is named 'sm_9'",
           t.code[0].target = "sm_9");
   REFUSED(DD_BAD_TABLE, "the code for cpu is empty", t.code[0].size = 0);

@@ -152,7 +152,8 @@ typedef enum dd_match {
   DD_MATCH_NEAR = 1,   /* a problem near it was, on this device */
   DD_MATCH_DEVICE = 2, /* one was, on another device of the same arch */
   DD_MATCH_SPLIT = 3,  /* its split parts were: they run one after another */
-  DD_MATCH_DEFAULT = 4 /* never measured: the op's default variant */
+  DD_MATCH_DEFAULT = 4, /* never measured: the op's default variant */
+  DD_MATCH_PINNED = 5   /* dd_pin() named it */
 } dd_match;
 
 /* Chooses, compiles if it must (CPU device only), and loads.  Slow: call once
@@ -214,6 +215,17 @@ DD_API dd_status dd_prepare(dd_context *ctx, const char *const *spellings,
 DD_API dd_status dd_explain(dd_context *ctx, const dd_problem *problem,
                             char *text, size_t size, size_t *length);
 
+/* From now on plans for this problem are of these variants, written as
+ * dd_plan_describe() does: "qknorm_rope.warp lanes=16 heads=4", those of a
+ * split form with " + " between them.  NULL: no longer.  Plans that are made
+ * stay as they are.
+ * Owns    the context keeps copies.
+ * Threads any.
+ * Fails   DD_BAD_ARGUMENT (no table has them, or they cannot run the problem),
+ *         DD_BAD_TABLE, DD_NO_MEMORY */
+DD_API dd_status dd_pin(dd_context *ctx, const char *spelling,
+                        const char *variants);
+
 /* ---- Watching ---------------------------------------------------------- */
 
 /* How plans were chosen since the context was opened, or since the last reset:
@@ -221,8 +233,9 @@ DD_API dd_status dd_explain(dd_context *ctx, const dd_problem *problem,
 typedef struct dd_counters {
   size_t struct_size;
   uint64_t exact, near_sizes, other_device, split, by_default, refused;
+  uint64_t pinned;
 } dd_counters;
-#define DD_COUNTERS_INIT {sizeof(dd_counters), 0, 0, 0, 0, 0, 0}
+#define DD_COUNTERS_INIT {sizeof(dd_counters), 0, 0, 0, 0, 0, 0, 0}
 
 /* Fails   DD_BAD_ARGUMENT */
 DD_API dd_status dd_count(dd_context *ctx, dd_counters *out, int reset);
