@@ -210,7 +210,7 @@ dd_status op_set_read_known(struct op_set *set, const void *message,
                             const struct allocator *allocator);
 /* The same where the message is known to be right: of each op only the name is
  * read, until op_need() asks for it.  A process uses one to three of a dozen,
- * whose 1500 expressions take a millisecond to read. */
+ * whose expressions take a millisecond to read. */
 dd_status op_set_read_later(struct op_set *set, const void *message,
                             size_t size, const struct hash *hash,
                             const struct allocator *allocator);
