@@ -271,30 +271,43 @@ local function conditions(o)
   local kept = #o.x == 2 and "4" or "bytes_of(io)" -- bytes of an element
   local shared_bytes = "rows * (" .. slots .. " * warps * 32 * " .. count .. " * " .. kept
     .. " + ceil_div(warps, 4) * 4 * 48)"
+  -- At most one step aside from the usual choices, or the points multiply.
+  local aside = {
+    "(vec != 16)", "(rows > 1 && (warps >= 4 || rows * warps * lanes > 192))", "(persistent && operands == 2)", "ahead",
+    "one_pass", "(hint != 0)", "(registers != 0)",
+    "(keep != 0 && " .. row .. " <= 40 && (one_pass || persistent))",
+  }
   local out = {
-    -- At most one step aside from the usual choices, or the points multiply;
-    -- first, because it refuses most.
-    "(vec != 16) + one_pass + (hint != 0) + (registers != 0) + ahead + (persistent && operands == 2) + "
-      .. "(rows > 1 && (warps >= 4 || rows * warps * lanes > 192)) + "
-      .. "(keep != 0 && " .. row .. " <= 40 && (one_pass || persistent)) <= 1",
-
-    -- What the kernel needs: whole vectors, aligned.
+    -- What the first tunables alone refuse comes first: no point behind it is
+    -- looked at.
     "align % vec == 0 && vec % bytes_of(io) == 0",
     "hidden % " .. count .. " == 0",
-    "!ahead || persistent",
-    "operands < 3 || persistent",
-    "!one_pass || " .. vectors .. " % (warps * lanes) == 0",
-    "rows * warps <= 32",
-    "lanes == 32 || (warps == 1 && rows * lanes >= 64)",
     "row_count <= 1073741824",
+    "rows * warps <= 32",
+    "rows == 1 ? warps > 1 : rows * warps <= 16",
+    "(vec != 16) + (rows > 1 && warps >= 4) <= 1",
+    "operands < 3 || persistent",
+    "!ahead || persistent",
+    "!one_pass || " .. any_layer(o),
   }
+  local steps = "(vec != 16) + (rows > 1 && warps >= 4) + " .. aside[3]
+  for i = 4, 7 do
+    steps = steps .. " + " .. aside[i]
+    table.insert(out, steps .. " <= 1")
+  end
+  append(out, {
+    table.concat(aside, " + ") .. " <= 1",
+
+    -- What the kernel needs.
+    "!one_pass || " .. vectors .. " % (warps * lanes) == 0",
+    "lanes == 32 || (warps == 1 && rows * lanes >= 64)",
+  })
   for _, name in ipairs(o.operands or {}) do table.insert(out, operand_fits(name)) end
   append(out, {
     -- What can win: most threads busy, blocks of 2 to 16 warps if a row is not
     -- longer, what is held in registers, the widest vector that leaves a thread
     -- two or more.
     "10 * " .. vectors .. " >= 7 * " .. slots .. " * warps * lanes || (warps == 1 && " .. slots .. " == 1)",
-    "rows == 1 ? warps > 1 : rows * warps <= 16",
     "lanes == 32 ? rows < 16 : " .. vectors .. " <= 32 && keep == 0", -- short rows
     "warps != 5 || " .. vectors .. " % 160 == 0",
     "keep != 0 || " .. row .. " <= 40",
@@ -303,7 +316,6 @@ local function conditions(o)
     "operands != 1 || " .. slots .. " > 2",
     "vec == 16 || " .. slots .. " == 1 || align % (2 * vec) != 0 || hidden % (2 * " .. count .. ") != 0",
     "registers == 0 || (" .. row .. " + 36 <= registers && 4 * " .. row .. " + 16 >= registers)",
-    "!one_pass || " .. any_layer(o),
 
     -- A row that is not in registers: long, or of few warps.
     "keep == 0 || (vec == 16 && operands == 0 && !ahead && registers == 0 && hint == 0)",
