@@ -69,7 +69,7 @@ static dd_status read_steps(struct db *db, sqlite3_stmt *steps,
   "measurement, candidate, problem, device, device_kind, policy, label, "      \
   "stopped, arch, sms, split, step_count, median_us, low_us, high_us, "        \
   "copy_us, split_us, noise, error, sample_count, rank, sweep, toolchain, "    \
-  "tied, dropped, race, registers, again, sm_mhz, floor, throttle"
+  "tied, dropped, race, registers, again, sm_mhz, floor, throttle, board"
 
 static void read_row(sqlite3_stmt *s, struct db_row *row)
 {
@@ -105,6 +105,7 @@ static void read_row(sqlite3_stmt *s, struct db_row *row)
     .sm_mhz = sqlite3_column_int64(s, 28),
     .floor = sqlite3_column_double(s, 29),
     .throttle = text_at(s, 30),
+    .board = text_at(s, 31),
   };
 }
 

@@ -9,6 +9,31 @@
 #include "output.h"
 #include "sweep.h"
 
+static dd_status open_recorder(struct recorder *r, const char *path,
+                               struct build *b, const struct device_info *info,
+                               uint64_t seed, const char *policy)
+{
+  memset(r, 0, sizeof *r);
+  r->build = b;
+  r->info = info;
+  r->seed = seed;
+  r->policy = policy;
+  TRY(db_open(path, DB_WRITE, &r->db));
+  TRY(db_device(r->db, info, &r->device));
+  return db_toolchain(r->db, bytes_string(&b->identity), &r->toolchain);
+}
+
+dd_status record_join(struct recorder *r, const char *path, struct build *b,
+                      const struct device_info *info, int64_t sweep,
+                      uint64_t seed, const char *policy)
+{
+  dd_status status = open_recorder(r, path, b, info, seed, policy);
+
+  r->sweep = status ? 0 : sweep;
+  r->joined = true;
+  return status;
+}
+
 dd_status record_begin(struct recorder *r, const char *path, struct build *b,
                        const struct device_info *info, const char *command,
                        uint64_t seed, const char *policy, bool resume)
@@ -18,18 +43,11 @@ dd_status record_begin(struct recorder *r, const char *path, struct build *b,
                            .host = host, .seed = (int64_t)seed,
                            .specs_hash = specs};
 
-  memset(r, 0, sizeof *r);
-  r->build = b;
-  r->info = info;
-  r->seed = seed;
-  r->policy = policy;
   gethostname(host, sizeof host - 1);
   hash_hex(&b->specs->ops.hash, specs);
   snprintf(version, sizeof version, "%d.%d.%d", DD_VERSION_MAJOR,
            DD_VERSION_MINOR, DD_VERSION_PATCH);
-  TRY(db_open(path, DB_WRITE, &r->db));
-  TRY(db_device(r->db, info, &r->device));
-  TRY(db_toolchain(r->db, bytes_string(&b->identity), &r->toolchain));
+  TRY(open_recorder(r, path, b, info, seed, policy));
   sweep.device = r->device;
   if (resume) TRY(db_sweep_find(r->db, &sweep, &r->sweep, &r->complete));
   r->resumed = r->sweep != 0;
@@ -47,7 +65,7 @@ dd_status record_end(struct recorder *r, dd_status status)
            : interrupted() ? "interrupted"
            : r->cut        ? "the budget is spent"
                            : "complete");
-  if (r->sweep && !r->complete) ended = db_sweep_end(r->db, r->sweep, sentence);
+  if (r->sweep && !r->complete && !r->joined) ended = db_sweep_end(r->db, r->sweep, sentence);
   db_close(r->db);
   r->db = NULL;
   r->sweep = 0;
@@ -195,33 +213,50 @@ static dd_status record_race(struct recorder *r, const struct outcome *o,
                              int64_t problem, int64_t *race)
 {
   struct db_race row = {.sweep = r->sweep, .problem = problem,
-                        .device = r->device, .policy = r->policy,
-                        .floor = o->race.floor, .again = o->race.again,
-                        .sm_mhz = o->race.sm_mhz, .throttle = o->race.throttle};
+                        .device = r->device, .board = r->info->uuid,
+                        .policy = r->policy, .floor = o->race.floor,
+                        .again = o->race.again, .sm_mhz = o->race.sm_mhz,
+                        .throttle = o->race.throttle};
 
   *race = 0;
   return o->best < 0 ? DD_OK : db_race(r->db, &row, race);
 }
 
-/* What a host will load: the winner's code.  On the CPU device that is the
- * text, which the variant's row has. */
-static dd_status record_winner(struct recorder *r, struct outcome *o)
+/* What a host will load: the winner's code. */
+struct winner {
+  int entry; /* -1: none yet */
+  const struct bytes *code; /* NULL: it has none */
+};
+
+/* On the CPU device a host loads the text, which the variant's row has. */
+static dd_status compile_winner(struct recorder *r, const struct outcome *o,
+                                struct winner *w)
 {
   struct entry *e = o->best_fused < 0 ? NULL : &o->entries[o->best_fused];
   struct part *p = e ? r->build->parts[e->part[0]] : NULL;
-  const struct bytes *code;
-  struct db_code row;
   dd_status status;
 
-  if (!e || p->code_row || strcmp(r->build->target, "cpu") == 0) return DD_OK;
-  status = build_alone(r->build, e->part[0], &code);
-  if (status == DD_COMPILE) { /* its measurements stand; no table can have it */
-    say("%s", dd_last_error());
-    return DD_OK;
-  }
-  TRY(status);
-  row = (struct db_code){p->row, r->toolchain, r->build->target, code->data,
-                         code->size, p->registers, p->local_bytes,
+  if (!e || w->entry == o->best_fused) return DD_OK;
+  w->entry = o->best_fused;
+  w->code = NULL;
+  if (p->code_row || strcmp(r->build->target, "cpu") == 0) return DD_OK;
+  status = build_alone(r->build, e->part[0], &w->code);
+  if (status != DD_COMPILE) return status;
+  w->code = NULL; /* its measurements stand; no table can have it */
+  say("%s", dd_last_error());
+  return DD_OK;
+}
+
+static dd_status record_winner(struct recorder *r, const struct outcome *o,
+                               const struct winner *w)
+{
+  struct part *p;
+  struct db_code row;
+
+  if (!w->code) return DD_OK;
+  p = r->build->parts[o->entries[w->entry].part[0]];
+  row = (struct db_code){p->row, r->toolchain, r->build->target, w->code->data,
+                         w->code->size, p->registers, p->local_bytes,
                          p->shared_bytes};
   return db_code(r->db, &row, &p->code_row);
 }
@@ -239,12 +274,16 @@ static dd_status take_winner(struct recorder *r, const struct outcome *o,
   return DD_OK;
 }
 
+/* Compiled before the file is locked: others may be waiting to write.  Should
+ * the view name another winner, that one is compiled while they wait. */
 dd_status record_outcome(struct recorder *r, struct outcome *o)
 {
+  struct winner winner = {-1, NULL};
   int64_t problem, race = 0;
   dd_status status;
   uint32_t count = o->count + (o->has_split ? 1 : 0);
 
+  TRY(compile_winner(r, o, &winner));
   TRY(db_batch_begin(r->db));
   status = db_problem(r->db, &o->problem, &problem);
   if (!status) status = record_race(r, o, problem, &race);
@@ -252,7 +291,34 @@ dd_status record_outcome(struct recorder *r, struct outcome *o)
     status = record_entry(r, o, &o->entries[i], problem, race);
   if (!status) status = take_winner(r, o, problem, false, &o->best);
   if (!status) status = take_winner(r, o, problem, true, &o->best_fused);
-  if (!status) status = record_winner(r, o);
+  if (!status) status = compile_winner(r, o, &winner);
+  if (!status) status = record_winner(r, o, &winner);
+  if (!status) return db_batch_commit(r->db);
+  db_batch_cancel(r->db);
+  return status;
+}
+
+static dd_status record_anchor_rows(struct recorder *r, struct outcome *o)
+{
+  struct entry *e = o->entries;
+  struct db_anchor a = {
+      .sweep = r->sweep, .device = r->device, .board = r->info->uuid,
+      .policy = r->policy, .median_us = e->standing.median_us,
+      .low_us = e->standing.low_us, .high_us = e->standing.high_us,
+      .copy_us = o->race.copy_us, .floor = o->race.floor};
+
+  TRY(db_problem(r->db, &o->problem, &a.problem));
+  TRY(record_candidate(r, e));
+  a.candidate = e->row;
+  return db_anchor(r->db, &a, &(int64_t){0});
+}
+
+dd_status record_anchor(struct recorder *r, struct outcome *o)
+{
+  dd_status status;
+
+  TRY(db_batch_begin(r->db));
+  status = record_anchor_rows(r, o);
   if (!status) return db_batch_commit(r->db);
   db_batch_cancel(r->db);
   return status;

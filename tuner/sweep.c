@@ -15,8 +15,7 @@ static bool is_stopped(const struct sweep *s)
   return interrupted() || budget_is_over(&s->budget);
 }
 
-static struct outcome *find_outcome(const struct sweep *s,
-                                    const struct problem *p)
+struct outcome *sweep_find(const struct sweep *s, const struct problem *p)
 {
   for (uint32_t i = 0; i < s->count; ++i)
     if (problem_equal(&s->outcomes[i].problem, p)) return &s->outcomes[i];
@@ -166,7 +165,7 @@ static dd_status add_parts(struct sweep *s, const struct problem *p,
 dd_status sweep_add(struct sweep *s, const struct problem *p, bool is_part,
                     double weight)
 {
-  struct outcome *o = find_outcome(s, p);
+  struct outcome *o = sweep_find(s, p);
 
   if (o) { /* somebody's part, and now asked for itself, or asked for twice */
     o->is_part = o->is_part && is_part;
@@ -243,14 +242,15 @@ static bool is_hungry(const struct sweep *s)
 {
   const struct farm *farm = s->build->farm;
 
-  return s->ahead < s->count && s->ahead < s->current + PROBLEMS_AHEAD &&
+  return s->ahead < s->turn_count &&
+         s->ahead < s->current + PROBLEMS_AHEAD &&
          farm_queued(farm) < UNITS_AHEAD * (size_t)farm_workers(farm);
 }
 
 static void open_ahead(struct sweep *s)
 {
   while (!s->ahead_status && is_hungry(s)) {
-    struct outcome *o = &s->outcomes[s->ahead++];
+    struct outcome *o = &s->outcomes[s->order[s->ahead++]];
     if (!o->restored) s->ahead_status = open_outcome(s, o);
   }
 }
@@ -261,6 +261,7 @@ static void turn_farm(void *user)
   struct sweep *s = user;
 
   farm_turn(s->build->farm);
+  if (s->turns.take) s->turns.take(s->turns.user, false);
   open_ahead(s);
 }
 
@@ -673,7 +674,7 @@ static dd_status make_split(struct sweep *s, const struct outcome *o,
     int bind[OP_MAX_TENSORS];
     struct outcome *part;
     dd_status status = problem_step(&s->specs->ops, &o->problem, i, &step, bind);
-    part = status ? NULL : find_outcome(s, &step);
+    part = status ? NULL : sweep_find(s, &step);
     if (!part || part->best_fused < 0) {
       bytes_release(&label);
       return fail(DD_UNSUPPORTED, "part %u of the split form has no variant "
@@ -876,7 +877,6 @@ static dd_status sweep_problem(struct sweep *s, struct outcome *o)
   int generation = 0;
 
   if (o->restored) return DD_OK;
-  s->current = (uint32_t)(o - s->outcomes);
   if (!o->opened) {
     s->ahead = s->current + 1;
     TRY(open_outcome(s, o));
@@ -909,9 +909,49 @@ uint32_t sweep_left(const struct sweep *s)
   return n;
 }
 
+/* ---- Whose turn it is ----------------------------------------------------- */
+
+static dd_status make_order(struct sweep *s)
+{
+  s->order = ARENA_ARRAY(&s->arena, uint32_t, s->count + 1);
+  return s->order ? DD_OK : fail(DD_NO_MEMORY, "out of memory");
+}
+
+dd_status sweep_turn(struct sweep *s, uint32_t outcome)
+{
+  if (!s->order) TRY(make_order(s));
+  if (outcome >= s->count || s->turn_count == s->count)
+    return fail(DD_BUG, "outcome %u of %u has no turn", outcome, s->count);
+  s->order[s->turn_count++] = outcome;
+  return DD_OK;
+}
+
+static dd_status give_all_turns(struct sweep *s)
+{
+  for (uint32_t i = 0; i < s->count; ++i) TRY(sweep_turn(s, i));
+  return DD_OK;
+}
+
+static bool has_turn(struct sweep *s)
+{
+  if (is_stopped(s)) return false;
+  while (s->turns.take && s->current == s->turn_count)
+    if (!s->turns.take(s->turns.user, true)) return false;
+  return s->current < s->turn_count;
+}
+
+static dd_status take_turn(struct sweep *s)
+{
+  uint32_t outcome = s->order[s->current];
+
+  TRY(sweep_problem(s, &s->outcomes[outcome]));
+  if (!s->turns.done || is_stopped(s)) return DD_OK;
+  return s->turns.done(s->turns.user, outcome);
+}
+
 dd_status sweep_run(struct sweep *s)
 {
-  dd_status status = DD_OK;
+  dd_status status = s->turns.take ? DD_OK : give_all_turns(s);
 
   s->started = seconds_now();
   progress_begin(&s->progress, s->options.time ? "sweep" : "check",
@@ -919,8 +959,7 @@ dd_status sweep_run(struct sweep *s)
   s->client->beside = (struct client_beside){farm_rows, turn_farm, s};
   s->client->end = s->budget.stop;
   farm_set_end(s->build->farm, s->budget.end);
-  for (uint32_t i = 0; i < s->count && !status && !is_stopped(s); ++i)
-    status = sweep_problem(s, &s->outcomes[i]);
+  for (; !status && has_turn(s); ++s->current) status = take_turn(s);
   s->client->beside = (struct client_beside){NULL, NULL, NULL};
   s->client->end = 0;
   progress_end(&s->progress);
