@@ -191,6 +191,17 @@ typedef dd_status db_visit_failure(void *user, const struct db_failure_row *);
 dd_status db_each_failure(struct db *db, const struct db_filter *f,
                           db_visit_failure *visit, void *user);
 
+/* One measurement as a row of the above; `found` false: it has none. */
+dd_status db_row_of(struct db *db, int64_t measurement, bool *found,
+                    db_visit *visit, void *user);
+/* Where it comes from; text goes to the arena. */
+struct db_provenance {
+  const char *driver, *toolchain, *specs_hash, *host, *ended;
+  int64_t seed;
+};
+dd_status db_provenance(struct db *db, int64_t measurement,
+                        struct arena *arena, struct db_provenance *out);
+
 /* The raw samples of one measurement, in microseconds, in the arena; and their
  * ratios to the reference, none where it has no standing in a race. */
 dd_status db_samples(struct db *db, int64_t measurement, struct arena *arena,

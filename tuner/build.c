@@ -139,10 +139,15 @@ static void unit_arrives(struct build *b, size_t unit, struct bytes *code)
 static dd_status unit_text(const struct build *b, const struct unit *u,
                            struct bytes *text)
 {
+  const struct part *first = b->parts[b->in_unit[u->first]];
   struct arena a;
   struct variant *v;
   dd_status status;
 
+  if (first->text) {
+    bytes_text(text, first->text);
+    return bytes_status(text);
+  }
   arena_init(&a, NULL);
   v = ARENA_ARRAY(&a, struct variant, u->count);
   status = v ? DD_OK : fail(DD_NO_MEMORY, "out of memory");
@@ -224,6 +229,20 @@ dd_status build_add(struct build *b, struct variant *v, uint32_t *part)
   TRY(new_part(b, v, part));
   b->queued[b->queued_count++] = *part;
   return b->queued_count == b->batch ? build_submit(b) : DD_OK;
+}
+
+dd_status build_add_text(struct build *b, const struct variant *v,
+                         const char *text, uint32_t *part)
+{
+  const struct part *known = hash_table_find(&b->by_hash, &v->hash);
+
+  if (known) {
+    *part = known->index;
+    return DD_OK;
+  }
+  TRY(new_part(b, v, part));
+  b->parts[*part]->text = text;
+  return submit_unit(b, part, 1);
 }
 
 /* By index: submitting may move the units.  What only this machine is to blame

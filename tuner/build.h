@@ -31,6 +31,7 @@ struct part { /* one variant */
   uint32_t index, unit; /* of build.parts, of build.units */
   char *reason; /* PART_FAILED: what the compiler said */
   char *label;  /* variant_print's text */
+  const char *text; /* a stored one; NULL: the specs' */
   int registers, local_bytes, shared_bytes;
   bool has_machine;    /* a cubin says what it runs, a shared object does not */
   struct hash machine; /* of its machine code and what it uses */
@@ -64,6 +65,10 @@ void build_close(struct build *b);
 
 /* The part of a variant; new ones are queued for compiling. */
 dd_status build_add(struct build *b, struct variant *v, uint32_t *part);
+/* The same for a text from the database, which is compiled alone and must live
+ * as long as the build; v has its hash. */
+dd_status build_add_text(struct build *b, const struct variant *v,
+                         const char *text, uint32_t *part);
 /* Hands the queued parts over to the farm, also those of a unit half full. */
 dd_status build_submit(struct build *b);
 /* Takes in finished units; with `wait` at least one, if any is pending. */

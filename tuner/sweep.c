@@ -189,6 +189,41 @@ static dd_status add_entry(struct sweep *s, struct entry *e, struct variant *v)
   return DD_OK;
 }
 
+static dd_status fix_entry(struct sweep *s, struct entry *e,
+                           const struct fixed *f)
+{
+  struct bytes label = BYTES_INIT;
+  struct part *const *parts = s->build->parts;
+
+  if (f->split) bytes_text(&label, "split:");
+  e->candidate.split = f->split;
+  e->candidate.step_count = f->step_count;
+  for (uint32_t i = 0; i < f->step_count; ++i) {
+    e->part[i] = f->part[i];
+    e->candidate.steps[i] = parts[f->part[i]]->variant.hash;
+    bytes_printf(&label, "%s%s%s", i ? "," : "", f->split ? " " : "",
+                 parts[f->part[i]]->label);
+  }
+  e->label = arena_text(&s->arena, bytes_string(&label), label.size);
+  bytes_release(&label);
+  return e->label ? DD_OK : fail(DD_NO_MEMORY, "out of memory");
+}
+
+dd_status sweep_add_fixed(struct sweep *s, const struct problem *p,
+                          const struct fixed *candidates, uint32_t count)
+{
+  struct outcome *o;
+
+  TRY(new_outcome(s, p, false, &o));
+  o->opened = true;
+  o->entries = ARENA_ARRAY(&s->arena, struct entry, count + 1);
+  if (!o->entries) return fail(DD_NO_MEMORY, "out of memory");
+  for (uint32_t i = 0; i < count; ++i)
+    TRY(fix_entry(s, &o->entries[o->count++], &candidates[i]));
+  s->total += count;
+  return DD_OK;
+}
+
 /* splitmix64 */
 static uint64_t next_random(uint64_t *state)
 {
@@ -251,7 +286,7 @@ static void open_ahead(struct sweep *s)
 {
   while (!s->ahead_status && is_hungry(s)) {
     struct outcome *o = &s->outcomes[s->order[s->ahead++]];
-    if (!o->restored) s->ahead_status = open_outcome(s, o);
+    if (!o->restored && !o->opened) s->ahead_status = open_outcome(s, o);
   }
 }
 
@@ -581,6 +616,17 @@ static bool is_spent(const struct sweep *s, const struct outcome *o)
          (o->end > 0 && o->proven && now >= o->began + (o->end - o->began) / 2);
 }
 
+/* The part that decides: the first that is not there, else the first. */
+static const struct part *slowest_part(const struct sweep *s,
+                                       const struct entry *e)
+{
+  for (uint32_t i = 0; i < e->candidate.step_count; ++i) {
+    const struct part *p = s->build->parts[e->part[i]];
+    if (p->state != PART_COMPILED) return p;
+  }
+  return s->build->parts[e->part[0]];
+}
+
 /* Proves what is compiled; false in *waiting when no entry is left. */
 static dd_status prove_ready(struct sweep *s, struct outcome *o,
                              int *generation, bool *waiting)
@@ -588,7 +634,7 @@ static dd_status prove_ready(struct sweep *s, struct outcome *o,
   *waiting = false;
   for (uint32_t i = 0; i < o->count && !is_spent(s, o); ++i) {
     struct entry *e = &o->entries[i], *twin;
-    const struct part *p = s->build->parts[e->part[0]];
+    const struct part *p = slowest_part(s, e);
     if (e->done) continue;
     if (p->state == PART_WAITING || waits_for_default(s, o)) {
       *waiting = true;
@@ -598,7 +644,8 @@ static dd_status prove_ready(struct sweep *s, struct outcome *o,
       refuse(s, o, e, "compile", p->reason ? p->reason : "out of memory");
     else if (prune(s, o, e))
       continue;
-    else if ((twin = twin_find(s->build, &s->client->info, o, e)))
+    else if (!e->candidate.split &&
+             (twin = twin_find(s->build, &s->client->info, o, e)))
       follow_twin(s, o, e, twin);
     else
       TRY(prove(s, o, e, generation));

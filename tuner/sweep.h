@@ -127,6 +127,13 @@ struct sweep {
  * the caller. */
 dd_status sweep_add(struct sweep *s, const struct problem *p, bool is_part,
                     double weight);
+/* Adds a problem with these candidates alone, whose parts are in the build. */
+struct fixed {
+  bool split;
+  uint32_t step_count, part[OP_MAX_STEPS];
+};
+dd_status sweep_add_fixed(struct sweep *s, const struct problem *p,
+                          const struct fixed *candidates, uint32_t count);
 /* The outcome of a problem that was added; NULL: it was not. */
 struct outcome *sweep_find(const struct sweep *s, const struct problem *p);
 /* DD_BAD_ARGUMENT where options.only keeps nothing of what was added. */
