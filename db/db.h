@@ -2,12 +2,12 @@
  * db.h - the tuning database: what was proven, measured and refused.
  *
  * One SQLite file, rows only ever appended, by one process at a time: the
- * boards of a sweep wait for each other.  db/schema.sql is the reference for tables and columns.  Every
- * write outside a batch is its own BEGIN IMMEDIATE transaction: once a call
- * returns DD_OK its row survives kill -9.  A handle is for one thread and for
- * the process that opened it; a forked child must not touch it.  Each row
- * carries a hash of its content, checked when it is read, because SQLite does
- * not notice a flipped bit.
+ * boards of a sweep wait for each other.  db/schema.sql is the reference for
+ * tables and columns.  Every write outside a batch is its own BEGIN IMMEDIATE
+ * transaction: once a call returns DD_OK its row survives kill -9.  A handle is
+ * for one thread and for the process that opened it; a forked child must not
+ * touch it.  Each row carries a hash of its content, checked when it is read,
+ * because SQLite does not notice a flipped bit.
  *
  * Identifiers are SQLite rowids.  All calls fail with DD_BAD_DATABASE (not
  * ours, damaged, read-only, newer), DD_IO or DD_NO_MEMORY.

@@ -307,7 +307,7 @@ dd_status build_load(struct build *b, uint32_t part, struct client *c)
 /* ---- One part alone -------------------------------------------------------------- */
 
 static bool same_machine_code(const struct part *p, const struct bytes *a,
-                              const struct bytes *b)
+                              const void *other, size_t other_size)
 {
   char entry[VARIANT_ENTRY];
   const void *code[2];
@@ -315,9 +315,18 @@ static bool same_machine_code(const struct part *p, const struct bytes *a,
 
   variant_entry(&p->variant, entry);
   if (cubin_entry_code(a->data, a->size, entry, &code[0], &size[0]) ||
-      cubin_entry_code(b->data, b->size, entry, &code[1], &size[1]))
+      cubin_entry_code(other, other_size, entry, &code[1], &size[1]))
     return false;
   return size[0] == size[1] && memcmp(code[0], code[1], size[0]) == 0;
+}
+
+bool build_has_code(const struct build *b, uint32_t part, const void *code,
+                    size_t size)
+{
+  const struct part *p = b->parts[part];
+
+  return p->state == PART_COMPILED &&
+         same_machine_code(p, &b->units[p->unit].code, code, size);
 }
 
 dd_status build_alone(struct build *b, uint32_t part, const struct bytes **code)
@@ -336,7 +345,9 @@ dd_status build_alone(struct build *b, uint32_t part, const struct bytes **code)
     return fail(DD_COMPILE, "%s: %s", p->label,
                 p->reason ? p->reason : "it was not compiled");
   *code = &b->units[p->unit].code;
-  if (same_machine_code(p, &b->units[proven].code, *code)) return DD_OK;
+  if (same_machine_code(p, &b->units[proven].code, (*code)->data,
+                        (*code)->size))
+    return DD_OK;
   return fail(DD_COMPILE, "%s: compiled alone its machine code is not what was "
               "proven; use --batch 1", p->label);
 }

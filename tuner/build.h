@@ -77,6 +77,10 @@ dd_status build_pump(struct build *b, bool wait);
  * where its unit has others, and its machine code held against what was proven.
  * DD_COMPILE where they differ. */
 dd_status build_alone(struct build *b, uint32_t part, const struct bytes **code);
+/* Whether a part was compiled to the same machine code as this cubin's; false
+ * also on the CPU device, where nothing can be compared. */
+bool build_has_code(const struct build *b, uint32_t part, const void *code,
+                    size_t size);
 /* Puts the part's unit on the worker's device, if it is not there. */
 dd_status build_load(struct build *b, uint32_t part, struct client *c);
 

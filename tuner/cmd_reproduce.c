@@ -60,7 +60,7 @@ static dd_status read_measurement(struct reproduce *r)
   return problem_parse(&r->specs.ops, r->row.problem, &r->problem);
 }
 
-/* ---- Running it ------------------------------------------------------------ */
+/* ---- Running it ---------------------------------------------------------- */
 
 static dd_status add_step(struct reproduce *r, int64_t variant, uint32_t *part)
 {
@@ -105,7 +105,7 @@ static dd_status run(struct reproduce *r)
               e->reason ? e->reason : "it was not timed");
 }
 
-/* ---- Saying it --------------------------------------------------------------- */
+/* ---- Saying it ----------------------------------------------------------- */
 
 static bool same_driver(const struct reproduce *r)
 {

@@ -42,21 +42,6 @@ static const char *const launch_words[] = {"graph", "eager", NULL};
 static const char *const policies[2][2] = {{"cold graph", "cold eager"},
                                            {"warm graph", "warm eager"}};
 
-static const char *command_line(int argc, char **argv)
-{
-  struct bytes line = BYTES_INIT;
-  const char *kept;
-
-  bytes_text(&line, "difftune");
-  for (int i = 0; i < argc; ++i) {
-    bytes_text(&line, " ");
-    put_shell_word(&line, argv[i]);
-  }
-  kept = keep_text(bytes_string(&line));
-  bytes_release(&line);
-  return kept;
-}
-
 /* ---- Printing ---------------------------------------------------------------- */
 
 static const struct entry *split_entry(const struct outcome *o)
@@ -429,7 +414,7 @@ static dd_status open_and_run(struct sweep *s, const struct asked *q,
   return run(s, q);
 }
 
-/* ---- Several boards ------------------------------------------------------------ */
+/* ---- Several boards ------------------------------------------------------ */
 
 static int64_t processors(void)
 {
@@ -575,7 +560,9 @@ static int sweep_or_check(int argc, char **argv, bool time,
       "simulate", 0, &q.simulate, "DB",
       "no device: the races of this database again, by several rules");
   const struct option table[] = {
-      OPT_TEXT("gpu", 0, &q.gpu, "NAME", "a GPU by part of its name, index or UUID; sweep: also a list, or all"),
+      OPT_TEXT("gpu", 0, &q.gpu, "NAME",
+               time ? "a GPU by part of its name, index or UUID; a list; all"
+                    : "a GPU by part of its name, index or UUID"),
       OPT_FLAG("cpu", 0, &q.cpu, "the CPU device"),
       OPT_OPS(&q.ops),
       OPT_SHAPES(&q.shapes),

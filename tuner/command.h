@@ -21,6 +21,8 @@
     "print the CUDA text of a variant")                                        \
   X(compile, "[OPTIONS]", "compile every variant, no GPU needed")              \
   X(show, "[SPELLING...]", "print the best of each problem")                   \
+  X(recheck, "[OPTIONS]",                                                      \
+    "say which winners a new driver or compiler leaves valid")                 \
   X(reproduce, "ROW", "measure one row of the database again")               \
   X(explain, "SPELLING", "say what the library would run, and why")            \
   X(emit, "-o FILE.ddt|FILE.c", "write the dispatch table of a device")        \

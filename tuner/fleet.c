@@ -68,7 +68,7 @@ dd_status fleet_task_read(struct fleet_task *t, int in_fd, int out_fd)
   return status;
 }
 
-/* ---- A board: what it says ------------------------------------------------- */
+/* ---- A board: what it says ----------------------------------------------- */
 
 static dd_status tell_done(const struct fleet_task *t, uint32_t outcome)
 {
@@ -112,7 +112,7 @@ void fleet_task_end(struct fleet_task *t, const struct sweep *s,
   arena_release(&t->arena);
 }
 
-/* ---- A board: what it is given -------------------------------------------- */
+/* ---- A board: what it is given ------------------------------------------- */
 
 struct board {
   struct sweep *sweep;
@@ -221,7 +221,7 @@ dd_status fleet_serve(struct sweep *s, const struct fleet_task *t)
   return status ? status : b.status;
 }
 
-/* ---- The parent: pieces ------------------------------------------------------ */
+/* ---- The parent: pieces -------------------------------------------------- */
 
 /* Outcomes that belong together, in their order. */
 struct piece {
@@ -358,7 +358,7 @@ static dd_status make_pieces(struct fleet *f)
   return DD_OK;
 }
 
-/* ---- The parent: members ------------------------------------------------------ */
+/* ---- The parent: members ------------------------------------------------- */
 
 static dd_status start_member(struct fleet *f, const struct fleet_task *task,
                               const struct device_info *info)
@@ -490,7 +490,7 @@ static void hear(struct fleet *f, struct member *m)
   bytes_release(&message);
 }
 
-/* ---- The parent: until the end ------------------------------------------------ */
+/* ---- The parent: until the end ------------------------------------------- */
 
 /* A board's process has a group of its own, so Ctrl-C does not reach it. */
 static void finish(struct fleet *f, bool stop)
@@ -575,7 +575,7 @@ static void compare_anchors(const struct fleet *f)
   }
 }
 
-/* Those that are left do what the others have not; without any it has failed. */
+/* Those that are left do what the others have not; with none left it failed. */
 static dd_status ending(const struct fleet *f)
 {
   if (!f->undone || interrupted() || budget_is_over(&f->sweep->budget))

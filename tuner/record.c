@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "emit.h"
+#include "options.h"
 #include "output.h"
 #include "sweep.h"
 
@@ -65,7 +66,8 @@ dd_status record_end(struct recorder *r, dd_status status)
            : interrupted() ? "interrupted"
            : r->cut        ? "the budget is spent"
                            : "complete");
-  if (r->sweep && !r->complete && !r->joined) ended = db_sweep_end(r->db, r->sweep, sentence);
+  if (r->sweep && !r->complete && !r->joined)
+    ended = db_sweep_end(r->db, r->sweep, sentence);
   db_close(r->db);
   r->db = NULL;
   r->sweep = 0;
@@ -115,6 +117,21 @@ void put_shell_word(struct bytes *out, const char *word)
     if (*word == '\'') bytes_text(out, "'\\''");
     else bytes_add(out, word, 1);
   bytes_text(out, "'");
+}
+
+const char *command_line(int argc, char **argv)
+{
+  struct bytes line = BYTES_INIT;
+  const char *kept;
+
+  bytes_text(&line, "difftune");
+  for (int i = 0; i < argc; ++i) {
+    bytes_text(&line, " ");
+    put_shell_word(&line, argv[i]);
+  }
+  kept = keep_text(bytes_string(&line));
+  bytes_release(&line);
+  return kept;
 }
 
 /* The command line that shows a failure again, alone. */

@@ -42,5 +42,7 @@ dd_status record_end(struct recorder *r, dd_status status);
 
 /* One word of a command line, quoted where a shell would read it otherwise. */
 void put_shell_word(struct bytes *out, const char *word);
+/* "difftune sweep --cpu", kept until the end. */
+const char *command_line(int argc, char **argv);
 
 #endif

@@ -956,7 +956,7 @@ uint32_t sweep_left(const struct sweep *s)
   return n;
 }
 
-/* ---- Whose turn it is ----------------------------------------------------- */
+/* ---- Whose turn it is ---------------------------------------------------- */
 
 static dd_status make_order(struct sweep *s)
 {
