@@ -122,6 +122,7 @@ struct db_race {
   int64_t again;        /* blocks timed again */
   int64_t sm_mhz;       /* 0: unknown */
   const char *throttle; /* "": none */
+  double split_us;      /* the split plan's median; 0: it was not in */
 };
 struct db_standing {
   int64_t race, measurement;

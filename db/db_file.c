@@ -396,5 +396,6 @@ void db_close(struct db *db)
   }
   bytes_release(&db->path);
   bytes_release(&db->scratch);
+  bytes_release(&db->source);
   mem_resize(NULL, db, sizeof *db, 0);
 }

@@ -42,6 +42,8 @@ struct db {
   bool checked; /* every row was verified when data_version was this */
   int64_t data_version;
   struct bytes path, scratch;
+  struct bytes source; /* the text of the source stored or found last */
+  int64_t source_id;   /* its row; 0: none, or it was taken back */
   sqlite3_stmt *find[TABLE_COUNT], *insert[TABLE_COUNT], *next[TABLE_COUNT],
       *by_id[TABLE_COUNT];
 };
@@ -127,5 +129,7 @@ dd_status row_digest(struct db *db, enum db_table table, int64_t id,
 /* Verifies every row of every table, and with `payloads` the large columns
  * too; without them the work is done once for one state of the file. */
 dd_status db_check_rows(struct db *db, bool payloads);
+/* The few by which the newest races are found, and that each has a winner. */
+dd_status db_check_races(struct db *db);
 
 #endif

@@ -2,7 +2,9 @@
  * db_look.c - what is asked of the database.
  *
  * The views of schema.sql do the thinking; this file verifies the rows they
- * stand on, once per state of the file, and hands them over.
+ * stand on, once per state of the file, and hands them over.  The best of each
+ * race are few in a large file: they are found by its races, and what is
+ * verified are the races and those few.
  */
 #include <string.h>
 
@@ -128,26 +130,171 @@ static dd_status visit_rows(struct db *db, sqlite3_stmt *rows,
 
 #define ROW_ORDER                                                              \
   " ORDER BY device, device_kind, arch, sms, problem, policy, rank"
+#define ROWS_OF(view)                                                          \
+  "SELECT " ROW_COLUMNS " FROM " view " WHERE " FILTER ROW_ORDER
 
-dd_status db_each(struct db *db, const struct db_filter *f, db_visit *visit,
-                  void *user)
+static dd_status each_of(struct db *db, const char *text,
+                         const struct db_filter *f, db_visit *visit, void *user)
 {
-  static const char *const text[2] = {
-    "SELECT " ROW_COLUMNS " FROM ranked WHERE " FILTER ROW_ORDER,
-    "SELECT " ROW_COLUMNS " FROM best WHERE " FILTER ROW_ORDER,
-  };
   sqlite3_stmt *rows = NULL, *steps = NULL;
-  dd_status status = db_check_rows(db, false);
+  dd_status status = prepare_filtered(db, f, text, &rows);
 
-  if (!status)
-    status = prepare_filtered(db, f, text[f && f->best_only], &rows);
-  if (!status)
-    status = db_prepare(db, STEPS, &steps);
+  if (!status) status = db_prepare(db, STEPS, &steps);
   if (!status) status = visit_rows(db, rows, steps, visit, user);
   sqlite3_finalize(rows);
   sqlite3_finalize(steps);
   return status;
 }
+
+/* ---- The best of each race ------------------------------------------------- */
+
+/* A row that another points at. */
+static dd_status verified(struct db *db, enum db_table table, int64_t id,
+                          sqlite3_stmt **out)
+{
+  dd_status status = row_read(db, table, id, out);
+
+  return status == DD_BUG ? fail_in(DD_BAD_DATABASE, "the file is damaged")
+                          : status;
+}
+
+static dd_status verify(struct db *db, enum db_table table, int64_t id)
+{
+  sqlite3_stmt *s;
+
+  TRY(verified(db, table, id, &s));
+  row_done(s);
+  return DD_OK;
+}
+
+/* An index that is damaged may lead to another row than it says. */
+static dd_status not_of_index(struct db *db)
+{
+  return db_damaged(db, "an index does not fit its table");
+}
+
+enum { STEP_CANDIDATE = 1, MEASUREMENT_PROOF = 2, STANDING_RACE = 1,
+       STANDING_MEASUREMENT, STANDING_POSITION };
+
+static dd_status verify_step(struct db *db, int64_t candidate, int64_t id)
+{
+  sqlite3_stmt *s;
+  bool same;
+
+  TRY(verified(db, TABLE_CANDIDATE_STEP, id, &s));
+  same = sqlite3_column_int64(s, STEP_CANDIDATE) == candidate;
+  row_done(s);
+  return same ? DD_OK : not_of_index(db);
+}
+
+static dd_status verify_steps(struct db *db, int64_t candidate)
+{
+  sqlite3_stmt *s = NULL;
+  dd_status status;
+  int rc;
+
+  TRY(db_prepare(db, "SELECT id FROM candidate_step WHERE candidate = ?1", &s));
+  rc = sqlite3_bind_int64(s, 1, candidate);
+  status = rc ? db_fail(db, rc) : DD_OK;
+  while (!status && (rc = sqlite3_step(s)) == SQLITE_ROW)
+    status = verify_step(db, candidate, sqlite3_column_int64(s, 0));
+  if (!status && rc != SQLITE_DONE) status = db_fail(db, rc);
+  sqlite3_finalize(s);
+  return status;
+}
+
+static dd_status verify_proof(struct db *db, int64_t measurement)
+{
+  sqlite3_stmt *s;
+  int64_t proof;
+
+  TRY(verified(db, TABLE_MEASUREMENT, measurement, &s));
+  proof = sqlite3_column_int64(s, MEASUREMENT_PROOF);
+  row_done(s);
+  return verify(db, TABLE_PROOF, proof);
+}
+
+static dd_status verify_standing(struct db *db, const struct db_row *row,
+                                 int64_t id)
+{
+  sqlite3_stmt *s;
+  bool same;
+
+  TRY(verified(db, TABLE_STANDING, id, &s));
+  same = sqlite3_column_int64(s, STANDING_RACE) == row->race &&
+         sqlite3_column_int64(s, STANDING_MEASUREMENT) == row->measurement &&
+         sqlite3_column_int64(s, STANDING_POSITION) == 1;
+  row_done(s);
+  return same ? DD_OK : not_of_index(db);
+}
+
+static dd_status find_standing(struct db *db, int64_t race, int64_t *id)
+{
+  sqlite3_stmt *s = NULL;
+  int rc;
+
+  *id = 0;
+  TRY(db_prepare(db, "SELECT id FROM standing WHERE race = ?1 AND position = 1",
+                 &s));
+  rc = sqlite3_bind_int64(s, 1, race);
+  if (!rc) rc = sqlite3_step(s);
+  if (rc == SQLITE_ROW) *id = sqlite3_column_int64(s, 0);
+  sqlite3_finalize(s);
+  return rc == SQLITE_ROW || rc == SQLITE_DONE ? DD_OK : db_fail(db, rc);
+}
+
+struct checked {
+  struct db *db;
+  db_visit *visit;
+  void *user;
+};
+
+static dd_status visit_checked(void *user, const struct db_row *row)
+{
+  struct checked *c = user;
+  int64_t standing;
+
+  TRY(find_standing(c->db, row->race, &standing));
+  TRY(verify_standing(c->db, row, standing));
+  TRY(verify_proof(c->db, row->measurement));
+  TRY(verify(c->db, TABLE_CANDIDATE, row->candidate));
+  TRY(verify_steps(c->db, row->candidate));
+  return c->visit(c->user, row);
+}
+
+static dd_status each_newest(struct db *db, const struct db_filter *f,
+                             db_visit *visit, void *user)
+{
+  struct checked c = {db, visit, user};
+
+  TRY(db_check_races(db));
+  return each_of(db, ROWS_OF("newest"), f, visit_checked, &c);
+}
+
+/* A file that versions before 3 wrote to has measurements of no race. */
+static dd_status all_raced(struct db *db, bool *raced)
+{
+  int64_t alone;
+
+  TRY(db_number(db, "SELECT (SELECT count(*) FROM measurement) - "
+                    "(SELECT count(*) FROM standing)", &alone));
+  *raced = alone == 0;
+  return DD_OK;
+}
+
+dd_status db_each(struct db *db, const struct db_filter *f, db_visit *visit,
+                  void *user)
+{
+  bool raced = false;
+
+  if (f && f->best_only) TRY(all_raced(db, &raced));
+  if (raced) return each_newest(db, f, visit, user);
+  TRY(db_check_rows(db, false));
+  return each_of(db, f && f->best_only ? ROWS_OF("best") : ROWS_OF("ranked"), f,
+                 visit, user);
+}
+
+/* ---- One measurement ------------------------------------------------------- */
 
 /* The view ranks all of a problem's rows to know one's rank. */
 static dd_status visit_one(struct db *db, sqlite3_stmt *rows,
@@ -223,6 +370,8 @@ dd_status db_provenance(struct db *db, int64_t measurement,
   sqlite3_finalize(s);
   return status;
 }
+
+/* ---- Who has won ----------------------------------------------------------- */
 
 /* The spelling is bound, not asked for within: SQLite looks at one problem's
  * rows for a value, and at all of the file's for a query. */
@@ -487,6 +636,7 @@ dd_status db_variant_read(struct db *db, int64_t variant, const char *target,
     out->code_size = strlen(out->text);
     return DD_OK;
   }
+  TRY(db_check_rows(db, false)); /* or a lost index entry hides the code */
   TRY(find_code(db, variant, target, toolchain, &code));
   return code ? read_code(db, code, arena, out) : DD_OK;
 }

@@ -424,6 +424,20 @@ static dd_status check_all(struct db *db, bool payloads)
   return status;
 }
 
+dd_status db_check_races(struct db *db)
+{
+  static const enum db_table few[] = {TABLE_DEVICE, TABLE_TOOLCHAIN,
+                                      TABLE_PROBLEM, TABLE_SWEEP, TABLE_RACE};
+  int64_t lost;
+
+  for (size_t i = 0; i < COUNT_OF(few); ++i)
+    TRY(check_table(db, few[i], false));
+  TRY(db_number(db, "SELECT coalesce(min(id), 0) FROM race AS r WHERE NOT "
+                    "EXISTS (SELECT 1 FROM standing AS s "
+                    "WHERE s.race = r.id AND s.position = 1)", &lost));
+  return lost ? damaged_row(db, TABLE_RACE, lost, "has no winner") : DD_OK;
+}
+
 dd_status db_check_rows(struct db *db, bool payloads)
 {
   int64_t version;

@@ -222,6 +222,8 @@ CREATE TABLE race (
                                   -- something disturbed them
   sm_mhz       INTEGER NOT NULL CHECK (sm_mhz >= 0),  -- median; 0: unknown
   throttle     TEXT NOT NULL,     -- why the clock was held back; '': it was not
+  split_us     REAL NOT NULL CHECK (split_us >= 0),  -- median of the split
+                                  -- plan in this race; 0: it was not in it
   row_hash     TEXT NOT NULL
 ) STRICT;
 
@@ -279,7 +281,8 @@ CREATE INDEX failure_of ON failure (problem, device, candidate);
 --   1. The newest sweep with fresh rounds of the problem comes first, then the
 --      older ones: times of two sweeps were not taken in the same rounds, and
 --      are never compared.
---   2. In a sweep, what had fresh rounds comes before what was only screened.
+--   2. In a sweep, the newest race comes first, and what had fresh rounds before
+--      what was only screened.
 --   3. Of those, the order that their race found (docs/measuring.md).
 --   4. Where a file of version 2 did not store it: `tied` are those within the
 --      noise of the fastest, that is at most 1 + max(noise, half the width of
@@ -330,8 +333,8 @@ WITH row AS (
 )
 SELECT *,
        row_number() OVER (
-         place ORDER BY fresh DESC, sweep DESC, stopped <> 'final', position,
-                        tied DESC,
+         place ORDER BY fresh DESC, sweep DESC, race DESC,
+                        stopped <> 'final', position, tied DESC,
                         CASE WHEN tied THEN step_count END,
                         CASE WHEN tied THEN candidate_hash END,
                         median_us, step_count, candidate_hash, measurement)
@@ -342,6 +345,33 @@ WINDOW place AS (PARTITION BY device_kind, device, arch, sms, problem, policy);
 -- The best of each device, problem and policy.
 CREATE VIEW best AS
 SELECT * FROM ranked WHERE rank = 1;
+
+-- The same, without a look at every measurement, where each is of a race: the
+-- first of the newest race.  A test holds it against `best`.
+CREATE VIEW newest AS
+WITH last AS (
+  SELECT r.*, row_number() OVER (
+           PARTITION BY d.kind, d.name, d.arch, d.sms, r.problem, r.policy
+           ORDER BY r.sweep DESC, r.id DESC) AS age
+  FROM race AS r
+  JOIN device AS d ON d.id = r.device
+)
+SELECT m.id AS measurement, m.candidate, m.sweep, f.toolchain,
+       m.device AS device_id, d.name AS device, d.kind AS device_kind,
+       d.arch, d.sms, d.driver, p.op, p.spelling AS problem, m.policy,
+       c.label, m.stopped, c.split, c.step_count, c.hash AS candidate_hash,
+       m.median_us, m.q1_us, m.q3_us, m.low_us, m.high_us,
+       m.copy_us, m.noise, f.error, m.sample_count, m.dropped,
+       s.race, s.position, s.tied, s.registers, l.floor, l.board, l.again,
+       l.sm_mhz, l.throttle, nullif(l.split_us, 0) AS split_us, 1 AS rank
+FROM last AS l
+JOIN standing AS s ON s.race = l.id AND s.position = 1
+JOIN measurement AS m ON m.id = s.measurement
+JOIN proof AS f ON f.id = m.proof
+JOIN candidate AS c ON c.id = m.candidate
+JOIN problem AS p ON p.id = m.problem
+JOIN device AS d ON d.id = m.device
+WHERE l.age = 1;
 
 -- What was given up, in words.
 CREATE VIEW failures AS

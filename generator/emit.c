@@ -422,35 +422,63 @@ dd_status emit_entry(const struct variant *v, struct bytes *out)
   return put_named_entry(v, name, out);
 }
 
-static dd_status put_unit(const struct tree *tree, const struct variant *v,
-                          size_t count, const char *entry, struct bytes *out)
+dd_status emit_unit(const struct tree *tree, const struct variant *v,
+                    size_t count, struct bytes *out)
 {
+  if (!count) return fail(DD_BUG, "a unit without variants");
   TRY(emit_source(tree, v, out));
   for (size_t i = 0; i < count; i++) {
     if (v[i].scheme != v->scheme)
       return fail(DD_BUG, "a unit holds variants of %s and of %s",
                   v->scheme->name, v[i].scheme->name);
-    TRY(entry ? put_named_entry(&v[i], entry, out) : emit_entry(&v[i], out));
+    TRY(emit_entry(&v[i], out));
   }
   return DD_OK;
 }
 
-dd_status emit_unit(const struct tree *tree, const struct variant *v,
-                    size_t count, struct bytes *out)
+dd_status emit_scheme_make(const struct tree *tree, const struct variant *v,
+                           struct emit_scheme *out)
 {
-  if (!count) return fail(DD_BUG, "a unit without variants");
-  return put_unit(tree, v, count, NULL, out);
+  dd_status status;
+
+  *out = (struct emit_scheme){.scheme = v->scheme, .source = BYTES_INIT};
+  status = emit_source(tree, v, &out->source);
+  hasher_begin(&out->hasher);
+  hasher_add(&out->hasher, out->source.data, out->source.size);
+  if (status) emit_scheme_release(out);
+  return status;
+}
+
+void emit_scheme_release(struct emit_scheme *s)
+{
+  bytes_release(&s->source);
+}
+
+/* The entry has a name that no hash is in. */
+dd_status emit_hash(const struct emit_scheme *s, struct variant *v)
+{
+  struct hasher hasher = s->hasher;
+  struct bytes entry = BYTES_INIT;
+  dd_status status = put_named_entry(v, "dt_entry", &entry);
+
+  if (!status) {
+    hasher_add(&hasher, entry.data, entry.size);
+    v->hash = hasher_end(&hasher);
+  }
+  bytes_release(&entry);
+  return status;
 }
 
 dd_status emit_variant(const struct tree *tree, struct variant *v,
                        struct bytes *out)
 {
-  struct bytes folded = BYTES_INIT;
+  struct emit_scheme scheme;
   char name[VARIANT_ENTRY];
-  dd_status status = put_unit(tree, v, 1, "dt_entry", &folded);
+  dd_status status;
 
-  if (!status) v->hash = hash_of(folded.data, folded.size);
-  bytes_release(&folded);
+  TRY(emit_scheme_make(tree, v, &scheme));
+  status = emit_hash(&scheme, v);
+  emit_scheme_release(&scheme);
   if (status) return status;
   variant_entry(v, name);
   put_stamp(v, out);

@@ -23,6 +23,18 @@ dd_status emit_variant(const struct tree *tree, struct variant *v,
 dd_status emit_unit(const struct tree *tree, const struct variant *v,
                     size_t count, struct bytes *out);
 
+/* What the units of a scheme begin with, folded and hashed once. */
+struct emit_scheme {
+  const struct scheme *scheme;
+  struct bytes source; /* emit_source()'s */
+  struct hasher hasher;
+};
+dd_status emit_scheme_make(const struct tree *tree, const struct variant *v,
+                           struct emit_scheme *out);
+void emit_scheme_release(struct emit_scheme *s);
+/* Sets v->hash, as emit_variant() does. */
+dd_status emit_hash(const struct emit_scheme *s, struct variant *v);
+
 /* The two halves of a unit: what all variants of v's scheme share (the folded
  * files), and the lines of one variant, its hash set.  Source, then entry, is
  * the unit of that variant alone. */

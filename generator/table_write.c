@@ -282,6 +282,7 @@ static dd_status put_plan(const struct making *m, uint32_t i,
   wire_put_f64(out, p->us);
   wire_put_f64(out, p->split_us);
   wire_put_f64(out, p->copy_us);
+  wire_put_f64(out, p->gain);
   return DD_OK;
 }
 

@@ -269,6 +269,32 @@ struct hash hash_of(const void *data, size_t size)
   return h;
 }
 
+_Static_assert(sizeof(crypto_hash_sha256_state) <= sizeof(struct hasher),
+               "libsodium's state has grown");
+
+static crypto_hash_sha256_state *state_of(struct hasher *h)
+{
+  return (crypto_hash_sha256_state *)(void *)h->state;
+}
+
+void hasher_begin(struct hasher *h)
+{
+  crypto_hash_sha256_init(state_of(h));
+}
+
+void hasher_add(struct hasher *h, const void *data, size_t size)
+{
+  crypto_hash_sha256_update(state_of(h), data ? data : "", size);
+}
+
+struct hash hasher_end(struct hasher *h)
+{
+  struct hash out;
+
+  crypto_hash_sha256_final(state_of(h), out.byte);
+  return out;
+}
+
 bool hash_equal(const struct hash *a, const struct hash *b)
 {
   return memcmp(a->byte, b->byte, sizeof a->byte) == 0;

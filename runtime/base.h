@@ -93,6 +93,16 @@ struct hash {
   uint8_t byte[32];
 };
 struct hash hash_of(const void *data, size_t size);
+
+/* The same in pieces.  A copy goes on from where the original was: what many
+ * texts begin with is hashed once. */
+struct hasher {
+  uint64_t state[16]; /* libsodium's */
+};
+void hasher_begin(struct hasher *h);
+void hasher_add(struct hasher *h, const void *data, size_t size);
+struct hash hasher_end(struct hasher *h);
+
 bool hash_equal(const struct hash *a, const struct hash *b);
 #define HASH_HEX 65 /* 64 digits and a NUL */
 void hash_hex(const struct hash *h, char text[HASH_HEX]);

@@ -6,6 +6,7 @@
  */
 #include "internal.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -46,6 +47,9 @@ size_t text_cut(const char *text, size_t length, char *out, size_t size)
 
 /* ---- Opening ------------------------------------------------------------ */
 
+#define KNOWN_FLAGS                                                            \
+  (DD_OPEN_EXACT_ONLY | DD_OPEN_SHARED_TABLE | DD_OPEN_NO_SYSTEM_TABLE)
+
 static dd_status read_options(const dd_open_options *options,
                               dd_open_options *out)
 {
@@ -56,9 +60,9 @@ static dd_status read_options(const dd_open_options *options,
   TRY(struct_read("dd_open_options", options,
                   offsetof(dd_open_options, device) + sizeof(char *), out,
                   sizeof *out));
-  if (out->flags & ~(DD_OPEN_EXACT_ONLY | DD_OPEN_SHARED_TABLE))
+  if (out->flags & ~KNOWN_FLAGS)
     return fail(DD_BAD_ARGUMENT, "dd_open_options.flags has unknown bits: 0x%x",
-                out->flags & ~(DD_OPEN_EXACT_ONLY | DD_OPEN_SHARED_TABLE));
+                out->flags & ~KNOWN_FLAGS);
   if (out->table && out->table_data)
     return fail(DD_BAD_ARGUMENT, "dd_open_options has both table and "
                 "table_data");
@@ -83,7 +87,7 @@ static dd_status open_tables(struct dd_context *ctx, const dd_open_options *o)
   dd_status status =
       table_open_own(&ctx->floor, floor_table,
                      (size_t)(floor_table_end - floor_table),
-                     &ctx->allocator);
+                     &ctx->allocator, true);
 
   if (status)
     return fail_in(status == DD_BAD_TABLE ? DD_BUG : status,
@@ -97,6 +101,44 @@ static dd_status open_tables(struct dd_context *ctx, const dd_open_options *o)
   return status ? fail_in(status, "the table in memory") : DD_OK;
 }
 
+/* True: it is there and can be used. */
+static bool open_system_in(struct dd_context *ctx, const char *folder,
+                           size_t length, const char *more, uint32_t flags)
+{
+  const struct device_info *d = &ctx->device->info;
+  char path[4096], target[24] = "cpu";
+  int n;
+
+  if (!length || *folder != '/') return false; /* as the XDG rules have it */
+  if (strcmp(d->kind, "cpu"))
+    snprintf(target, sizeof target, "sm_%d", d->arch);
+  n = snprintf(path, sizeof path, "%.*s%s/difftune/%s.ddt", (int)length,
+               folder, more, target);
+  if (n < 0 || (size_t)n >= sizeof path) return false;
+  return !table_open(&ctx->system, path, &ctx->allocator, &ctx->floor,
+                     flags & DD_OPEN_SHARED_TABLE);
+}
+
+static bool open_system(struct dd_context *ctx, uint32_t flags)
+{
+  const char *home = secure_getenv("XDG_DATA_HOME"), *more = "";
+  const char *at = secure_getenv("XDG_DATA_DIRS");
+
+  if (flags & DD_OPEN_NO_SYSTEM_TABLE) return false;
+  if (!home || !*home) {
+    home = secure_getenv("HOME");
+    more = "/.local/share";
+  }
+  if (home && open_system_in(ctx, home, strlen(home), more, flags))
+    return true;
+  if (!at || !*at) at = "/usr/local/share:/usr/share";
+  for (size_t n; *at; at += n + (at[n] == ':')) {
+    n = strcspn(at, ":");
+    if (open_system_in(ctx, at, n, "", flags)) return true;
+  }
+  return false;
+}
+
 static void init_matcher(struct dd_context *ctx, const dd_open_options *o)
 {
   bool has_host = o->table || o->table_data;
@@ -105,6 +147,10 @@ static void init_matcher(struct dd_context *ctx, const dd_open_options *o)
   ctx->matcher.floor = &ctx->floor;
   ctx->matcher.device = &ctx->device->info;
   ctx->matcher.exact_only = o->flags & DD_OPEN_EXACT_ONLY;
+  if (!open_system(ctx, o->flags)) return;
+  ctx->under = ctx->matcher;
+  ctx->under.table = &ctx->system;
+  ctx->matcher.under = &ctx->under;
 }
 
 static struct dd_context *new_context(const dd_open_options *o)
@@ -122,6 +168,7 @@ static struct dd_context *new_context(const dd_open_options *o)
   pthread_mutex_init(&ctx->lock, NULL); /* glibc's never fails */
   table_init(&ctx->floor, &ctx->allocator);
   table_init(&ctx->host, &ctx->allocator);
+  table_init(&ctx->system, &ctx->allocator);
   return ctx;
 }
 
@@ -156,7 +203,9 @@ void dd_close(dd_context *ctx)
   trace_write(ctx);
   typed_free(ctx);
   prepared_free(ctx);
+  pins_free(ctx);
   loaded_free(ctx);
+  table_close(&ctx->system);
   table_close(&ctx->host);
   table_close(&ctx->floor);
   if (ctx->device && !context_forked(ctx))

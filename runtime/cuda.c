@@ -95,9 +95,11 @@ static void cuda_close(struct device *d)
   struct cuda_device *c = (struct cuda_device *)d;
 
   if (!c) return;
-  if (c->stream && !cuda_enter(d)) {
+  if (c->stream || c->stage) {
+    dd_status outside = cuda_enter(d); /* then the driver refuses to destroy */
+    cuda_stage_close(c);
     cuda_record_close(c);
-    cuda_leave(DD_OK);
+    if (!outside) cuda_leave(DD_OK);
   }
   if (c->retained) context_release(c);
   mem_resize(NULL, c, sizeof *c, 0);
@@ -360,12 +362,21 @@ static void cuda_deallocate(struct device *d, void *memory, size_t size)
   cuda_leave(DD_OK);
 }
 
+static dd_status copy_in(struct cuda_device *c, CUdeviceptr to,
+                         const void *from, size_t n)
+{
+  bool staged = false;
+
+  if (n >= CUDA_STAGED) TRY(cuda_stage_copy(c, to, from, n, &staged));
+  return staged ? DD_OK : CUDA(cuMemcpyHtoD, to, from, n);
+}
+
 static dd_status cuda_copy_in(struct device *d, void *to, const void *from,
                               size_t n)
 {
   if (!n) return DD_OK;
   TRY(cuda_enter(d));
-  return cuda_leave(CUDA(cuMemcpyHtoD, address(to), from, n));
+  return cuda_leave(copy_in((struct cuda_device *)d, address(to), from, n));
 }
 
 static dd_status cuda_copy_out(struct device *d, void *to, const void *from,

@@ -44,7 +44,10 @@
   X(cuLaunchKernelEx, 11060, "")                                               \
   X(cuMemAlloc, 3020, "_v2")                                                   \
   X(cuMemFree, 3020, "_v2")                                                    \
+  X(cuMemHostAlloc, 2020, "")                                                  \
+  X(cuMemFreeHost, 2000, "")                                                   \
   X(cuMemcpyHtoD, 3020, "_v2")                                                 \
+  X(cuMemcpyHtoDAsync, 3020, "_v2")                                            \
   X(cuMemcpyDtoH, 3020, "_v2")                                                 \
   X(cuMemcpyDtoD, 3020, "_v2")                                                 \
   X(cuMemsetD8, 3020, "_v2")                                                   \
@@ -98,6 +101,7 @@ struct cuda_device {
   bool retained;       /* by open(); attach() borrows the caller's */
   CUstream stream;     /* recordings run here; made by the first of them */
   CUevent start, stop; /* around one run of a recording */
+  struct cuda_stage *stage; /* made by the first large copy to the device */
 };
 dd_status cuda_enter(const struct device *d);
 dd_status cuda_leave(dd_status status);
@@ -113,5 +117,13 @@ void cuda_record_free(struct device *d, struct recording *r);
 dd_status cuda_burst_time(struct device *d, const struct launch *l,
                           size_t count, double *us);
 void cuda_record_close(struct cuda_device *c); /* the stream and the events */
+dd_status cuda_event_wait(CUevent event);
+
+/* Large copies to the device (cuda_stage.c); on any thread, inside the context.
+ * *staged is false where there is no memory for it: nothing was copied. */
+enum { CUDA_STAGED = 1 << 20 }; /* bytes from which it is worth it */
+dd_status cuda_stage_copy(struct cuda_device *c, CUdeviceptr to,
+                          const char *from, size_t n, bool *staged);
+void cuda_stage_close(struct cuda_device *c);
 
 #endif

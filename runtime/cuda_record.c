@@ -90,14 +90,19 @@ dd_status cuda_record(struct device *d, const struct launch *l, size_t count,
   return status;
 }
 
-/* No blocking wait: its wake-up costs more than short recordings take.  A
- * hang never returns; the tuner runs this in a worker that it can kill. */
-static dd_status event_wait(CUevent event)
+/* No blocking wait: its wake-up costs more than short recordings take.  Nor is
+ * the core given away at first, some 0.5 ms: where compilers wait for it they
+ * keep it for milliseconds.  A hang never returns; the tuner runs this in a
+ * worker that it can kill. */
+enum { IMPATIENT = 1000 }; /* queries, of about 0.5 us each */
+
+dd_status cuda_event_wait(CUevent event)
 {
   CUresult result;
 
-  while ((result = cuda.cuEventQuery_(event)) == CUDA_ERROR_NOT_READY)
-    sched_yield();
+  for (int i = 0;
+       (result = cuda.cuEventQuery_(event)) == CUDA_ERROR_NOT_READY; i++)
+    if (i >= IMPATIENT) sched_yield();
   return cuda_check("cuEventQuery", result);
 }
 
@@ -106,7 +111,7 @@ static dd_status read_events(struct cuda_device *c, double *us)
 {
   float ms = 0;
 
-  TRY(event_wait(c->stop));
+  TRY(cuda_event_wait(c->stop));
   TRY(CUDA(cuEventElapsedTime, &ms, c->start, c->stop));
   *us = ms * 1e3;
   return DD_OK;

@@ -48,7 +48,8 @@ struct device {
 struct recording; /* launches that are timed together (a CUDA graph) */
 
 /* All functions return DD_DEVICE with the driver's words on failure unless they
- * say otherwise.  A device is used by one thread at a time, but for launch(). */
+ * say otherwise.  A device is used by one thread at a time, but for launch()
+ * and copy_in(). */
 struct device_api {
   const char *kind;
 
@@ -83,6 +84,8 @@ struct device_api {
   /* Memory of the tuner's: at least 256-byte aligned. */
   dd_status (*allocate)(struct device *d, size_t size, void **out);
   void (*deallocate)(struct device *d, void *memory, size_t size);
+  /* `from` may change at once; what is enqueued afterwards, or copied, finds
+   * the bytes.  A failure of the device may be told by a later call. */
   dd_status (*copy_in)(struct device *d, void *to, const void *from, size_t n);
   dd_status (*copy_out)(struct device *d, void *to, const void *from, size_t n);
   dd_status (*copy)(struct device *d, void *to, const void *from, size_t n);

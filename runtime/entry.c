@@ -25,56 +25,44 @@ static size_t typed_size(uint32_t slots)
   return sizeof(struct typed) + slots * sizeof(_Atomic(struct entry *));
 }
 
-/* By two words: their products do not wait for each other. */
-void key_end(struct key *key)
-{
-  uint64_t h = key->words, place = 0x9e3779b97f4a7c15u;
-
-  if (key->words % 2) key->word[key->words++] = 0;
-  for (uint32_t i = 0; i < key->words; i += 2) {
-    __uint128_t product = (__uint128_t)((uint64_t)key->word[i] ^ place) *
-                          ((uint64_t)key->word[i + 1] ^ 0xe7037ed1a0b428dbu);
-    h += (uint64_t)product ^ (uint64_t)(product >> 64);
-    place += 0xa0761d6478bd642fu;
-  }
-  h *= 0x9e3779b97f4a7c15u;
-  key->hash = (uint32_t)(h >> 32);
-}
-
+/* The lengths are even; a call of memcmp() would cost more than this. */
 static bool same(const struct entry *e, uint32_t hash, const int64_t *word,
                  uint32_t words)
 {
-  return e->hash == hash && e->words == words &&
-         !memcmp(e->word, word, words * sizeof *word);
+  int64_t difference = 0;
+
+  if (e->hash != hash || e->words != words) return false;
+  for (uint32_t i = 0; i < words; i += 2)
+    difference |= (e->word[i] ^ word[i]) | (e->word[i + 1] ^ word[i + 1]);
+  return !difference;
 }
 
 /* The slot that holds the key, or the empty one where it would go: at least
  * half of the slots are empty. */
 static uint32_t slot_of(struct typed *t, uint32_t hash, const int64_t *word,
-                        uint32_t words)
+                        uint32_t words, struct entry **e)
 {
   uint32_t i = hash & t->mask;
 
   for (;; i = (i + 1) & t->mask) {
-    struct entry *e =
-        atomic_load_explicit(&t->slots[i], memory_order_acquire);
-    if (!e || same(e, hash, word, words)) return i;
+    *e = atomic_load_explicit(&t->slots[i], memory_order_acquire);
+    if (!*e || same(*e, hash, word, words)) return i;
   }
 }
 
 struct entry *entry_find(struct dd_context *ctx, const struct key *key)
 {
   struct typed *t = atomic_load_explicit(&ctx->typed, memory_order_acquire);
+  struct entry *e = NULL;
 
-  if (!t) return NULL;
-  return atomic_load_explicit(
-      &t->slots[slot_of(t, key->hash, key->word, key->words)],
-      memory_order_acquire);
+  if (t) slot_of(t, key->hash, key->word, key->words, &e);
+  return e;
 }
 
 static void put(struct typed *t, struct entry *e)
 {
-  uint32_t slot = slot_of(t, e->hash, e->word, e->words);
+  struct entry *there;
+  uint32_t slot = slot_of(t, e->hash, e->word, e->words, &there);
 
   atomic_store_explicit(&t->slots[slot], e, memory_order_release);
   t->count++;

@@ -19,26 +19,35 @@ static void print_target(const char *kind, int arch, int sms, struct bytes *out)
     bytes_text(out, *kind ? kind : "any");
 }
 
-static void print_devices(const struct matcher *m, struct bytes *out)
+static void print_table_line(const char *label, const struct matcher *m,
+                             struct bytes *out)
 {
   const struct table *t = m->table;
 
-  bytes_printf(out, "device    %s (", m->device->name);
-  print_target(m->device->kind, m->device->arch, m->device->sms, out);
-  bytes_text(out, ")\ntable     ");
+  bytes_text(out, label);
   if (!t) {
     bytes_text(out, "none\n");
     return;
   }
   bytes_printf(out, "%s (", t->device_name);
   print_target(t->device_kind, t->arch, t->sms, out);
-  bytes_printf(out, "), %u plans, %s", t->plan_count,
-               *t->policy ? t->policy : "no policy");
+  bytes_printf(out, "), %u plans, %s, made by %s", t->plan_count,
+               *t->policy ? t->policy : "no policy",
+               *t->provenance ? t->provenance : "an unknown hand");
   switch (match_device(t, m->device)) {
   case MATCH_SAME: bytes_text(out, ": this device\n"); break;
   case MATCH_SAME_ARCH: bytes_text(out, ": another of the same arch\n"); break;
   case MATCH_FOREIGN: bytes_text(out, ": not used, it is for another\n"); break;
   }
+}
+
+static void print_devices(const struct matcher *m, struct bytes *out)
+{
+  bytes_printf(out, "device    %s (", m->device->name);
+  print_target(m->device->kind, m->device->arch, m->device->sms, out);
+  bytes_text(out, ")\n");
+  print_table_line("table     ", m, out);
+  if (m->under) print_table_line("under it  ", m->under, out);
 }
 
 /* "layout (neox, not interleaved)" */
@@ -189,16 +198,46 @@ static void print_chosen(const struct match *c, struct bytes *out)
   if (c->plan && c->plan->copy_us > 0)
     bytes_printf(out, "\ncopy      %s%.1f us for the same traffic", where(c),
                  c->plan->copy_us);
+  if (c->plan && c->plan->copy_us > 0 && c->plan->us > 0)
+    bytes_printf(out, ", %.0f %% of its speed",
+                 100 * c->plan->copy_us / c->plan->us);
   bytes_text(out, "\n");
+}
+
+/* For a choice that no plan was made for: which is the nearest one. */
+static void print_nearest(const struct matcher *m, const struct match *c,
+                          struct bytes *out)
+{
+  const struct table_plan *best = NULL;
+  double distance = 0;
+
+  for (uint32_t i = 0; i < m->table->plan_count; ++i) {
+    const struct table_plan *t = &m->table->plans[i];
+    double d;
+    if (strcmp(t->problem.op->name, c->problem.op->name)) continue;
+    if (match_static_difference(&t->problem, &c->problem)) continue;
+    d = match_distance(&t->problem, &c->problem);
+    if (best && d >= distance) continue;
+    best = t;
+    distance = d;
+  }
+  if (best)
+    bytes_printf(out, "nearest   %s, %.2f octaves away\n", best->spelling,
+                 distance);
+  else
+    bytes_text(out, "nearest   none with the same static fields\n");
 }
 
 static void print_others(const struct matcher *m, const struct match *c,
                          struct bytes *out)
 {
+  bool readable = m->table && !table_read_plans(m->table);
+
+  if (readable && !c->plan && c->problem.op) print_nearest(m, c, out);
   bytes_text(out, "not taken\n");
   print_split(c, out);
   print_default(m, c, out);
-  if (m->table && table_read_plans(m->table)) {
+  if (m->table && !readable) {
     bytes_printf(out, "  the table's other plans: %s\n", dd_last_error());
     return;
   }
@@ -216,6 +255,7 @@ static void print_table(const struct matcher *m, const char *spelling,
                         struct match *c, struct bytes *out)
 {
   print_devices(m, out);
+  if (m->under && c->table == m->under->table) m = m->under;
   if (m->table && c->table != m->table &&
       problem_parse(&m->table->ops, spelling, &c->problem))
     bytes_text(out, "not taken\n  the table: its specs cannot read this "
@@ -224,11 +264,12 @@ static void print_table(const struct matcher *m, const char *spelling,
     print_others(m, c, out);
 }
 
-static dd_status explain(const struct matcher *m, const char *spelling,
+static dd_status explain(struct dd_context *ctx, const char *spelling,
                          struct bytes *out)
 {
+  const struct matcher *m = &ctx->matcher;
   struct match chosen;
-  dd_status status = match_find(m, spelling, &chosen);
+  dd_status status = choose(ctx, m, spelling, &chosen);
 
   if (status == DD_UNTUNED || status == DD_UNSUPPORTED) {
     bytes_printf(out, "problem   %s\nchosen    nothing: %s\n", spelling,
@@ -257,7 +298,7 @@ dd_status dd_explain(dd_context *ctx, const dd_problem *problem, char *text,
                   offsetof(dd_problem, spelling) + sizeof(char *), &p,
                   sizeof p));
   if (!p.spelling) return fail(DD_BAD_ARGUMENT, "dd_problem.spelling is NULL");
-  status = explain(&ctx->matcher, p.spelling, &out);
+  status = explain(ctx, p.spelling, &out);
   if (!status && length) *length = out.size;
   if (!status) text_cut(bytes_string(&out), out.size, text, size);
   bytes_release(&out);

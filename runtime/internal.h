@@ -19,16 +19,18 @@ struct loaded; /* code on the device, by the variant's hash (plan.c) */
 struct typed;  /* plans by arguments (entry.c) */
 struct launches; /* of one problem (prepared.c) */
 struct prepared; /* plans by spelling (prepared.c) */
+struct pin;      /* named variants (pin.c) */
 
 struct dd_context {
   struct allocator allocator;
   struct device *device;
-  struct table floor, host; /* host: empty if there is none */
-  struct matcher matcher;
+  struct table floor, host, system; /* empty where there is none */
+  struct matcher matcher, under;
   pthread_mutex_t lock;   /* for loading and for adding to `typed` */
   struct loaded *loaded;  /* under the lock */
   struct prepared *prepared; /* under the lock */
-  _Atomic uint64_t made[DD_MATCH_DEFAULT + 1], refused; /* see dd_count */
+  struct pin *pins;          /* under the lock */
+  _Atomic uint64_t made[DD_MATCH_PINNED + 1], refused; /* see dd_count */
   uint32_t forks; /* forks_seen() when it was opened; see context_forked() */
   _Atomic(struct typed *) typed; /* read without it */
 };
@@ -43,13 +45,26 @@ dd_status struct_read(const char *name, const void *in, size_t least,
                       void *out, size_t known);
 
 /* CUDA dies in a forked child, and a child that asks it would hang or crash. */
-uint32_t forks_seen(void);
+extern _Atomic uint32_t fork_count; /* since the library was loaded */
+static inline uint32_t forks_seen(void)
+{
+  return atomic_load_explicit(&fork_count, memory_order_relaxed);
+}
 void forks_watch(void);
 dd_status refuse_forked(void);
 static inline bool context_forked(const struct dd_context *ctx)
 {
   return ctx->forks != forks_seen();
 }
+
+/* The problem's one spelling, in the ops that know it. */
+dd_status context_spell(struct dd_context *ctx, const char *spelling,
+                        struct bytes *out);
+
+/* What the problem is pinned to, else match_find(). */
+dd_status choose(struct dd_context *ctx, const struct matcher *m,
+                 const char *spelling, struct match *out);
+void pins_free(struct dd_context *ctx);
 
 /* The context's own plan for a problem, made if it must; a stream that is being
  * captured must not: DD_NOT_PREPARED. */
@@ -98,6 +113,7 @@ struct dd_plan {
   struct device *device;
   const struct op *op;
   dd_match how;
+  bool split;
   struct launches *launches; /* counts them; NULL: the plan is a host's own */
   bool empty; /* nothing to do: launches return at once */
   char *text; /* dd_plan_describe()'s line, in the same block */

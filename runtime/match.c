@@ -251,6 +251,27 @@ static dd_status find_whole(const struct matcher *m, const struct problem *p,
   return status;
 }
 
+/* Whether the plan was hardly faster than the split form where it was measured:
+ * then it may be slower here. */
+static bool is_doubtful(const struct match *m)
+{
+  const struct table_plan *t = m->plan;
+
+  return m->distance > 0 && !t->split && t->split_us > 0 &&
+         t->gain < MATCH_MARGIN;
+}
+
+static dd_status prefer_split(const struct matcher *m, const struct problem *p,
+                              struct match *out)
+{
+  struct match split = *out;
+  bool found;
+
+  TRY(try_split(m, p, &split, &found));
+  if (found) *out = split;
+  return DD_OK;
+}
+
 static dd_status find_tuned(const struct matcher *m, const struct problem *p,
                             struct match *out, bool *found)
 {
@@ -262,8 +283,9 @@ static dd_status find_tuned(const struct matcher *m, const struct problem *p,
   if (m->exact_only && !same) return DD_OK;
   TRY(find_whole(m, p, out, found));
   if (m->exact_only) return DD_OK;
-  if (*found && !same) out->how = DD_MATCH_DEVICE;
-  return *found ? DD_OK : try_split(m, p, out, found);
+  if (!*found) return try_split(m, p, out, found);
+  if (!same) out->how = DD_MATCH_DEVICE;
+  return is_doubtful(out) ? prefer_split(m, p, out) : DD_OK;
 }
 
 static dd_status try_default(const struct matcher *m, struct table *t,
@@ -333,6 +355,25 @@ static dd_status refuse(const struct matcher *m, const char *spelling)
               "'%.300s' on %s", spelling, target);
 }
 
+/* A better match of the table that lies under; what is wrong with that table
+ * is nobody's failure. */
+static void look_under(const struct matcher *m, const char *spelling,
+                       struct match *out, bool *found)
+{
+  struct problem p;
+  struct match other;
+  bool has = false;
+
+  if (*found && out->how == DD_MATCH_EXACT) return;
+  if (!m || match_device(m->table, m->device) == MATCH_FOREIGN) return;
+  if (problem_parse(&m->table->ops, spelling, &p)) return;
+  memset(&other, 0, sizeof other);
+  if (find_tuned(m, &p, &other, &has) || !has) return;
+  if (*found && other.how >= out->how) return;
+  *out = other;
+  *found = true;
+}
+
 dd_status match_find(const struct matcher *m, const char *spelling,
                      struct match *out)
 {
@@ -346,6 +387,7 @@ dd_status match_find(const struct matcher *m, const char *spelling,
     if (status && (status != DD_BAD_TABLE || m->exact_only)) return status;
     found = found && !status;
   }
+  look_under(m->under, spelling, out, &found);
   if (found) return DD_OK;
   if (m->exact_only)
     return fail(DD_UNTUNED, "'%.300s' was not measured on this device",
@@ -354,4 +396,78 @@ dd_status match_find(const struct matcher *m, const char *spelling,
   if (!found && r.in_host)
     TRY(try_default(m, m->table, &r.host, out, &found));
   return found ? DD_OK : refuse(m, spelling);
+}
+
+/* ---- By name ------------------------------------------------------------- */
+
+static const struct table_variant *find_named(const struct matcher *m,
+                                              const struct table *t,
+                                              const struct problem *p,
+                                              const char *name, size_t length)
+{
+  const struct table_variant *found = NULL;
+  struct bytes text = BYTES_INIT;
+
+  for (uint32_t i = 0; i < t->variant_count && !found; ++i) {
+    const struct table_variant *v = &t->variants[i];
+    if (strcmp(v->variant.op->name, p->op->name)) continue;
+    bytes_clear(&text);
+    variant_print(&v->variant, &text);
+    if (text.size == length && !memcmp(bytes_string(&text), name, length) &&
+        !misfit(m, v, p))
+      found = v;
+  }
+  bytes_release(&text);
+  return found;
+}
+
+static uint32_t count_parts(const char *variants)
+{
+  uint32_t n = 1;
+
+  while ((variants = strstr(variants, " + "))) {
+    variants += 3;
+    n++;
+  }
+  return n;
+}
+
+static dd_status named_in(const struct matcher *m, struct table *t,
+                          const char *spelling, const char *variants,
+                          struct match *out, bool *found)
+{
+  uint32_t parts = count_parts(variants);
+
+  memset(out, 0, sizeof *out);
+  if (problem_parse(&t->ops, spelling, &out->problem)) return DD_OK;
+  if (parts > 1 && parts != out->problem.op->step_count) return DD_OK;
+  TRY(table_read_plans(t));
+  for (uint32_t i = 0; i < parts; ++i) {
+    struct match_step *s = &out->step[i];
+    const char *end = strstr(variants, " + ");
+    size_t length = end ? (size_t)(end - variants) : strlen(variants);
+    if (parts == 1) fused_step(NULL, &out->problem, s);
+    else if (problem_step(&t->ops, &out->problem, i, &s->problem, s->bind))
+      return DD_OK;
+    s->variant = find_named(m, t, &s->problem, variants, length);
+    if (!s->variant) return DD_OK;
+    variants += length + 3 * (end != NULL);
+  }
+  out->how = DD_MATCH_PINNED;
+  out->table = t;
+  out->step_count = parts;
+  *found = true;
+  return DD_OK;
+}
+
+dd_status match_named(const struct matcher *m, const char *spelling,
+                      const char *variants, struct match *out, bool *found)
+{
+  struct table *tables[] = {m->table, m->under ? m->under->table : NULL,
+                            m->floor};
+
+  *found = false;
+  for (size_t i = 0; i < COUNT_OF(tables) && !*found; ++i)
+    if (tables[i]) TRY(named_in(m, tables[i], spelling, variants, out, found));
+  return DD_OK;
 }

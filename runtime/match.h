@@ -6,9 +6,14 @@
  *   near     a plan of the same op and static fields, the nearest one in log
  *            space over the dynamic fields whose variants fit this problem, at
  *            most MATCH_NEAR_OCTAVES away: what was fastest for a tenth of the
- *            rows says little about all of them
+ *            rows says little about all of them.  A fused one that did not beat
+ *            its split form by MATCH_MARGIN gives way to split, if that finds
+ *            something
  *   split    every step of the split form has an exact or near plan
  *   default  the op's default variant: the floor's, else the table's own
+ * Where a table lies under another (the system's under the host's), each is
+ * asked, and the better match is taken; of two equal ones, the upper's.
+ *
  * A table serves the device that it was made on; made on another device of the
  * same kind and arch it still serves, as DD_MATCH_DEVICE.  Any other table is
  * as good as none.
@@ -28,9 +33,14 @@
  * fields.  Three: a sweep of 1, 8, 64, ... leaves no gap. */
 #define MATCH_NEAR_OCTAVES 3.0
 
+/* What a fused plan must have gained over the split form, at least, to be used
+ * for a problem that was not measured. */
+#define MATCH_MARGIN 0.01
+
 struct matcher {
   struct table *table; /* the host's, or NULL */
   struct table *floor;
+  const struct matcher *under; /* of the system's table, or NULL */
   const struct device_info *device;
   bool exact_only;
 };
@@ -58,6 +68,12 @@ struct match {
  * DD_UNSUPPORTED, DD_NO_MEMORY. */
 dd_status match_find(const struct matcher *m, const char *spelling,
                      struct match *out);
+
+/* The variants that are printed so, of the first table that has them: one for
+ * the problem itself, or those of its split form with " + " between.
+ * DD_BAD_TABLE, DD_NO_MEMORY. */
+dd_status match_named(const struct matcher *m, const char *spelling,
+                      const char *variants, struct match *out, bool *found);
 
 /* How the table's device relates to this one. */
 enum match_device { MATCH_FOREIGN, MATCH_SAME_ARCH, MATCH_SAME };

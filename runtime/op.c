@@ -1,6 +1,8 @@
 /* op.c - read the specs' message, and check everything in it. */
 #include "op.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -503,21 +505,29 @@ dd_status op_set_read(struct op_set *set, const void *message, size_t size,
   return op_set_read_known(set, message, size, &hash, allocator);
 }
 
+/* All of a message before its first op. */
+static void read_head(struct load *l, struct op_set *set, const void *message,
+                      size_t size, const struct hash *hash,
+                      const struct allocator *allocator)
+{
+  memset(set, 0, sizeof *set);
+  arena_init(&set->arena, allocator);
+  set->hash = *hash;
+  wire_reader_init(&l->wire, message, size);
+  if (wire_u32(&l->wire, "the specs") != OP_WIRE_MAGIC ||
+      wire_u32(&l->wire, "the specs' version") != OP_WIRE_VERSION)
+    l->status = fail(DD_BAD_SPEC, "these are not specs of version %d",
+                     OP_WIRE_VERSION);
+  if (!l->status) set->ops = LIST(l, &set->count, OP_MAX_OPS, struct op, "ops");
+}
+
 dd_status op_set_read_known(struct op_set *set, const void *message,
                             size_t size, const struct hash *hash,
                             const struct allocator *allocator)
 {
   struct load l = {.arena = &set->arena};
 
-  memset(set, 0, sizeof *set);
-  arena_init(&set->arena, allocator);
-  set->hash = *hash;
-  wire_reader_init(&l.wire, message, size);
-  if (wire_u32(&l.wire, "the specs") != OP_WIRE_MAGIC ||
-      wire_u32(&l.wire, "the specs' version") != OP_WIRE_VERSION)
-    l.status = fail(DD_BAD_SPEC, "these are not specs of version %d",
-                    OP_WIRE_VERSION);
-  if (!l.status) set->ops = LIST(&l, &set->count, OP_MAX_OPS, struct op, "ops");
+  read_head(&l, set, message, size, hash, allocator);
   for (uint32_t i = 0; i < set->count && going(&l); ++i) {
     l.op = &set->ops[i];
     read_op(&l);
@@ -531,11 +541,141 @@ dd_status op_set_read_known(struct op_set *set, const void *message,
   return l.status;
 }
 
+/* ---- Reading later -------------------------------------------------------- */
+
+struct op_later {
+  pthread_mutex_t lock;
+  struct arena arena; /* under the lock */
+  struct part {
+    const uint8_t *at, *end;
+    atomic_bool ready;
+  } parts[];
+};
+
+/* Goes past one thing: t a text, u a u32, w an i64 or f64, [...] a list.
+ * Returns what follows in the form. */
+static const char *skip_list(struct wire_reader *r, const char *form);
+
+static const char *skip(struct wire_reader *r, const char *form)
+{
+  size_t size;
+
+  if (*form == '[') return skip_list(r, form + 1);
+  if (*form == 't') wire_bytes(r, &size, "a text");
+  else if (*form == 'u') wire_u32(r, "a number");
+  else wire_i64(r, "a number");
+  return form + 1;
+}
+
+static const char *skip_list(struct wire_reader *r, const char *form)
+{
+  uint32_t count = wire_count(r, UINT32_MAX, "a list");
+  const char *end = form;
+
+  for (int depth = 1; depth; ++end) depth += (*end == '[') - (*end == ']');
+  for (uint32_t i = 0; i < count && !r->failed; ++i)
+    for (const char *at = form; *at != ']';) at = skip(r, at);
+  return end;
+}
+
+/* An op behind its name, as op.h has it. */
+static const char op_form[] =
+    "tt[tuuwwttuu[tw]][tuuttt[t][t]t][tww][tuut][tt][t[tt][ttt]]ttt[t]"
+    "[ttttu[t][tu[w]][t]tttttt]";
+
+static void find_part(struct load *l, struct part *p)
+{
+  p->at = l->wire.at;
+  l->op->name = name(l, "an op's name");
+  for (const char *at = op_form; *at;) at = skip(&l->wire, at);
+  p->end = l->wire.at;
+}
+
+static struct op_later *new_later(struct op_set *set,
+                                  const struct allocator *allocator)
+{
+  struct op_later *later = arena_alloc(
+      &set->arena, sizeof *later + set->count * sizeof *later->parts);
+
+  if (!later) return NULL;
+  pthread_mutex_init(&later->lock, NULL); /* glibc's never fails */
+  arena_init(&later->arena, allocator);
+  return later;
+}
+
+dd_status op_set_read_later(struct op_set *set, const void *message,
+                            size_t size, const struct hash *hash,
+                            const struct allocator *allocator)
+{
+  struct load l = {.arena = &set->arena};
+  const void *kept;
+
+  read_head(&l, set, message, size, hash, allocator);
+  kept = arena_text(&set->arena, message, size);
+  set->later = l.status ? NULL : new_later(set, allocator);
+  if (!l.status && (!kept || !set->later))
+    l.status = fail(DD_NO_MEMORY, "out of memory");
+  if (!l.status) {
+    size_t head = (size_t)(l.wire.at - (const uint8_t *)message);
+    wire_reader_init(&l.wire, (const char *)kept + head, size - head);
+  }
+  for (uint32_t i = 0; i < set->count && going(&l); ++i) {
+    l.op = &set->ops[i];
+    find_part(&l, &set->later->parts[i]);
+  }
+  if (!l.status) l.status = wire_status(&l.wire, true, DD_BAD_SPEC);
+  if (l.status) op_set_release(set);
+  return l.status;
+}
+
+/* Under the lock.  The name stays: others are looking at it. */
+static dd_status read_part(struct op_later *later, struct part *p,
+                           struct op *op)
+{
+  const size_t after_name = offsetof(struct op, facts_type);
+  struct op fresh = {0};
+  struct load l = {.arena = &later->arena, .op = &fresh};
+
+  if (atomic_load_explicit(&p->ready, memory_order_relaxed)) return DD_OK;
+  wire_reader_init(&l.wire, p->at, (size_t)(p->end - p->at));
+  read_op(&l);
+  if (!l.status) l.status = wire_status(&l.wire, true, DD_BAD_SPEC);
+  if (l.status) return l.status;
+  memcpy((char *)op + after_name, (char *)&fresh + after_name,
+         sizeof *op - after_name);
+  atomic_store_explicit(&p->ready, true, memory_order_release);
+  return DD_OK;
+}
+
+dd_status op_need(const struct op_set *set, const char *op_name,
+                  const struct op **out)
+{
+  struct op_later *later = set->later;
+  dd_status status;
+  uint32_t i;
+
+  *out = op_find(set, op_name);
+  if (!*out || !later) return DD_OK;
+  i = (uint32_t)(*out - set->ops);
+  if (atomic_load_explicit(&later->parts[i].ready, memory_order_acquire))
+    return DD_OK;
+  pthread_mutex_lock(&later->lock);
+  status = read_part(later, &later->parts[i], &set->ops[i]);
+  pthread_mutex_unlock(&later->lock);
+  if (status) *out = NULL;
+  return status;
+}
+
 void op_set_release(struct op_set *set)
 {
+  if (set->later) {
+    arena_release(&set->later->arena);
+    pthread_mutex_destroy(&set->later->lock);
+  }
   arena_release(&set->arena);
   set->count = 0;
   set->ops = NULL;
+  set->later = NULL;
 }
 
 /* ---- Finding ------------------------------------------------------------ */

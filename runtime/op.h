@@ -191,11 +191,13 @@ struct op {
   struct scheme *schemes; /* the default first */
 };
 
+struct op_later; /* of a set whose ops are read one by one (op.c) */
 struct op_set {
   struct arena arena;
   uint32_t count;
   struct op *ops;
   struct hash hash; /* of the message: same specs, same hash */
+  struct op_later *later; /* NULL: all are there */
 };
 
 /* Reads a message; checks every index, name, count and expression in it.
@@ -206,8 +208,19 @@ dd_status op_set_read(struct op_set *set, const void *message, size_t size,
 dd_status op_set_read_known(struct op_set *set, const void *message,
                             size_t size, const struct hash *hash,
                             const struct allocator *allocator);
+/* The same where the message is known to be right: of each op only the name is
+ * read, until op_need() asks for it.  A process uses one to three of a dozen,
+ * whose expressions take a millisecond to read. */
+dd_status op_set_read_later(struct op_set *set, const void *message,
+                            size_t size, const struct hash *hash,
+                            const struct allocator *allocator);
 void op_set_release(struct op_set *set);
 
+/* The op, read if it was not yet; NULL: there is none of that name.  Any number
+ * of threads may ask.  DD_NO_MEMORY. */
+dd_status op_need(const struct op_set *set, const char *name,
+                  const struct op **out);
+/* Where all are read, or for the name alone. */
 const struct op *op_find(const struct op_set *set, const char *name);
 int op_symbol_find(const struct op *op, const char *name); /* -1: none */
 int op_tensor_find(const struct op *op, const char *name); /* -1: none */

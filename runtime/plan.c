@@ -350,7 +350,7 @@ static dd_status make_step(struct dd_plan *plan, const struct match *m,
   dd_status status;
 
   TRY(bake_args(m, &m->step[i],
-                m->step[i].problem.op == plan->op ? NULL : &plan->op->steps[i],
+                plan->split ? &plan->op->steps[i] : NULL,
                 attr, place, s));
   pthread_mutex_lock(&ctx->lock);
   status = load(ctx, m->table, m->step[i].variant, &s->launch.kernel);
@@ -367,7 +367,7 @@ static dd_status fill_plan(struct dd_plan *plan, const struct match *m,
   uint32_t place[OP_MAX_TENSORS];
 
   TRY(list_buffers(&m->problem, plan, place));
-  if (m->step[0].problem.op == plan->op) plan->workspace_size = 0; /* fused */
+  if (!plan->split) plan->workspace_size = 0;
   for (uint32_t i = 0; i < plan->step_count; ++i)
     TRY(make_step(plan, m, i, attr, place));
   plan->empty = nothing_to_do(plan->op, plan, place);
@@ -399,6 +399,7 @@ static dd_status new_plan(struct dd_context *ctx, const struct match *m,
     plan->device = ctx->device;
     plan->op = m->problem.op;
     plan->how = m->how;
+    plan->split = m->step[0].problem.op != m->problem.op;
     plan->step_count = m->step_count;
     *out = plan;
   }
@@ -414,7 +415,7 @@ static dd_status make_by(struct dd_context *ctx, const struct matcher *matcher,
   struct match m;
   dd_status status;
 
-  TRY(match_find(matcher, problem->spelling, &m));
+  TRY(choose(ctx, matcher, problem->spelling, &m));
   TRY(read_attrs(m.problem.op, problem, attr));
   TRY(new_plan(ctx, &m, &plan));
   status = fill_plan(plan, &m, attr);
@@ -438,7 +439,9 @@ static dd_status make(struct dd_context *ctx, const dd_problem *problem,
   status = make_by(ctx, &ctx->matcher, problem, out);
   if (status != DD_BAD_TABLE || bare.exact_only) return status;
   bare.table = NULL;
-  return make_by(ctx, &bare, problem, out);
+  status = make_by(ctx, &bare, problem, out);
+  bare.under = NULL;
+  return status == DD_BAD_TABLE ? make_by(ctx, &bare, problem, out) : status;
 }
 
 static void count_plan(struct dd_context *ctx, dd_status status,
@@ -483,6 +486,7 @@ const char *match_word(dd_match how)
   case DD_MATCH_DEVICE: return "other device";
   case DD_MATCH_SPLIT: return "split";
   case DD_MATCH_DEFAULT: return "default";
+  case DD_MATCH_PINNED: return "pinned";
   }
   return "?";
 }
@@ -506,6 +510,11 @@ void match_print(const struct match *m, struct bytes *out)
 dd_match dd_plan_match(const dd_plan *plan)
 {
   return plan ? plan->how : DD_MATCH_DEFAULT;
+}
+
+int dd_plan_is_split(const dd_plan *plan)
+{
+  return plan && plan->split;
 }
 
 size_t dd_plan_workspace_size(const dd_plan *plan)
@@ -577,6 +586,16 @@ static void *find_pointer(const struct dd_plan *plan,
   return base ? base + p->skip : NULL;
 }
 
+/* By pieces of a fixed size, which need no call; both ends are arrays of
+ * OP_MAX_ARGS_SIZE, so that the last piece may be longer than what is left. */
+static void copy_args(uint8_t *to, const uint8_t *from, size_t size)
+{
+  enum { PIECE = 32 };
+
+  _Static_assert(OP_MAX_ARGS_SIZE % PIECE == 0, "no piece leaves its array");
+  for (size_t i = 0; i < size; i += PIECE) memcpy(to + i, from + i, PIECE);
+}
+
 static dd_status launch_step(const struct dd_plan *plan,
                              const struct plan_step *s, void *const *buffers,
                              void *workspace, const double *attr, void *stream)
@@ -584,7 +603,7 @@ static dd_status launch_step(const struct dd_plan *plan,
   _Alignas(16) uint8_t args[OP_MAX_ARGS_SIZE];
   struct launch launch = s->launch;
 
-  memcpy(args, s->args, launch.args_size);
+  copy_args(args, s->args, launch.args_size);
   for (uint32_t i = 0; i < s->pointer_count; ++i) {
     const struct plan_pointer *p = &s->pointers[i];
     void *pointer = find_pointer(plan, p, buffers, workspace);

@@ -30,22 +30,16 @@ struct prepared {
 
 /* ---- After a fork ------------------------------------------------------- */
 
-/* How many forks this process is away from the one that loaded the library. */
-static _Atomic uint32_t forks;
+_Atomic uint32_t fork_count;
 
 static void count_fork(void)
 {
-  atomic_fetch_add_explicit(&forks, 1, memory_order_relaxed);
+  atomic_fetch_add_explicit(&fork_count, 1, memory_order_relaxed);
 }
 
 static void watch_forks(void)
 {
   pthread_atfork(NULL, NULL, count_fork);
-}
-
-uint32_t forks_seen(void)
-{
-  return atomic_load_explicit(&forks, memory_order_relaxed);
 }
 
 void forks_watch(void)
@@ -146,15 +140,25 @@ static dd_status get(struct dd_context *ctx, const char *spelling, bool capture,
 
 /* ---- Counting ----------------------------------------------------------- */
 
+/* The first threads have a shard each, which nobody else writes: no bus lock.
+ * All others share the last. */
 void launches_add(struct launches *l)
 {
   static _Atomic uint32_t threads;
   static _Thread_local uint32_t self; /* 0: not numbered yet */
+  _Atomic uint64_t *count;
 
   if (!self)
     self = 1 + atomic_fetch_add_explicit(&threads, 1, memory_order_relaxed);
-  atomic_fetch_add_explicit(&l->shard[self % SHARDS].count, 1,
-                            memory_order_relaxed);
+  if (self >= SHARDS) {
+    atomic_fetch_add_explicit(&l->shard[SHARDS - 1].count, 1,
+                              memory_order_relaxed);
+    return;
+  }
+  count = &l->shard[self - 1].count;
+  atomic_store_explicit(
+      count, atomic_load_explicit(count, memory_order_relaxed) + 1,
+      memory_order_relaxed);
 }
 
 static uint64_t launches_sum(const struct launches *l)
@@ -217,7 +221,7 @@ dd_status dd_count(dd_context *ctx, dd_counters *out, int reset)
   if (!ctx || !out)
     return fail(DD_BAD_ARGUMENT, "no %s given", ctx ? "place for the counters "
                 "was" : "context was");
-  if (out->struct_size < sizeof c)
+  if (out->struct_size < offsetof(dd_counters, pinned))
     return fail(DD_BAD_ARGUMENT, "dd_counters.struct_size is %zu, not %zu",
                 out->struct_size, sizeof c);
   c.struct_size = out->struct_size;
@@ -227,25 +231,31 @@ dd_status dd_count(dd_context *ctx, dd_counters *out, int reset)
   c.split = take(&ctx->made[DD_MATCH_SPLIT], reset);
   c.by_default = take(&ctx->made[DD_MATCH_DEFAULT], reset);
   c.refused = take(&ctx->refused, reset);
-  memcpy(out, &c, sizeof c);
+  c.pinned = take(&ctx->made[DD_MATCH_PINNED], reset);
+  memcpy(out, &c, c.struct_size < sizeof c ? c.struct_size : sizeof c);
   return DD_OK;
 }
 
 dd_status dd_digest(dd_context *ctx, char digest[65])
 {
+  struct hash seals[2];
+
   if (!ctx || !digest)
     return fail(DD_BAD_ARGUMENT, "no context or no place for the digest was "
                 "given");
-  hash_hex(ctx->matcher.table ? &ctx->matcher.table->seal : &ctx->floor.seal,
-           digest);
+  seals[0] = ctx->matcher.table ? ctx->host.seal : ctx->floor.seal;
+  if (ctx->matcher.under) {
+    seals[1] = ctx->system.seal;
+    seals[0] = hash_of(seals, sizeof seals);
+  }
+  hash_hex(&seals[0], digest);
   return DD_OK;
 }
 
 /* ---- Getting ------------------------------------------------------------ */
 
-/* The problem's one spelling, in the ops that know it. */
-static dd_status spell(struct dd_context *ctx, const char *spelling,
-                       struct bytes *out)
+dd_status context_spell(struct dd_context *ctx, const char *spelling,
+                        struct bytes *out)
 {
   struct problem p;
   dd_status status = problem_parse(&ctx->floor.ops, spelling, &p);
@@ -261,7 +271,7 @@ static dd_status get_spelled(struct dd_context *ctx, const char *spelling,
                              bool capture, void *stream, dd_plan **out)
 {
   struct bytes text = BYTES_INIT;
-  dd_status status = spell(ctx, spelling, &text);
+  dd_status status = context_spell(ctx, spelling, &text);
 
   *out = NULL;
   if (!status) status = get(ctx, bytes_string(&text), capture, stream, out);

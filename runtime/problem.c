@@ -44,7 +44,18 @@ static dd_status check_value(const struct op *op, uint32_t i, int64_t value)
   return DD_OK;
 }
 
-/* Adds " (head_dim=7 rope_dim=12)": the fields that the rule speaks of. */
+/* Itself, or through a let, which is nothing that was asked for. */
+static bool speaks_of(const struct op *op, const struct expr *e, uint32_t field)
+{
+  if (expr_uses(e, field)) return true;
+  for (uint32_t i = 0; i < op->symbol_count; ++i)
+    if (op->symbols[i].kind == SYMBOL_LET && expr_uses(e, i) &&
+        speaks_of(op, op->symbols[i].otherwise, field))
+      return true;
+  return false;
+}
+
+/* Adds " head_dim=7 rope_dim=12": the fields that the rule speaks of. */
 static void name_culprits(const struct problem *p, const struct expr *rule,
                           char *text, size_t size)
 {
@@ -54,7 +65,7 @@ static void name_culprits(const struct problem *p, const struct expr *rule,
   for (uint32_t i = 0; i < p->op->symbol_count && n < size; ++i) {
     const struct symbol *s = &p->op->symbols[i];
     const char *word = word_of(s, p->value[i]);
-    if (!expr_uses(rule, i)) continue;
+    if (s->kind == SYMBOL_LET || !speaks_of(p->op, rule, i)) continue;
     if (word)
       n += (size_t)snprintf(text + n, size - n, " %s=%s", s->name, word);
     else
@@ -259,7 +270,7 @@ static dd_status find_op(const struct op_set *set, const char *name,
   char known[400];
   size_t n = 0;
 
-  *out = op_find(set, name);
+  TRY(op_need(set, name, out));
   if (*out) return DD_OK;
   known[0] = 0;
   for (uint32_t i = 0; i < set->count && n < sizeof known; ++i)
@@ -501,10 +512,11 @@ dd_status problem_step(const struct op_set *set, const struct problem *p,
                        int bind[OP_MAX_TENSORS])
 {
   const struct step_spec *s = &p->op->steps[i];
-  const struct op *inner = op_find(set, s->op);
+  const struct op *inner;
   int64_t value[OP_MAX_SYMBOLS] = {0};
   bool given[OP_MAX_SYMBOLS] = {false};
 
+  TRY(op_need(set, s->op, &inner));
   if (!inner) return fail(DD_BUG, "no op is named '%s'", s->op);
   for (uint32_t j = 0; j < inner->symbol_count; ++j) {
     int outer = op_symbol_find(p->op, inner->symbols[j].name);

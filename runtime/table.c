@@ -26,7 +26,7 @@ enum {
   /* The fewest bytes each takes, so that a count is bounded by what is left. */
   CODE_BYTES = 4 + 3 * 4,
   VARIANT_BYTES = 4 + 4 + 4 + 4 + 32 + 4,
-  PLAN_BYTES = 4 + 4 + 3 * 8,
+  PLAN_BYTES = 4 + 4 + 4 * 8,
   SECTION_BYTES = 4 + 4 + 32,
   MAX_ARCH = 9999,
 };
@@ -238,7 +238,7 @@ static dd_status read_variant(struct wire_reader *r, struct table *t,
 
   TRY(read_text(r, &t->arena, "a variant's op", &op));
   TRY(read_text(r, &t->arena, "a variant's scheme", &scheme));
-  v->variant.op = op_find(&t->ops, op);
+  TRY(op_need(&t->ops, op, &v->variant.op));
   if (!v->variant.op)
     return fail(DD_BAD_TABLE, "its specs have no op '%.60s'", op);
   v->variant.scheme = op_scheme_find(v->variant.op, scheme);
@@ -370,6 +370,13 @@ static dd_status read_time(struct wire_reader *r, const char *what, double *us)
   return fail(DD_BAD_TABLE, "%s is %g us", what, *us);
 }
 
+static dd_status read_gain(struct wire_reader *r, double *gain)
+{
+  *gain = wire_f64(r, "its gain");
+  if (isfinite(*gain) && *gain >= -1) return DD_OK;
+  return fail(DD_BAD_TABLE, "its gain over the split form is %g", *gain);
+}
+
 /* The spelling must be the one that problem_print() gives: look-ups compare
  * text. */
 static dd_status read_problem(const struct table *t, struct table_plan *p,
@@ -400,6 +407,7 @@ static dd_status read_plan(struct wire_reader *r, struct table *t,
   if (!status) status = read_time(r, "its time", &p->us);
   if (!status) status = read_time(r, "its split form's time", &p->split_us);
   if (!status) status = read_time(r, "its copy's time", &p->copy_us);
+  if (!status) status = read_gain(r, &p->gain);
   if (status) return fail_in(status, "'%.200s'", p->spelling);
   return wire_status(r, false, DD_BAD_TABLE);
 }
@@ -567,8 +575,8 @@ static dd_status read_own_specs(struct table *t, const struct bytes *specs,
 
   if (!hash_equal(hash, &found))
     return fail(DD_BAD_TABLE, "its specs are not those that its root names");
-  status = op_set_read_known(&t->ops, specs->data, specs->size, hash,
-                             t->arena.allocator);
+  status = (t->later ? op_set_read_later : op_set_read_known)(
+      &t->ops, specs->data, specs->size, hash, t->arena.allocator);
   return status && status != DD_NO_MEMORY
              ? fail_in(DD_BAD_TABLE, "its specs")
              : status;
@@ -718,22 +726,25 @@ dd_status table_open_memory(struct table *t, const void *data, size_t size,
 }
 
 dd_status table_open_own(struct table *t, const void *data, size_t size,
-                         const struct allocator *allocator)
+                         const struct allocator *allocator, bool later)
 {
   table_init(t, allocator);
   t->own = true;
+  t->later = later;
   return open_memory(t, data, size, NULL);
 }
 
-static dd_status check_owner(const struct stat *st)
+/* Of the file, or of the folder that names it. */
+static dd_status check_owner(const struct stat *st, const char *what)
 {
   if (st->st_uid != geteuid() && st->st_uid != 0)
-    return fail(DD_BAD_TABLE, "it belongs to user %u, and its code would run "
-                "as you; copy it, or open it with DD_OPEN_SHARED_TABLE",
+    return fail(DD_BAD_TABLE, "%s belongs to user %u, and its code would run "
+                "as you; copy it, or open it with DD_OPEN_SHARED_TABLE", what,
                 (unsigned)st->st_uid);
-  if (st->st_mode & (S_IWGRP | S_IWOTH))
-    return fail(DD_BAD_TABLE, "others may write it (mode %03o); chmod go-w, or "
-                "open it with DD_OPEN_SHARED_TABLE",
+  if (st->st_mode & (S_IWGRP | S_IWOTH) &&
+      !(S_ISDIR(st->st_mode) && st->st_mode & S_ISVTX))
+    return fail(DD_BAD_TABLE, "others may write %s (mode %03o); chmod go-w, or "
+                "open it with DD_OPEN_SHARED_TABLE", what,
                 (unsigned)st->st_mode & 0777);
   return DD_OK;
 }
@@ -744,11 +755,61 @@ static dd_status check_file(struct table *t, bool shared)
 
   if (fstat(t->fd, &st)) return fail(DD_BAD_TABLE, "%s", strerror(errno));
   if (!S_ISREG(st.st_mode)) return fail(DD_BAD_TABLE, "not a regular file");
-  if (!shared) TRY(check_owner(&st));
+  if (!shared) TRY(check_owner(&st, "it"));
   if (st.st_size > FILE_LIMIT)
     return fail(DD_BAD_TABLE, "more than %d bytes", FILE_LIMIT);
   t->size = (uint64_t)st.st_size;
   return DD_OK;
+}
+
+/* Who can write a folder can put another file in its place. */
+static dd_status check_folder(int folder)
+{
+  struct stat st;
+
+  if (fstat(folder, &st)) return fail(DD_BAD_TABLE, "%s", strerror(errno));
+  return check_owner(&st, "its folder");
+}
+
+/* The folder that is checked is the one that the file is then looked for in,
+ * and the file no link to elsewhere.  O_NONBLOCK: a FIFO must be refused, not
+ * waited for. */
+static dd_status open_checked(struct table *t, const char *path)
+{
+  const char *slash = strrchr(path, '/');
+  const char *name = slash ? slash + 1 : path;
+  char parent[4096] = ".";
+  dd_status status;
+  int folder;
+
+  if (slash && (size_t)(slash - path) >= sizeof parent)
+    return fail(DD_BAD_TABLE, "%s", strerror(ENAMETOOLONG));
+  if (slash) {
+    size_t length = slash == path ? 1 : (size_t)(slash - path);
+    memcpy(parent, path, length);
+    parent[length] = 0;
+  }
+  folder = open(parent, O_PATH | O_DIRECTORY | O_CLOEXEC);
+  if (folder < 0) return fail(DD_BAD_TABLE, "%s", strerror(errno));
+  status = check_folder(folder);
+  if (!status) {
+    t->fd = openat(folder, name,
+                   O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOFOLLOW);
+    if (t->fd < 0 && errno == ELOOP)
+      status = fail(DD_BAD_TABLE, "a symbolic link; name its target, or open "
+                    "it with DD_OPEN_SHARED_TABLE");
+    else if (t->fd < 0)
+      status = fail(DD_BAD_TABLE, "%s", strerror(errno));
+  }
+  close(folder);
+  return status;
+}
+
+static dd_status open_file(struct table *t, const char *path, bool shared)
+{
+  if (!shared) return open_checked(t, path);
+  t->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  return t->fd < 0 ? fail(DD_BAD_TABLE, "%s", strerror(errno)) : DD_OK;
 }
 
 dd_status table_open(struct table *t, const char *path,
@@ -758,11 +819,8 @@ dd_status table_open(struct table *t, const char *path,
   dd_status status;
 
   table_init(t, allocator);
-  /* O_NONBLOCK: a FIFO must be refused, not waited for. */
-  t->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (t->fd < 0)
-    return fail(DD_BAD_TABLE, "cannot open '%s': %s", path, strerror(errno));
-  status = check_file(t, shared);
+  status = open_file(t, path, shared);
+  if (!status) status = check_file(t, shared);
   if (!status) status = open_bytes(t, like);
   if (status) table_close(t);
   return status ? fail_in(status, "'%s'", path) : DD_OK;

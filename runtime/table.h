@@ -30,7 +30,7 @@
  *   page of plans, sorted by static fields and then by spelling, each:
  *     text problem spelling, list of steps: u32 variant (one: fused; more: the
  *     split form's steps), f64 microseconds, f64 split microseconds (0:
- *     unknown), f64 copy microseconds (0: unknown)
+ *     unknown), f64 copy microseconds (0: unknown), f64 gain
  *   pack: codes of one op and target, end to end
  *     (target "cpu": the folded source text, not machine code)
  */
@@ -63,6 +63,8 @@ struct table_plan {
   uint32_t step_count;
   uint32_t steps[OP_MAX_STEPS]; /* indexes into variants */
   double us, split_us, copy_us;
+  double gain; /* at least, over the split form: 0.25 if that took 5/4 of the
+                  time; of a split plan, or where split_us is unknown, 0 */
 };
 
 struct table_section {
@@ -93,13 +95,14 @@ struct table {
   struct table_section *packs;
   struct hash seal;
   bool own;             /* part of this program: its seals are not checked */
+  bool later;           /* its specs are right: each op is read when needed */
   const uint8_t *data;  /* a table in memory, or NULL */
   int fd;               /* a file, or -1 */
   uint64_t size;
   pthread_mutex_t lock; /* for making pages ready */
 };
 
-enum { TABLE_VERSION = 2 };
+enum { TABLE_VERSION = 3 };
 #define TABLE_MAGIC "difftune" /* 8 bytes, without the NUL */
 
 /* Every table is made with this, so that closing it is always right. */
@@ -107,9 +110,10 @@ void table_init(struct table *t, const struct allocator *allocator);
 
 /* Opens a file, which is kept open and read as pages are needed; or takes bytes
  * that must outlive the table.  Who can write the file can run code on the GPU:
- * unless `shared`, it must belong to this user or root, and nobody else may
- * write it.  `like` (or NULL) is a table that must outlive
- * this one: where the specs are the same they are not read twice.
+ * unless `shared`, it and its folder must belong to this user or root, nobody
+ * else may write them, and it must be no symbolic link.  `like` (or
+ * NULL) is a table that must outlive this one: where the specs are the same
+ * they are not read twice.
  * DD_BAD_TABLE: damaged, foreign, cut short, or newer than this library. */
 dd_status table_open(struct table *t, const char *path,
                      const struct allocator *allocator,
@@ -118,9 +122,10 @@ dd_status table_open_memory(struct table *t, const void *data, size_t size,
                             const struct allocator *allocator,
                             const struct table *like);
 /* The same for bytes that are part of this program, checked when it was built:
- * hashing the floor would take nine tenths of dd_open(). */
+ * hashing the floor would take nine tenths of dd_open(), and reading all of its
+ * specs half of the rest, which is left for `later`. */
 dd_status table_open_own(struct table *t, const void *data, size_t size,
-                         const struct allocator *allocator);
+                         const struct allocator *allocator, bool later);
 void table_close(struct table *t);
 
 /* ---- Looking ---------------------------------------------------------- */

@@ -1,12 +1,12 @@
 /*
- * tensors.c - dd_launch(): any op, its problem read off tensors as DLPack has
- * them.
+ * tensors.c - any op, its problem read off tensors as DLPack has them: what
+ * dd_launch() and the entry points of ops.c share.
  *
  * What tensors say (sizes, strides, alignment) goes into the key as numbers,
  * what they cannot say as the bytes of the op's text.  Only a call with a new
  * key looks at the specs.
  */
-#include "entry.h"
+#include "call.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -14,15 +14,9 @@
 
 enum { DL_INT = 0, DL_FLOAT = 2, DL_BFLOAT = 4, TEXT_WORDS = 32 };
 
-struct call {
-  const char *text;
-  const dd_tensor *const *tensors;
-  size_t count;
-};
-
 /* ---- The key ------------------------------------------------------------ */
 
-static int64_t tensor_dtype(const dd_tensor *t)
+int64_t tensor_dtype(const dd_tensor *t)
 {
   if (t->lanes != 1) return 0;
   if (t->type_code == DL_BFLOAT) return t->type_bits == 16 ? DD_BF16 : 0;
@@ -69,19 +63,25 @@ static void key_tensor(const dd_tensor *t, struct key *key, uint64_t *bits)
   if (t->type_code != DL_INT) *bits |= row_bits(t); /* lists: one by one */
 }
 
+static const char *who(const struct call *c)
+{
+  return c->entry ? c->entry->op : "launch";
+}
+
 static dd_status check_call(const struct call *c)
 {
-  if (!c->text) return fail(DD_BAD_ARGUMENT, "dd_launch: no op was given");
+  if (!c->text)
+    return fail(DD_BAD_ARGUMENT, "dd_%s: no op was given", who(c));
   if (strlen(c->text) >= TEXT_WORDS * 8)
-    return fail(DD_BAD_ARGUMENT, "dd_launch: an op of %zu bytes is too long",
-                strlen(c->text));
+    return fail(DD_BAD_ARGUMENT, "dd_%s: a text of %zu bytes is too long",
+                who(c), strlen(c->text));
   if (c->count > OP_MAX_TENSORS || (c->count && !c->tensors))
-    return fail(DD_BAD_ARGUMENT, "dd_launch: %zu tensors%s", c->count,
+    return fail(DD_BAD_ARGUMENT, "dd_%s: %zu tensors%s", who(c), c->count,
                 c->tensors ? " are too many" : ", but no list of them");
   for (size_t i = 0; i < c->count; ++i) {
     const dd_tensor *t = c->tensors[i];
     if (t && (t->rank < 0 || t->rank > OP_MAX_RANK || (t->rank && !t->shape)))
-      return fail(DD_BAD_ARGUMENT, "dd_launch: tensor %zu has rank %d", i,
+      return fail(DD_BAD_ARGUMENT, "dd_%s: tensor %zu has rank %d", who(c), i,
                   t->rank);
   }
   return DD_OK;
@@ -92,9 +92,10 @@ static void make_key(const struct call *c, struct key *key, int64_t *align)
   size_t length = strlen(c->text);
   uint64_t bits = 16;
 
-  key->words = (uint32_t)(length / 8 + 1);
+  key->word[0] = (int64_t)(uintptr_t)c->entry;
+  key->words = (uint32_t)(length / 8 + 2);
   key->word[key->words - 1] = 0;
-  memcpy(key->word, c->text, length);
+  memcpy(key->word + 1, c->text, length);
   for (size_t i = 0; i < c->count; ++i) {
     if (c->tensors[i]) key_tensor(c->tensors[i], key, &bits);
     else key->word[key->words++] = 0;
@@ -137,32 +138,78 @@ static void spell_strides(const struct tensor_spec *spec, const dd_tensor *t,
     bytes_printf(out, "%s%" PRId64, d ? "," : "", t->strides[d]);
 }
 
-static void spell(const struct op *op, const struct call *c, int64_t align,
-                  struct bytes *out)
+static bool has_word(const struct symbol *s, const char *word)
 {
-  bytes_text(out, c->text);
-  for (uint32_t i = 0; i < op->tensor_count && i < c->count; ++i)
-    if (c->tensors[i]) spell_sizes(op, &op->tensors[i], c->tensors[i], out);
-  if (align < 16) bytes_printf(out, " align=%" PRId64, align);
-  for (uint32_t i = 0; i < op->tensor_count && i < c->count; ++i)
-    if (c->tensors[i]) spell_strides(&op->tensors[i], c->tensors[i], out);
+  for (uint32_t i = 0; i < s->choice_count; ++i)
+    if (!strcmp(s->choices[i].word, word)) return true;
+  return false;
 }
 
-static const struct op *find_op(struct dd_context *ctx, const char *text,
-                                const struct op_set **set)
+/* A field that is a tensor's dtype or "none": weight=fp32, positions=i32. */
+static void spell_dtype(const struct op *op, const char *field,
+                        const dd_tensor *t, struct bytes *out)
+{
+  int at = op_symbol_find(op, field);
+  const char *word = t ? dtype_name(tensor_dtype(t)) : "none";
+
+  if (at < 0 || op->symbols[at].kind != SYMBOL_CHOICE) return;
+  if (has_word(&op->symbols[at], word) && !has_field(out, field))
+    bytes_printf(out, " %s=%s", field, word);
+}
+
+/* Outputs that may stand on an input are there, or the problem is in place. */
+static void spell_inplace(const struct op *op, const dd_tensor *const *tensors,
+                          struct bytes *out)
+{
+  bool given = false;
+
+  if (op_symbol_find(op, "inplace") < 0 || has_field(out, "inplace")) return;
+  for (uint32_t i = 0; i < op->tensor_count; ++i)
+    given |= op->tensors[i].role == TENSOR_OUT && op->tensors[i].alias >= 0 &&
+             tensors[i];
+  bytes_printf(out, " inplace=%d", !given);
+}
+
+/* `tensors` are in the op's order. */
+static void spell(const struct op *op, const struct call *c,
+                  const dd_tensor *const *tensors, int64_t align,
+                  struct bytes *out)
+{
+  if (c->entry)
+    bytes_printf(out, "%s:%s ", op->name,
+                 tensors[0] ? dtype_name(tensor_dtype(tensors[0])) : "?");
+  bytes_text(out, c->text);
+  for (uint32_t i = 0; i < op->tensor_count; ++i)
+    if (tensors[i]) spell_sizes(op, &op->tensors[i], tensors[i], out);
+  for (uint32_t i = 0; i < op->tensor_count; ++i) {
+    if (op->tensors[i].role == TENSOR_SCRATCH) continue;
+    spell_dtype(op, op->tensors[i].name, tensors[i], out);
+    spell_dtype(op, expr_text(op->tensors[i].dtype), tensors[i], out);
+  }
+  spell_inplace(op, tensors, out);
+  if (align < 16) bytes_printf(out, " align=%" PRId64, align);
+  for (uint32_t i = 0; i < op->tensor_count; ++i)
+    if (tensors[i]) spell_strides(&op->tensors[i], tensors[i], out);
+}
+
+static dd_status find_op(struct dd_context *ctx, const char *text,
+                         const struct op_set **set, const struct op **op)
 {
   size_t n = strcspn(text, ": ");
   char name[64];
-  const struct op *op = NULL;
 
-  if (n >= sizeof name) return NULL;
+  *op = NULL;
+  if (n >= sizeof name) n = 0;
   memcpy(name, text, n);
   name[n] = 0;
   *set = &ctx->floor.ops;
-  op = op_find(*set, name);
-  if (op || !ctx->matcher.table) return op;
-  *set = &ctx->matcher.table->ops;
-  return op_find(*set, name);
+  TRY(op_need(*set, name, op));
+  if (!*op && ctx->matcher.table) {
+    *set = &ctx->matcher.table->ops;
+    TRY(op_need(*set, name, op));
+  }
+  if (*op) return DD_OK;
+  return fail(DD_BAD_ARGUMENT, "no op is named '%.60s'", text);
 }
 
 /* ---- Whether the tensors are the problem's ------------------------------ */
@@ -217,44 +264,83 @@ static dd_status check_tensor(const struct problem *p, uint32_t i,
               "than this problem's", p->op->name, spec->name);
 }
 
-static dd_status check_tensors(const struct op_set *set, const struct call *c,
+static dd_status check_tensors(const struct op_set *set,
+                               const dd_tensor *const *tensors,
                                const char *spelling)
 {
   struct problem p;
 
   TRY(problem_parse(set, spelling, &p));
   for (uint32_t i = 0; i < p.op->tensor_count; ++i)
-    TRY(check_tensor(&p, i, i < c->count ? c->tensors[i] : NULL));
+    TRY(check_tensor(&p, i, tensors[i]));
   return DD_OK;
 }
 
-static void list_names(const struct op *op, const char **names)
+/* The call's tensors by the op's order, which an entry point's list need not
+ * have: `names` are those of the call's. */
+static dd_status order_tensors(const struct op *op, const struct call *c,
+                               const char **names, const dd_tensor **tensors)
 {
-  for (uint32_t i = 0; i < op->tensor_count; ++i)
-    names[i] = op->tensors[i].name;
-  names[op->tensor_count] = NULL;
+  uint32_t n = c->entry ? c->entry->tensor_count : op->tensor_count;
+
+  for (uint32_t i = 0; i < n; ++i)
+    names[i] = c->entry ? c->entry->tensors[i] : op->tensors[i].name;
+  names[n] = NULL;
+  memset(tensors, 0, OP_MAX_TENSORS * sizeof *tensors);
+  for (uint32_t i = 0; i < c->count; ++i) {
+    int at = i < n ? op_tensor_find(op, names[i]) : -1;
+    if (at >= 0) tensors[at] = c->tensors[i];
+    else if (c->tensors[i])
+      return fail(DD_BAD_ARGUMENT, "'%s' has no tensor %u", op->name, i);
+  }
+  return DD_OK;
+}
+
+static dd_status resolve_op(struct dd_context *ctx, const struct op_set *set,
+                            const struct op *op, const struct call *c,
+                            const struct key *key, int64_t align, void *stream,
+                            struct entry **out)
+{
+  const char *names[OP_MAX_TENSORS + 1];
+  const dd_tensor *tensors[OP_MAX_TENSORS];
+  struct bytes text = BYTES_INIT;
+  dd_status status;
+
+  TRY(order_tensors(op, c, names, tensors));
+  spell(op, c, tensors, align, &text);
+  status = bytes_status(&text);
+  if (!status) status = check_tensors(set, tensors, bytes_string(&text));
+  if (!status)
+    status = entry_make(ctx, key, bytes_string(&text), names, stream,
+                        c->finish, c->entry, out);
+  bytes_release(&text);
+  return status;
 }
 
 static dd_status resolve(struct dd_context *ctx, const struct call *c,
                          const struct key *key, int64_t align, void *stream,
                          struct entry **out)
 {
-  const char *names[OP_MAX_TENSORS + 1];
-  struct bytes text = BYTES_INIT;
+  const char *name = c->entry ? c->entry->op : c->text;
   const struct op_set *set;
-  const struct op *op = find_op(ctx, c->text, &set);
-  dd_status status;
+  const struct op *op;
 
-  if (!op) return fail(DD_BAD_ARGUMENT, "no op is named '%.60s'", c->text);
-  spell(op, c, align, &text);
-  list_names(op, names);
-  status = bytes_status(&text);
-  if (!status) status = check_tensors(set, c, bytes_string(&text));
-  if (!status)
-    status = entry_make(ctx, key, bytes_string(&text), names, stream, NULL,
-                        NULL, out);
-  bytes_release(&text);
-  return status;
+  TRY(find_op(ctx, name, &set, &op));
+  return resolve_op(ctx, set, op, c, key, align, stream, out);
+}
+
+dd_status call_resolve(struct dd_context *ctx, const struct call *c,
+                       void *stream, struct entry **out)
+{
+  struct key key;
+  int64_t align;
+
+  if (!ctx) return fail(DD_BAD_ARGUMENT, "no context was given");
+  if (context_forked(ctx)) return refuse_forked();
+  TRY(check_call(c));
+  make_key(c, &key, &align);
+  *out = entry_find(ctx, &key);
+  return *out ? DD_OK : resolve(ctx, c, &key, align, stream, out);
 }
 
 /* ---- Launching ---------------------------------------------------------- */
@@ -278,29 +364,63 @@ static dd_status read_attrs(const struct op *op, const dd_attr *attrs,
   return DD_OK;
 }
 
+dd_status call_launch(const struct entry *e, const struct call *c,
+                      const double *attr, void *stream)
+{
+  const struct dd_plan *plan = e->plan;
+  void *buffers[OP_MAX_TENSORS];
+
+  if (c->workspace_needed) {
+    *c->workspace_needed = plan->workspace_size;
+    return DD_OK;
+  }
+  if (plan->workspace_size > c->workspace_size)
+    return fail(DD_BAD_ARGUMENT, "dd_%s: the plan takes a workspace of %zu "
+                "bytes, not %zu; workspace_needed asks for the size", who(c),
+                plan->workspace_size, c->workspace_size);
+  for (uint32_t i = 0; i < plan->buffer_count; ++i)
+    buffers[i] = tensor_data(c->tensors[e->source[i]]);
+  return plan_launch(plan, buffers, c->workspace, attr, stream);
+}
+
+static dd_status launch(struct dd_context *ctx, const struct call *c,
+                        const dd_attr *attrs, size_t attr_count, void *stream)
+{
+  double attr[OP_MAX_ATTRS];
+  struct entry *e;
+
+  if (attr_count && !attrs)
+    return fail(DD_BAD_ARGUMENT, "%zu attributes, but no list of them",
+                attr_count);
+  TRY(call_resolve(ctx, c, stream, &e));
+  TRY(read_attrs(e->plan->op, attrs, attr_count, attr));
+  return call_launch(e, c, attr, stream);
+}
+
 dd_status dd_launch(dd_context *ctx, const char *op,
                     const dd_tensor *const *tensors, size_t count,
                     const dd_attr *attrs, size_t attr_count,
                     struct CUstream_st *stream)
 {
-  struct call c = {op, tensors, count};
-  void *buffers[OP_MAX_TENSORS];
-  double attr[OP_MAX_ATTRS];
-  struct entry *e;
-  struct key key;
-  int64_t align;
+  struct call c = {.text = op, .tensors = tensors, .count = count};
 
-  if (!ctx) return fail(DD_BAD_ARGUMENT, "no context was given");
-  if (context_forked(ctx)) return refuse_forked();
-  if (attr_count && !attrs)
-    return fail(DD_BAD_ARGUMENT, "%zu attributes, but no list of them",
-                attr_count);
-  TRY(check_call(&c));
-  make_key(&c, &key, &align);
-  e = entry_find(ctx, &key);
-  if (!e) TRY(resolve(ctx, &c, &key, align, stream, &e));
-  for (uint32_t i = 0; i < e->plan->buffer_count; ++i)
-    buffers[i] = tensor_data(tensors[e->source[i]]);
-  TRY(read_attrs(e->plan->op, attrs, attr_count, attr));
-  return plan_launch(e->plan, buffers, NULL, attr, stream);
+  return launch(ctx, &c, attrs, attr_count, stream);
+}
+
+dd_status dd_call_launch(dd_context *ctx, const dd_call *call,
+                         struct CUstream_st *stream)
+{
+  struct call c = {0};
+  dd_call given;
+
+  TRY(struct_read("dd_call", call,
+                  offsetof(dd_call, count) + sizeof given.count, &given,
+                  sizeof given));
+  c.text = given.op;
+  c.tensors = given.tensors;
+  c.count = given.count;
+  c.workspace = given.workspace;
+  c.workspace_size = given.workspace_size;
+  c.workspace_needed = given.workspace_needed;
+  return launch(ctx, &c, given.attrs, given.attr_count, stream);
 }

@@ -33,7 +33,7 @@ static bool io_known(int32_t dtype)
 }
 
 /* What the key and the attributes rely on; the rest is the spec's to refuse. */
-static dd_status check_qk(qk_args *a)
+static dd_status check_qk(const qk_args *a, bool *in_place)
 {
   const int64_t far = INT64_C(1) << 53; /* a double holds all below it */
   bool q = is_inplace(a->q, a->q_out, a->q_stride, a->q_out_stride);
@@ -57,7 +57,7 @@ static dd_status check_qk(qk_args *a)
                 ", beyond 2^53", a->position_offset);
   if (!isfinite(a->eps))
     return fail(DD_BAD_ARGUMENT, "dd_qknorm_rope: eps is %g", a->eps);
-  if (q && k) a->q_out = a->k_out = NULL;
+  *in_place = q && k;
   return DD_OK;
 }
 
@@ -71,7 +71,7 @@ static uint64_t row_bits(const void *tensor, const int64_t stride[2],
   return (uintptr_t)tensor | step * (uint64_t)bytes;
 }
 
-static int64_t qk_align(const qk_args *a)
+static int64_t qk_align(const qk_args *a, bool in_place)
 {
   int64_t bytes = dtype_bytes(a->io), row = a->head_dim;
   uint64_t bits = 16 | (uintptr_t)a->q_weight | (uintptr_t)a->k_weight |
@@ -79,20 +79,21 @@ static int64_t qk_align(const qk_args *a)
 
   bits |= row_bits(a->q, a->q_stride, row, bytes);
   bits |= row_bits(a->k, a->k_stride, row, bytes);
-  if (a->q_out) {
+  if (!in_place) {
     bits |= row_bits(a->q_out, a->q_out_stride, row, bytes);
     bits |= row_bits(a->k_out, a->k_out_stride, row, bytes);
   }
   return (int64_t)(bits & -bits);
 }
 
-static void qk_key(const qk_args *a, int64_t align, struct key *key)
+static void qk_key(const qk_args *a, bool in_place, int64_t align,
+                   struct key *key)
 {
   int64_t *w = key->word;
 
   w[0] = (int64_t)a->io | (int64_t)a->neox << 8 |
          (int64_t)a->table_dtype << 16 |
-         (int64_t)a->position_type << 24 | (int64_t)!a->q_out << 32 |
+         (int64_t)a->position_type << 24 | (int64_t)in_place << 32 |
          (int64_t)!a->sin << 33 | (int64_t)!a->positions << 34 | align << 40;
   w[1] = a->tokens;
   w[2] = a->q_heads;
@@ -117,7 +118,8 @@ static void spell_stride(struct bytes *b, const char *name,
                  stride[1]);
 }
 
-static void qk_spell(const qk_args *a, int64_t align, struct bytes *b)
+static void qk_spell(const qk_args *a, bool in_place, int64_t align,
+                     struct bytes *b)
 {
   const char *cache_dtype = dtype_name(a->table_dtype ? a->table_dtype
                                                       : DD_F32);
@@ -131,11 +133,11 @@ static void qk_spell(const qk_args *a, int64_t align, struct bytes *b)
   else if (a->position_type == DD_I32) bytes_text(b, " positions=i32");
   if (a->seq) bytes_printf(b, " seq=%" PRId64, a->seq);
   bytes_printf(b, " cache=%s cache_dtype=%s inplace=%d",
-               a->sin ? "separate" : "joint", cache_dtype, !a->q_out);
+               a->sin ? "separate" : "joint", cache_dtype, in_place);
   if (align < 16) bytes_printf(b, " align=%" PRId64, align);
   spell_stride(b, "q", a->q_stride);
   spell_stride(b, "k", a->k_stride);
-  if (!a->q_out) return;
+  if (in_place) return;
   spell_stride(b, "q_out", a->q_out_stride);
   spell_stride(b, "k_out", a->k_out_stride);
 }
@@ -158,13 +160,13 @@ static dd_status qk_finish(struct entry *e, const void *args)
 }
 
 static dd_status qk_resolve(struct dd_context *ctx, const qk_args *a,
-                            const struct key *key, int64_t align,
-                            void *stream, struct entry **out)
+                            bool in_place, const struct key *key,
+                            int64_t align, void *stream, struct entry **out)
 {
   struct bytes spelling = BYTES_INIT;
   dd_status status;
 
-  qk_spell(a, align, &spelling);
+  qk_spell(a, in_place, align, &spelling);
   status = bytes_status(&spelling);
   if (!status)
     status = entry_make(ctx, key, bytes_string(&spelling), qk_names, stream,
@@ -202,13 +204,16 @@ static dd_status qk_launch(const struct entry *e, const qk_args *a,
 
 static dd_status qk_run(struct dd_context *ctx, const qk_args *a, void *stream)
 {
-  int64_t align = qk_align(a);
   struct entry *e;
   struct key key;
+  int64_t align;
+  bool in_place;
 
-  qk_key(a, align, &key);
+  TRY(check_qk(a, &in_place));
+  align = qk_align(a, in_place);
+  qk_key(a, in_place, align, &key);
   e = entry_find(ctx, &key);
-  if (!e) TRY(qk_resolve(ctx, a, &key, align, stream, &e));
+  if (!e) TRY(qk_resolve(ctx, a, in_place, &key, align, stream, &e));
   return qk_launch(e, a, stream);
 }
 
@@ -219,10 +224,8 @@ dd_status dd_qknorm_rope(dd_context *ctx, const dd_qknorm_rope_args *args,
 
   if (!ctx) return fail(DD_BAD_ARGUMENT, "no context was given");
   if (context_forked(ctx)) return refuse_forked();
-  if (args && args->struct_size == sizeof a) a = *args;
-  else
-    TRY(struct_read("dd_qknorm_rope_args", args,
-                    offsetof(qk_args, eps) + sizeof(double), &a, sizeof a));
-  TRY(check_qk(&a));
+  if (args && args->struct_size == sizeof a) return qk_run(ctx, args, stream);
+  TRY(struct_read("dd_qknorm_rope_args", args,
+                  offsetof(qk_args, eps) + sizeof(double), &a, sizeof a));
   return qk_run(ctx, &a, stream);
 }

@@ -292,13 +292,14 @@ static inline dd_status try_race(struct db *db, const struct ids *ids,
 
 /* The race of two measurements, which came out in this order. */
 static inline dd_status try_standings(struct db *db, const struct ids *ids,
-                                      const int64_t measurement[2])
+                                      const int64_t measurement[2],
+                                      double split_us)
 {
   static const double ratios[5] = {1.5, 1.25, 1.0, 1.75, 2.0};
   struct db_race race = {
     .sweep = ids->sweep, .problem = ids->problem, .device = ids->device,
     .board = "GPU-aa-1", .policy = "cold graph", .floor = 0.005, .again = 2,
-    .sm_mhz = 1980, .throttle = "power cap"};
+    .sm_mhz = 1980, .throttle = "power cap", .split_us = split_us};
   struct db_standing s = {.registers = 32, .ratios = ratios, .ratio_count = 5};
   int64_t id;
 
@@ -327,7 +328,7 @@ static inline dd_status try_store(struct db *db, struct world *w, int number,
   TRY(try_ids(db, w, number, ids));
   TRY(try_race(db, ids, ids->candidate, 3.0 + number, &measurement[0]));
   TRY(try_race(db, ids, ids->split, 30.0 + number, &measurement[1]));
-  TRY(try_standings(db, ids, measurement));
+  TRY(try_standings(db, ids, measurement, 30.0 + number));
   a.sweep = ids->sweep;
   a.problem = ids->problem;
   a.device = ids->device;

@@ -99,13 +99,20 @@ static int option_of(const struct field *f, const struct problem *p)
 
 /* ---- A problem of some choices --------------------------------------------- */
 
+static const char *sizes_of(const struct op *op)
+{
+  if (op_symbol_find(op, "hidden") >= 0)
+    return "batch=2 seq=12 frames=3 hidden=96";
+  if (op_symbol_find(op, "head_dim") >= 0)
+    return "tokens=5 q_heads=4 head_dim=64";
+  return "tokens=5 rope_dim=64";
+}
+
 static void spell(const struct forms *all, const settings set, char text[TEXT])
 {
-  bool rows = op_symbol_find(all->op, "hidden") >= 0;
-  size_t n = (size_t)snprintf(
-      text, TEXT, "%s:%s %s", all->op->name, all->field[0].option[set[0]].text,
-      rows ? "batch=2 seq=12 frames=3 hidden=96"
-           : "tokens=5 q_heads=4 head_dim=64");
+  size_t n = (size_t)snprintf(text, TEXT, "%s:%s %s", all->op->name,
+                              all->field[0].option[set[0]].text,
+                              sizes_of(all->op));
 
   for (int f = 1; f < all->count; ++f) {
     const char *name = all->op->symbols[all->field[f].symbol].name;

@@ -36,7 +36,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
   struct table t;
 
   memcpy(copy, data, size);
-  if (!table_open_own(&t, copy, size, NULL)) {
+  if (!table_open_own(&t, copy, size, NULL, false)) {
     look_through(&t);
     table_close(&t);
   }

@@ -198,6 +198,28 @@ static void test_hash(void **state)
   assert_int_equal(strncmp(hex, "e3b0c44298fc1c14", 16), 0);
 }
 
+static void test_hash_in_pieces(void **state)
+{
+  struct hasher common, one, two;
+  struct hash h, whole = hash_of("abc", 3);
+  (void)state;
+
+  hasher_begin(&common);
+  hasher_add(&common, "a", 1);
+  one = two = common;
+  hasher_add(&one, "b", 1);
+  hasher_add(&one, NULL, 0);
+  hasher_add(&one, "c", 1);
+  h = hasher_end(&one);
+  assert_true(hash_equal(&h, &whole));
+  hasher_add(&two, "cb", 2);
+  h = hasher_end(&two);
+  assert_false(hash_equal(&h, &whole));
+  hasher_add(&common, "bc", 2);
+  h = hasher_end(&common);
+  assert_true(hash_equal(&h, &whole));
+}
+
 static void test_quick_hash(void **state)
 {
   char text[40] = {0};
@@ -942,6 +964,7 @@ int main(void)
     cmocka_unit_test(test_arena),
     cmocka_unit_test(test_arena_without_memory),
     cmocka_unit_test(test_hash),
+    cmocka_unit_test(test_hash_in_pieces),
     cmocka_unit_test(test_quick_hash),
     cmocka_unit_test(test_file_write),
     cmocka_unit_test(test_file_write_fails),

@@ -141,6 +141,55 @@ static void a_stored_text_becomes_the_same_code(void **state)
   bytes_release(&text);
 }
 
+/* While it is compiled alone, whoever else has the part goes on with it. */
+static void a_winner_is_compiled_beside_the_others(void **state)
+{
+  const struct bytes *code;
+  struct build b;
+
+  (void)state;
+  if (!have_nvrtc()) skip();
+  build_points(&b, POINTS);
+  assert_false(build_has_alone(&b, 4));
+  assert_ok(build_want_alone(&b, 4));
+  assert_ok(build_want_alone(&b, 4)); /* once */
+  assert_int_equal(farm_pending(b.farm), 1);
+  assert_false(build_has_alone(&b, 4));
+  assert_int_equal(b.parts[4]->state, PART_COMPILED);
+  assert_int_equal(b.parts[4]->unit, b.parts[3]->unit);
+  while (!build_has_alone(&b, 4)) assert_ok(build_pump(&b, true));
+  assert_ok(build_alone(&b, 4, &code));
+  assert_true(code->size < b.units[b.parts[4]->unit].code.size);
+  assert_int_equal(farm_pending(b.farm), 0);
+  assert_ok(build_alone(&b, 3, &code)); /* waits by itself */
+  assert_int_equal(b.compiled, POINTS);
+  build_close(&b);
+}
+
+/* What fails alone was proven all the same: only its code is missing. */
+static void a_winner_that_differs_alone_is_no_failure_of_its_part(void **state)
+{
+  const struct bytes *code;
+  struct build b;
+  struct unit *alone;
+
+  (void)state;
+  if (!have_nvrtc()) skip();
+  build_points(&b, POINTS);
+  assert_ok(build_alone(&b, 3, &code));
+  alone = &b.units[b.parts[3]->alone];
+  bytes_clear(&alone->code);
+  assert_fails(DD_COMPILE, "not what was proven; use --batch 1",
+               build_alone(&b, 3, &code));
+  alone->state = PART_FAILED;
+  alone->reason = "the compiler was tired";
+  assert_fails(DD_COMPILE, "the compiler was tired",
+               build_alone(&b, 3, &code));
+  assert_int_equal(b.parts[3]->state, PART_COMPILED);
+  assert_int_equal(b.failed, 0);
+  build_close(&b);
+}
+
 /* Flips a byte near the end of every entry. */
 static void damage_cache(void)
 {
@@ -259,6 +308,8 @@ int main(int argc, char **argv)
       WITH_SPECS(machine_code_is_known_by_its_bytes),
       WITH_SPECS(stored_code_is_known_again),
       WITH_SPECS(a_stored_text_becomes_the_same_code),
+      WITH_SPECS(a_winner_is_compiled_beside_the_others),
+      WITH_SPECS(a_winner_that_differs_alone_is_no_failure_of_its_part),
       WITH_SPECS(damaged_entries_are_compiled_again),
       WITH_SPECS(twins_have_the_same_code_and_launch),
       WITH_SPECS(a_twin_is_one_that_was_tried_itself),

@@ -457,6 +457,112 @@ static void test_memory(void **state)
   assert_int_equal(fake.live(), 0);
 }
 
+/* More than all slots hold, from several threads at once; each piece is what it
+ * was when it was handed over. */
+enum { LARGE = 100 << 20, SENDERS = 3 };
+
+struct sender {
+  struct device *d;
+  char *to, *from;
+  dd_status status;
+};
+
+static void *send_large(void *arg)
+{
+  struct sender *s = arg;
+
+  s->status = api->copy_in(s->d, s->to, s->from, LARGE);
+  memset(s->from, 0, LARGE);
+  return NULL;
+}
+
+static char *any_bytes(size_t n)
+{
+  uint32_t *words = malloc(n);
+
+  assert_non_null(words);
+  for (uint32_t i = 0; i < n / 4; i++) words[i] = i * 2654435761u;
+  return (char *)words;
+}
+
+static void test_large_copies(void **state)
+{
+  struct sender s[SENDERS];
+  pthread_t thread[SENDERS];
+  char *want = any_bytes(LARGE), *back = malloc(LARGE);
+  struct device *d;
+  void *to;
+  (void)state;
+
+  assert_ok(api->open(0, &d));
+  for (int i = 0; i < SENDERS; i++) {
+    assert_ok(api->allocate(d, LARGE, &to));
+    s[i] = (struct sender){d, to, any_bytes(LARGE), DD_BUG};
+    assert_int_equal(pthread_create(&thread[i], NULL, send_large, &s[i]), 0);
+  }
+  for (int i = 0; i < SENDERS; i++) pthread_join(thread[i], NULL);
+  assert_non_null(strstr(fake.log(), "cuMemcpyHtoDAsync_v2 "));
+  assert_null(strstr(fake.log(), "cuMemcpyHtoD_v2 "));
+  for (int i = 0; i < SENDERS; i++) {
+    assert_ok(s[i].status);
+    assert_ok(api->copy_out(d, back, s[i].to, LARGE));
+    assert_memory_equal(back, want, LARGE);
+    api->deallocate(d, s[i].to, LARGE);
+    free(s[i].from);
+  }
+  free(want);
+  free(back);
+  api->close(d);
+  assert_int_equal(fake.live(), 0);
+}
+
+enum { SEVERAL = 9 << 20 }; /* bytes: three pieces */
+
+static dd_status copy_and_back(struct device *d, void **to, const char *want,
+                               char *back)
+{
+  TRY(api->allocate(d, SEVERAL, to));
+  TRY(api->copy_in(d, *to, want, SEVERAL));
+  TRY(api->copy_in(d, *to, want, SEVERAL));
+  return api->copy_out(d, back, *to, SEVERAL);
+}
+
+/* Where there is no page-locked memory, copies go the slower way and it is not
+ * asked for again; whatever else fails is told. */
+static void test_large_copies_failing(void **state)
+{
+  char *want = any_bytes(SEVERAL), *back = malloc(SEVERAL);
+  bool slower = false;
+  (void)state;
+
+  assert_non_null(back);
+  for (long n = 1; n == 1 || *fake.failed(); n++) {
+    struct device *d = NULL;
+    void *to = NULL;
+    dd_status status;
+    fake.reset(n, 2); /* out of memory */
+    memset(back, 0, SEVERAL);
+    status = api->open(0, &d);
+    if (!status) status = copy_and_back(d, &to, want, back);
+    if (!status) assert_memory_equal(back, want, SEVERAL);
+    if (!strcmp(fake.failed(), "cuMemHostAlloc")) {
+      const char *asked = strstr(fake.log(), "cuMemHostAlloc ");
+      slower = !status && !strstr(asked + 1, "cuMemHostAlloc ") &&
+               strstr(asked, "cuMemcpyHtoD_v2 ");
+    }
+    if (strstr(fake.failed(), "cuMemcpy")) assert_int_equal(status, DD_DEVICE);
+    if (d) api->deallocate(d, to, SEVERAL);
+    api->close(d);
+    if (!strstr(fake.failed(), "Free") && !strstr(fake.failed(), "Destroy") &&
+        !strstr(fake.failed(), "PushCurrent") &&
+        !strstr(fake.failed(), "Release"))
+      assert_int_equal(fake.live(), 0);
+  }
+  assert_true(slower);
+  free(want);
+  free(back);
+}
+
 /* ---- Recordings ------------------------------------------------------ */
 
 enum { NODES = 7 };
@@ -713,7 +819,9 @@ int main(int count, char **arguments)
       TEST(kernel),            TEST(bad_code),
       TEST(launch),            TEST(zero_grid_launches_nothing),
       TEST(much_shared_memory), TEST(launch_on_a_fresh_thread),
-      TEST(memory),            TEST(record),            TEST(burst),
+      TEST(memory),            TEST(large_copies),
+      TEST(large_copies_failing),
+      TEST(record),            TEST(burst),
       TEST(each_call_failing), TEST(no_memory),
   };
 

@@ -668,6 +668,46 @@ static int count_rows(struct db *db, struct db_filter f)
   return s.rows;
 }
 
+/* Rows of either view that the other lacks. */
+static int64_t different(struct db *db, const char *columns)
+{
+  char text[1200];
+  int64_t n;
+
+  snprintf(text, sizeof text,
+           "SELECT count(*) FROM (SELECT * FROM (SELECT %s FROM best EXCEPT "
+           "SELECT %s FROM newest) UNION ALL SELECT * FROM (SELECT %s FROM "
+           "newest EXCEPT SELECT %s FROM best))",
+           columns, columns, columns, columns);
+  assert_ok(db_number(db, text, &n));
+  return n;
+}
+
+/* What is found by races is what the view that decides says. */
+static void test_newest_is_best(void **state)
+{
+  struct world w;
+  struct db *db;
+  int64_t n;
+
+  (void)state;
+  make(&w, 7); /* a race of each problem */
+  db = open_ok(w.path, DB_WRITE);
+  store(db, &w, 7); /* another sweep */
+  assert_ok(db_number(db, "SELECT count(*) FROM newest", &n));
+  assert_int_equal(n, 7);
+  assert_int_equal(different(db, "measurement, race, position, tied, median_us"),
+                   0);
+  assert_int_equal(different(db, "device_id, device, device_kind, arch, sms, "
+                                 "driver, op, problem, policy, label, stopped, "
+                                 "split, step_count, candidate_hash, split_us, "
+                                 "q1_us, q3_us, low_us, high_us, copy_us, noise, "
+                                 "error, sample_count, dropped, registers, "
+                                 "floor, again, sm_mhz, throttle, rank"), 0);
+  db_close(db);
+  world_release(&w);
+}
+
 static dd_status count_failure(void *user, const struct db_failure_row *row)
 {
   assert_string_equal(row->stage, "check");
@@ -1006,7 +1046,7 @@ static void test_a_race_decides(void **state)
   arena_init(&arena, NULL);
   assert_ok(db_ratios(db, measurement[0], &arena, &ratios, &count));
   assert_int_equal(count, 0); /* no race has said anything yet */
-  assert_ok(try_standings(db, &ids, measurement));
+  assert_ok(try_standings(db, &ids, measurement, 0));
   assert_ok(db_ratios(db, measurement[0], &arena, &ratios, &count));
   assert_int_equal(count, 5);
   assert_true(ratios[0] == 1.5 && ratios[4] == 2.0);
@@ -1458,6 +1498,7 @@ int main(void)
     cmocka_unit_test(test_a_tie_takes_fewer_launches),
     cmocka_unit_test(test_the_newest_sweep_counts),
     cmocka_unit_test(test_no_best_without_fresh_rounds),
+    cmocka_unit_test(test_newest_is_best),
     cmocka_unit_test(test_filters),
     cmocka_unit_test(test_visitors),
     cmocka_unit_test(test_coverage),

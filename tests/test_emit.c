@@ -246,10 +246,12 @@ static void the_best_becomes_the_plan(void **state)
   assert_string_equal(t.variants[p->steps[0]].variant.op->name, "qk_norm");
   assert_string_equal(t.variants[p->steps[1]].variant.op->name, "rope");
   assert_true(p->us == 10 && p->split_us == 10 && p->copy_us == 5);
+  assert_true(p->gain == 0);
   p = find_plan(&t, FUSED_WINS);
   assert_false(p->split);
   assert_int_equal(p->step_count, 1);
   assert_true(p->us == 10 && p->split_us == 20);
+  assert_true(p->gain == 1); /* the split form took twice the time */
   table_close(&t);
 }
 

@@ -154,6 +154,32 @@ static void units_come_back_once_in_any_order(void **state)
   farm_close(f);
 }
 
+/* The one worker has the first unit; of those that wait it takes the urgent. */
+static void an_urgent_unit_goes_before_those_that_wait(void **state)
+{
+  static const int order[] = {0, 3, 1, 2};
+  struct farm_result r;
+  struct farm *f;
+
+  (void)state;
+  assert_ok(farm_open(1, &f));
+  for (int i = 0; i < 3; ++i) assert_ok(farm_submit(f, i, "cpu", "echo it"));
+  assert_ok(farm_submit_first(f, 3, "cpu", "echo it"));
+  for (int i = 0; i < 4; ++i) {
+    assert_true(farm_next(f, &r, true));
+    assert_int_equal(r.id, order[i]);
+    farm_result_release(&r);
+  }
+  assert_ok(farm_submit_first(f, 4, "cpu", "echo it")); /* nobody waits */
+  assert_ok(farm_submit(f, 5, "cpu", "echo it"));
+  for (int i = 4; i < 6; ++i) {
+    assert_true(farm_next(f, &r, true));
+    assert_int_equal(r.id, i);
+    farm_result_release(&r);
+  }
+  farm_close(f);
+}
+
 /* 3 MB each way: many times what a pipe holds. */
 static void large_units_pass(void **state)
 {
@@ -520,6 +546,7 @@ int main(int argc, char **argv)
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(crashes_cost_one_unit),
       cmocka_unit_test(units_come_back_once_in_any_order),
+      cmocka_unit_test(an_urgent_unit_goes_before_those_that_wait),
       cmocka_unit_test(large_units_pass),
       cmocka_unit_test(a_killed_worker_is_replaced),
       cmocka_unit_test(a_worker_that_dies_idle_costs_nothing),

@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <pthread.h>
+#include <sys/stat.h>
 
 #include "device.h"
 #include "tiny.h"
@@ -127,8 +128,8 @@ static void test_open_refusals(void **state)
   o.struct_size = 1 << 20;
   assert_fails(DD_BAD_ARGUMENT, "struct_size is 1048576", dd_open(&o, &ctx));
   o = (dd_open_options)DD_OPEN_OPTIONS_INIT;
-  o.flags = 6;
-  assert_fails(DD_BAD_ARGUMENT, "unknown bits: 0x4", dd_open(&o, &ctx));
+  o.flags = 10;
+  assert_fails(DD_BAD_ARGUMENT, "unknown bits: 0x8", dd_open(&o, &ctx));
   o.flags = 0;
   o.device = "tpu";
   assert_fails(DD_NO_DEVICE, "of kind 'tpu'", dd_open(&o, &ctx));
@@ -527,13 +528,15 @@ static void test_explain(void **state)
       "chosen    scale.fast threads=32 vec=1 + shift.fast threads=32 vec=1 "
       "(near, measured there: 2.5 us)\n",
       "rule      near: measured as affine:fp32 rows=8 width=64, 2.24 octaves",
-      "copy      measured there: 2.0 us for the same traffic\n",
+      "copy      measured there: 2.0 us for the same traffic, 80 % of its "
+      "speed\n",
       "does not fit: align % (vec * 4) == 0\n", NULL};
   static const char *const fused[] = {
       "rule      near: measured as affine:fp32 rows=512 width=64, 1.00 octaves",
       "the split form: slower, measured there: 4.0 us\n", NULL};
   static const char *const other[] = {
-      "rule      split\n", "mode differs (once, not twice)\n", NULL};
+      "rule      split\n", "nearest   none with the same static fields\n",
+      "mode differs (once, not twice)\n", NULL};
   static const char *const nothing[] = {
       "chosen    nothing: ", "rows=9", "only exact ones are wanted\n", NULL};
   static const char *const foreign[] = {
@@ -561,6 +564,135 @@ static void test_explain(void **state)
   assert_ok(open_with(&f, &t, 0));
   explains(&f, LARGE, foreign);
   close_table(&f);
+  tiny_release(&t);
+}
+
+/* A fused plan that hardly beat its split form serves its own problem only. */
+static void test_never_slower_than_split(void **state)
+{
+  static const struct {
+    double gain, split_us;
+    const char *spelling;
+    dd_match how;
+  } cases[] = {
+      {0.5, 4, "affine:fp32 rows=1024 width=64", DD_MATCH_NEAR},
+      {0.009, 4, "affine:fp32 rows=1024 width=64", DD_MATCH_SPLIT},
+      {0.009, 4, LARGE, DD_MATCH_EXACT},
+      {0, 0, "affine:fp32 rows=1024 width=64", DD_MATCH_NEAR},
+      {0, 4, "affine:fp32 rows=4096 width=64", DD_MATCH_SPLIT},
+  };
+  struct fixture f;
+  struct tiny t;
+  dd_plan *p;
+
+  (void)state;
+  make(&t);
+  tiny_plan(&t, "scale:fp32 rows=512 width=64", 1, 2, 0);
+  tiny_plan(&t, "shift:fp32 rows=512 width=64", 1, 4, 0);
+  for (size_t i = 0; i < COUNT_OF(cases); ++i) {
+    t.plans[0].gain = cases[i].gain;
+    t.plans[0].split_us = cases[i].split_us;
+    assert_ok(open_with(&f, &t, 0));
+    assert_ok(plan(&f, cases[i].spelling, &p));
+    assert_int_equal(dd_plan_match(p), cases[i].how);
+    assert_int_equal(dd_plan_is_split(p), cases[i].how == DD_MATCH_SPLIT);
+    dd_plan_free(p);
+    close_table(&f);
+  }
+  tiny_release(&t);
+}
+
+static void found_by(dd_context *ctx, const char *spelling, dd_match how)
+{
+  dd_problem problem = DD_PROBLEM_INIT;
+  dd_plan *p;
+
+  problem.spelling = spelling;
+  assert_ok(dd_plan_make(ctx, &problem, &p));
+  assert_int_equal(dd_plan_match(p), how);
+  dd_plan_free(p);
+}
+
+/* Named variants, of a table or of the library, for the problem and no other. */
+static void test_pin(void **state)
+{
+  const char *fast = "affine.fast threads=64 vec=4";
+  const char *parts = "scale.fast threads=32 vec=1 + shift.fast threads=32 "
+                      "vec=1";
+  dd_counters c = DD_COUNTERS_INIT;
+  struct fixture f;
+  char text[4096];
+  dd_problem problem = DD_PROBLEM_INIT;
+
+  (void)state;
+  open_table(&f);
+  assert_fails(DD_BAD_ARGUMENT, "no context", dd_pin(NULL, LARGE, fast));
+  assert_fails(DD_BAD_ARGUMENT, "no spelling", dd_pin(f.ctx, NULL, fast));
+  assert_fails(DD_BAD_ARGUMENT, "no table has 'affine.fast threads=64'",
+               dd_pin(f.ctx, LARGE, "affine.fast threads=64"));
+  assert_fails(DD_BAD_ARGUMENT, "no table has", /* rows that are too many */
+               dd_pin(f.ctx, "affine:fp32 rows=5000 width=64", fast));
+  assert_fails(DD_BAD_ARGUMENT, "'affine' has no field",
+               dd_pin(f.ctx, "affine:fp32 rows=8 width=64 x=1", fast));
+  assert_ok(dd_pin(f.ctx, "affine:fp32 width=64 rows=8", fast));
+  found_by(f.ctx, SMALL, DD_MATCH_PINNED);
+  found_by(f.ctx, LARGE, DD_MATCH_EXACT);
+  problem.spelling = SMALL;
+  assert_ok(dd_explain(f.ctx, &problem, text, sizeof text, NULL));
+  assert_non_null(strstr(text, "affine.fast threads=64 vec=4 (pinned)"));
+  assert_ok(dd_pin(f.ctx, LARGE, parts));
+  assert_ok(dd_pin(f.ctx, SMALL, parts)); /* in place of the other */
+  found_by(f.ctx, LARGE, DD_MATCH_PINNED);
+  assert_ok(dd_count(f.ctx, &c, 0));
+  assert_int_equal(c.pinned, 2);
+  assert_ok(dd_pin(f.ctx, LARGE, NULL));
+  assert_ok(dd_pin(f.ctx, LARGE, NULL));
+  found_by(f.ctx, LARGE, DD_MATCH_EXACT);
+  close_table(&f);
+}
+
+/* The system's table lies under the host's. */
+static void test_system_table(void **state)
+{
+  char folder[64], path[160], text[4096], alone[65], both[65];
+  dd_problem problem = DD_PROBLEM_INIT;
+  struct fixture f;
+  struct tiny t;
+  size_t length;
+
+  (void)state;
+  test_folder(folder, sizeof folder);
+  snprintf(path, sizeof path, "%s/difftune", folder);
+  assert_int_equal(mkdir(path, 0755), 0);
+  snprintf(path, sizeof path, "%s/difftune/cpu.ddt", folder);
+  setenv("XDG_DATA_DIRS", folder, 1);
+  make(&t);
+  tiny_plan(&t, "affine:fp32 rows=1024 width=64", 1, 1, 0);
+  assert_ok(open_with(&f, &t, 0));
+  assert_ok(file_write(path, f.table.data, f.table.size));
+  found_by(f.ctx, "affine:fp32 rows=1024 width=64", DD_MATCH_EXACT);
+  close_table(&f);
+  t.writer.plan_count--;
+  assert_ok(open_with(&f, &t, DD_OPEN_NO_SYSTEM_TABLE));
+  found_by(f.ctx, "affine:fp32 rows=1024 width=64", DD_MATCH_NEAR);
+  assert_ok(dd_digest(f.ctx, alone));
+  close_table(&f);
+  assert_ok(open_with(&f, &t, 0));
+  found_by(f.ctx, "affine:fp32 rows=1024 width=64", DD_MATCH_EXACT);
+  found_by(f.ctx, LARGE, DD_MATCH_EXACT);
+  found_by(f.ctx, "affine:fp32 rows=600 width=64", DD_MATCH_NEAR);
+  assert_ok(dd_digest(f.ctx, both));
+  assert_string_not_equal(alone, both);
+  problem.spelling = LARGE;
+  assert_ok(dd_explain(f.ctx, &problem, text, sizeof text, &length));
+  assert_non_null(strstr(text, "under it  cpu (cpu), 5 plans"));
+  close_table(&f);
+  assert_ok(file_write(path, "difftune", 8)); /* as good as none */
+  assert_ok(open_with(&f, &t, 0));
+  found_by(f.ctx, "affine:fp32 rows=1024 width=64", DD_MATCH_NEAR);
+  close_table(&f);
+  setenv("XDG_DATA_DIRS", "/nowhere", 1);
+  test_folder_remove(folder);
   tiny_release(&t);
 }
 
@@ -982,7 +1114,7 @@ static void test_tensors_refusals(void **state)
   REFUSED_TENSORS("'sin', is given", "qknorm_rope:fp32", l.list[7] = &l.cos);
   REFUSED_TENSORS("'q_out', is missing", "qknorm_rope:fp32 inplace=0",
                   (void)0);
-  REFUSED_TENSORS("'positions' must be i64", "qknorm_rope:fp32",
+  REFUSED_TENSORS("'positions' must be i64", "qknorm_rope:fp32 positions=i64",
                   l.positions.type_bits = 32);
   REFUSED_TENSORS("'q_weight' has another shape", "qknorm_rope:fp32",
                   l.q_weight.shape = few);
@@ -1141,6 +1273,9 @@ int main(void)
       cmocka_unit_test(test_split_out_of_place),
       cmocka_unit_test(test_launch_refusals),
       cmocka_unit_test(test_plan_refusals),
+      cmocka_unit_test(test_never_slower_than_split),
+      cmocka_unit_test(test_system_table),
+      cmocka_unit_test(test_pin),
       cmocka_unit_test(test_explain),
       cmocka_unit_test(test_explain_others),
       cmocka_unit_test(test_describe),
@@ -1159,5 +1294,7 @@ int main(void)
   };
 
   unsetenv("DIFFDISPATCH_TABLE");
+  setenv("XDG_DATA_HOME", "/nowhere", 1); /* no table of this machine's */
+  setenv("XDG_DATA_DIRS", "/nowhere", 1);
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -197,6 +197,44 @@ static void a_cover_shows_every_value(void **state)
   }
 }
 
+static int64_t tunable(const struct variant *v, const char *name)
+{
+  return v->tunable[scheme_tunable_find(v->scheme, name)];
+}
+
+/* A row that is kept in shared memory leaves room for the sums of its warps:
+ * with 16 bits in and a sum kept in fp32, whole slots of 8 elements a thread,
+ * and two places of a float for each warp, which are read by fours. */
+static void a_kept_row_fits_with_its_sums(void **state)
+{
+  int met = 0;
+
+  (void)state;
+  for (int hidden = 4096; hidden <= 12288; hidden += 512) {
+    char text[80];
+    struct problem p;
+    snprintf(text, sizeof text,
+             "residual_norm_scale_shift:bf16 seq=9 hidden=%d", hidden);
+    assert_ok(problem_parse(&specs.ops, text, &p));
+    for (uint32_t i = 0; i < p.op->scheme_count; ++i) {
+      struct space space;
+      struct variant v;
+      if (strcmp(p.op->schemes[i].name, "rows") != 0) continue;
+      space_init(&space, &p.op->schemes[i], &p, 90, 132);
+      while (space_next(&space, &v)) {
+        int64_t warps = tunable(&v, "warps"), rows = tunable(&v, "rows");
+        int64_t threads = warps * 32, vectors = hidden / 8;
+        int64_t slots = (vectors + threads - 1) / threads;
+        int64_t sums = 2 * ((warps + 3) / 4 * 4) * 4;
+        if (tunable(&v, "keep") != 1) continue;
+        assert_true(rows * (slots * threads * 32 + sums) <= 48 << 10);
+        met++;
+      }
+    }
+  }
+  assert_true(met > 0);
+}
+
 static void problems_come_once_in_order(void **state)
 {
   struct texts shapes = {0}, ops = {0};
@@ -245,6 +283,7 @@ int main(void)
       cmocka_unit_test(every_choice_has_a_trial),
       cmocka_unit_test(every_width_has_a_trial),
       cmocka_unit_test(a_cover_shows_every_value),
+      cmocka_unit_test(a_kept_row_fits_with_its_sums),
       cmocka_unit_test(problems_come_once_in_order),
       cmocka_unit_test(targets_print_as_they_are_read),
   };

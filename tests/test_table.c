@@ -99,6 +99,7 @@ static void test_round_trip(void **state)
   assert_int_equal(t.variants[p->steps[0]].variant.tunable[0], 64);
   assert_int_equal(problem_get(&p->problem, "rows"), 512);
   assert_true(p->us == 2.5 && p->split_us == 4 && p->copy_us == 2);
+  assert_true(p->gain == 0.5);
   p = &t.plans[2];
   assert_string_equal(p->spelling, SMALL);
   assert_true(p->split);
@@ -318,9 +319,9 @@ static void test_other_versions(void **state)
   (void)state;
   written(&out);
   out.data[8] = 7;
-  assert_fails(DD_BAD_TABLE, "version 7, and this library reads version 2",
+  assert_fails(DD_BAD_TABLE, "version 7, and this library reads version 3",
                open_all(&t, out.data, out.size));
-  out.data[8] = 2;
+  out.data[8] = 3;
   out.data[0] = 'D';
   assert_fails(DD_BAD_TABLE, "not a dispatch table",
                open_all(&t, out.data, out.size));
@@ -364,6 +365,7 @@ static void test_refusals(void **state)
   REFUSED(DD_BAD_TABLE, "is scale, not shift", t.plans[1].steps[0] = 3);
   REFUSED(DD_BAD_TABLE, "its time is nan us", t.plans[0].us = NAN);
   REFUSED(DD_BAD_TABLE, "copy's time is -1 us", t.plans[0].copy_us = -1);
+  REFUSED(DD_BAD_TABLE, "gain over the split form is -2", t.plans[0].gain = -2);
   REFUSED(DD_BAD_TABLE, "no target is named 'sm_9'",
           t.code[0].target = "sm_9");
   REFUSED(DD_BAD_TABLE, "the code for cpu is empty", t.code[0].size = 0);
@@ -399,6 +401,36 @@ static void test_files(void **state)
   assert_ok(table_open(&t, path, NULL, NULL, false));
   assert_ok(file_write(path, "", 0)); /* what is open is not touched by it */
   assert_int_equal(t.plan_count, 3);
+  table_close(&t);
+  test_folder_remove(folder);
+  bytes_release(&out);
+}
+
+/* A link, or a folder that others may write, can change under the host. */
+static void test_folders(void **state)
+{
+  char folder[64], path[128], link[128];
+  struct bytes out = BYTES_INIT;
+  struct table t;
+
+  (void)state;
+  written(&out);
+  test_folder(folder, sizeof folder);
+  snprintf(path, sizeof path, "%s/a.ddt", folder);
+  snprintf(link, sizeof link, "%s/b.ddt", folder);
+  assert_ok(file_write(path, out.data, out.size));
+  assert_int_equal(symlink(path, link), 0);
+  assert_fails(DD_BAD_TABLE, "a symbolic link",
+               table_open(&t, link, NULL, NULL, false));
+  assert_ok(table_open(&t, link, NULL, NULL, true));
+  table_close(&t);
+  assert_int_equal(chmod(folder, 0777), 0);
+  assert_fails(DD_BAD_TABLE, "others may write its folder (mode 777)",
+               table_open(&t, path, NULL, NULL, false));
+  assert_ok(table_open(&t, path, NULL, NULL, true));
+  table_close(&t);
+  assert_int_equal(chmod(folder, 01777), 0); /* as /tmp */
+  assert_ok(table_open(&t, path, NULL, NULL, false));
   table_close(&t);
   test_folder_remove(folder);
   bytes_release(&out);
@@ -482,6 +514,7 @@ int main(void)
       cmocka_unit_test(test_refusals),
       cmocka_unit_test(test_files),
       cmocka_unit_test(test_owners),
+      cmocka_unit_test(test_folders),
       cmocka_unit_test(test_out_of_memory),
   };
 

@@ -87,6 +87,7 @@ static void run(const struct bytes *table, dd_match how, struct data *d)
   problem.attr_count = COUNT_OF(attrs);
   assert_ok(dd_plan_make(ctx, &problem, &plan));
   assert_int_equal(dd_plan_match(plan), how);
+  assert_int_equal(dd_plan_is_split(plan), table != NULL);
   assert_int_equal(dd_plan_buffer_count(plan), COUNT_OF(buffers));
   assert_true(dd_plan_workspace_size(plan) <= sizeof workspace);
   assert_int_equal(dd_plan_workspace_size(plan) > 0, table != NULL);
@@ -116,9 +117,56 @@ static void test_same_bits(void **state)
   bytes_release(&table);
 }
 
+/* The same through the op's entry point, which says how much workspace its plan
+ * takes, and refuses less. */
+static void test_entry_point(void **state)
+{
+  _Alignas(16) static char workspace[4096];
+  static const int64_t rows[] = {TOKENS, OUTPUTS + DIM}, width[] = {DIM};
+  static const int64_t tokens[] = {TOKENS}, stride[] = {STRIDE, 1};
+  static struct data plain, d;
+  dd_tensor qkv = {d.qkv, 1, 0, 2, 2, 32, 1, rows, stride, 0};
+  dd_tensor q_weight = {d.q_weight, 1, 0, 1, 2, 32, 1, width, NULL, 0};
+  dd_tensor k_weight = {d.k_weight, 1, 0, 1, 2, 32, 1, width, NULL, 0};
+  dd_tensor positions = {d.positions, 1, 0, 1, 0, 64, 1, tokens, NULL, 0};
+  size_t needed = 0;
+  dd_qknorm_rope_packed_args args = {
+      .struct_size = sizeof args, .qkv = &qkv, .q_weight = &q_weight,
+      .k_weight = &k_weight, .positions = &positions,
+      .attention_factor = 0.9, .factor = 2.5, .low = 1, .high = 3,
+      .options = "q_heads=3 kv_heads=2 v_heads=1 head_dim=8 rope_dim=4 yarn=1 "
+                 "rounding=each", .workspace_needed = &needed};
+  dd_open_options o = DD_OPEN_OPTIONS_INIT;
+  struct bytes table = BYTES_INIT;
+  dd_context *ctx;
+
+  (void)state;
+  make_table(&table);
+  run(&table, DD_MATCH_EXACT, &plain);
+  o.device = "cpu";
+  o.table_data = table.data;
+  o.table_size = table.size;
+  assert_ok(dd_open(&o, &ctx));
+  fill(&d);
+  assert_ok(dd_qknorm_rope_packed(ctx, &args, NULL));
+  assert_memory_not_equal(&d, &plain, sizeof d); /* it was only asked */
+  assert_in_range(needed, 1, sizeof workspace);
+  args.workspace_needed = NULL;
+  args.workspace = workspace;
+  args.workspace_size = needed - 1;
+  assert_fails(DD_BAD_ARGUMENT, "takes a workspace of",
+               dd_qknorm_rope_packed(ctx, &args, NULL));
+  args.workspace_size = needed;
+  assert_ok(dd_qknorm_rope_packed(ctx, &args, NULL));
+  assert_memory_equal(&d, &plain, sizeof d);
+  dd_close(ctx);
+  bytes_release(&table);
+}
+
 int main(void)
 {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_same_bits)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_same_bits),
+                                     cmocka_unit_test(test_entry_point)};
 
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

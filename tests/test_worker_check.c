@@ -158,6 +158,62 @@ static void what_is_known_is_not_launched(void **unused)
   }
 }
 
+static void prepare(struct checker *c, const char *spelling)
+{
+  struct problem p;
+
+  assert_ok(problem_parse(&specs.ops, spelling, &p));
+  checker_prepare(c, &p, 1);
+}
+
+/* Made on the host while another problem is proven, and the same trials. */
+static void trials_are_made_ahead(void **unused)
+{
+  struct checker c = checker_of(&with_jury), other = checker_of(&with_jury);
+  struct proof ahead, now;
+
+  (void)unused;
+  set(&c, PROBLEM);
+  assert_true(c.phases.ahead == 0);
+  prepare(&c, LARGER);
+  assert_true(prove(&c, RIGHT).right);
+  assert_false(prove(&c, STRAY).right);
+  set(&c, LARGER);
+  assert_true(c.phases.ahead > 0);
+  assert_true(c.phases.ahead <= checker_effort(&c));
+  assert_int_equal(c.count, 5); /* the small ones were at hand */
+  assert_null(c.ahead.exams);
+  set(&other, LARGER);
+  ahead = prove(&c, RIGHT);
+  now = prove(&other, RIGHT);
+  assert_true(ahead.right && now.right);
+  assert_int_equal(ahead.elements, now.elements);
+  assert_true(ahead.error == now.error && ahead.bit_equal == now.bit_equal);
+  assert_false(prove(&c, STRAY).right);
+  checker_release(&c);
+  checker_release(&other);
+}
+
+/* What comes next was another problem, or nothing, or the same again. */
+static void trials_that_nobody_wants_are_dropped(void **unused)
+{
+  struct checker c = checker_of(&with_jury);
+
+  (void)unused;
+  prepare(&c, LARGER);
+  set(&c, PROBLEM);
+  assert_null(c.ahead.exams);
+  assert_true(prove(&c, RIGHT).right);
+  prepare(&c, PROBLEM);
+  assert_null(c.ahead.exams);
+  set(&c, PROBLEM);
+  assert_true(prove(&c, RIGHT).right);
+  prepare(&c, LARGER);
+  prepare(&c, LARGER);
+  checker_release(&c);
+  assert_null(c.ahead.exams);
+}
+
 /* ---- Set-up -------------------------------------------------------------- */
 
 static int set_up(void **unused)
@@ -188,6 +244,8 @@ int main(void)
       cmocka_unit_test(both_prove_the_same),
       cmocka_unit_test(two_runs_that_differ_are_wrong),
       cmocka_unit_test(what_is_known_is_not_launched),
+      cmocka_unit_test(trials_are_made_ahead),
+      cmocka_unit_test(trials_that_nobody_wants_are_dropped),
   };
 
   return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -87,7 +87,8 @@ static inline struct table_plan *tiny_plan(struct tiny *t, const char *spelling,
                            .steps = {first, second},
                            .us = 2.5,
                            .split_us = 4,
-                           .copy_us = 2};
+                           .copy_us = 2,
+                           .gain = 0.5};
   return p;
 }
 

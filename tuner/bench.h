@@ -30,6 +30,7 @@ struct bench {
   size_t size[OP_MAX_TENSORS];
   size_t copy_bytes;
   int copy_kind; /* which of tools->copy */
+  bool lengthy;  /* one launch is long enough for a replay */
   bool eager;
 };
 
@@ -52,15 +53,17 @@ struct timing {
   double us;         /* the last replay's, per launch */
 };
 
-/* How many launches of `us` each make a replay of `replay_us`: whole turns
- * over the sets, so that every replay does the same work. */
+/* How many launches of `us` each make about a replay of `replay_us`: whole
+ * turns over the sets, so that every replay does the same work.  One turn is
+ * enough of launches of 0.1 ms: there a longer replay only costs time. */
 uint32_t bench_launches(const struct bench *b, double us, double replay_us);
 
-/* Records a candidate and runs it once, untimed. */
+/* Records a candidate, and with `warm` runs it once, untimed: the first replay
+ * loads what is not on the chip yet, which takes some microseconds. */
 dd_status bench_record(struct bench *b, const struct run *run,
-                       uint32_t launches, struct timing *out);
-/* The same of the copy kernel that moves the problem's bytes fastest; which
- * one that is, bench_choose_copy() found, and how long it takes. */
+                       uint32_t launches, bool warm, struct timing *out);
+/* The same of the copy kernel that moves the problem's bytes fastest, warm;
+ * which one that is, bench_choose_copy() found, and how long it takes. */
 dd_status bench_choose_copy(struct bench *b, double *us);
 dd_status bench_record_copy(struct bench *b, uint32_t launches,
                             struct timing *out);

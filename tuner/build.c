@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "cubin.h"
-#include "emit.h"
 
 /* Room for one more in a growing array. */
 static dd_status reserve(void **array, size_t count, size_t *capacity,
@@ -38,6 +37,8 @@ dd_status build_open(struct build *b, struct specs *specs, const char *target,
 void build_close(struct build *b)
 {
   farm_close(b->farm);
+  for (struct scheme_text *t = b->schemes; t; t = t->next)
+    emit_scheme_release(&t->emit);
   for (size_t i = 0; i < b->unit_count; ++i) bytes_release(&b->units[i].code);
   mem_resize(NULL, b->parts, b->part_capacity * sizeof *b->parts, 0);
   hash_table_release(&b->by_hash);
@@ -75,6 +76,25 @@ static dd_status new_part(struct build *b, const struct variant *v,
   TRY(hash_table_add(&b->by_hash, &p->variant.hash, p));
   p->index = *out = (uint32_t)b->part_count;
   b->parts[b->part_count++] = p;
+  return DD_OK;
+}
+
+/* ---- Texts by scheme ----------------------------------------------------- */
+
+dd_status build_source(struct build *b, const struct variant *v,
+                       const struct emit_scheme **out)
+{
+  struct scheme_text *t = b->schemes;
+
+  while (t && t->emit.scheme != v->scheme) t = t->next;
+  if (!t) {
+    t = ARENA_NEW(&b->arena, struct scheme_text);
+    if (!t) return fail(DD_NO_MEMORY, "out of memory");
+    TRY(emit_scheme_make(&b->specs->tree, v, &t->emit));
+    t->next = b->schemes;
+    b->schemes = t;
+  }
+  *out = &t->emit;
   return DD_OK;
 }
 
@@ -126,6 +146,8 @@ static void unit_arrives(struct build *b, size_t unit, struct bytes *code)
 
   u->code = *code;
   *code = (struct bytes)BYTES_INIT;
+  u->state = PART_COMPILED;
+  if (u->alone) return;
   for (uint32_t i = 0; i < u->count; ++i) {
     struct part *p = b->parts[b->in_unit[u->first + i]];
     p->state = PART_COMPILED;
@@ -136,26 +158,28 @@ static void unit_arrives(struct build *b, size_t unit, struct bytes *code)
 
 /* ---- Units ---------------------------------------------------------------------- */
 
-static dd_status unit_text(const struct build *b, const struct unit *u,
+static const struct variant *variant_in(const struct build *b,
+                                        const struct unit *u, uint32_t i)
+{
+  return &b->parts[b->in_unit[u->first + i]]->variant;
+}
+
+/* emit_unit()'s, without folding again. */
+static dd_status unit_text(struct build *b, const struct unit *u,
                            struct bytes *text)
 {
-  const struct part *first = b->parts[b->in_unit[u->first]];
-  struct arena a;
-  struct variant *v;
-  dd_status status;
+  const char *stored = b->parts[b->in_unit[u->first]]->text;
+  const struct emit_scheme *s;
 
-  if (first->text) {
-    bytes_text(text, first->text);
+  if (stored) {
+    bytes_text(text, stored);
     return bytes_status(text);
   }
-  arena_init(&a, NULL);
-  v = ARENA_ARRAY(&a, struct variant, u->count);
-  status = v ? DD_OK : fail(DD_NO_MEMORY, "out of memory");
-  for (uint32_t i = 0; i < u->count && !status; ++i)
-    v[i] = b->parts[b->in_unit[u->first + i]]->variant;
-  if (!status) status = emit_unit(&b->specs->tree, v, u->count, text);
-  arena_release(&a);
-  return status;
+  TRY(build_source(b, variant_in(b, u, 0), &s));
+  bytes_add(text, s->source.data, s->source.size);
+  for (uint32_t i = 0; i < u->count; ++i)
+    TRY(emit_entry(variant_in(b, u, i), text));
+  return bytes_status(text);
 }
 
 static dd_status find_or_submit(struct build *b, size_t unit,
@@ -170,11 +194,12 @@ static dd_status find_or_submit(struct build *b, size_t unit,
     return DD_OK;
   }
   bytes_release(&code);
-  return farm_submit(b->farm, (int64_t)unit, b->target, bytes_string(text));
+  return (u->alone ? farm_submit_first : farm_submit)(
+      b->farm, (int64_t)unit, b->target, bytes_string(text));
 }
 
 static dd_status submit_unit(struct build *b, const uint32_t *parts,
-                             uint32_t count)
+                             uint32_t count, bool alone)
 {
   struct bytes text = BYTES_INIT;
   struct unit *u;
@@ -183,12 +208,14 @@ static dd_status submit_unit(struct build *b, const uint32_t *parts,
   TRY(reserve((void **)&b->units, b->unit_count, &b->unit_capacity,
               sizeof *b->units));
   u = &b->units[b->unit_count];
-  *u = (struct unit){.first = (uint32_t)b->in_unit_count, .count = count};
+  *u = (struct unit){.first = (uint32_t)b->in_unit_count, .count = count,
+                     .alone = alone};
   for (uint32_t i = 0; i < count; ++i) {
     TRY(reserve((void **)&b->in_unit, b->in_unit_count, &b->in_unit_capacity,
                 sizeof *b->in_unit));
     b->in_unit[b->in_unit_count++] = parts[i];
-    b->parts[parts[i]]->unit = (uint32_t)b->unit_count;
+    *(alone ? &b->parts[parts[i]]->alone : &b->parts[parts[i]]->unit) =
+        (uint32_t)b->unit_count;
   }
   b->unit_count++;
   status = unit_text(b, u, &text);
@@ -209,17 +236,16 @@ dd_status build_submit(struct build *b)
   uint32_t count = (uint32_t)b->queued_count;
 
   b->queued_count = 0;
-  return count ? submit_unit(b, b->queued, count) : DD_OK;
+  return count ? submit_unit(b, b->queued, count, false) : DD_OK;
 }
 
 dd_status build_add(struct build *b, struct variant *v, uint32_t *part)
 {
-  struct bytes text = BYTES_INIT;
-  dd_status status = emit_variant(&b->specs->tree, v, &text);
+  const struct emit_scheme *s;
   const struct part *known;
 
-  bytes_release(&text);
-  TRY(status);
+  TRY(build_source(b, v, &s));
+  TRY(emit_hash(s, v));
   known = hash_table_find(&b->by_hash, &v->hash);
   if (known) {
     *part = known->index;
@@ -242,7 +268,13 @@ dd_status build_add_text(struct build *b, const struct variant *v,
   }
   TRY(new_part(b, v, part));
   b->parts[*part]->text = text;
-  return submit_unit(b, part, 1);
+  return submit_unit(b, part, 1, false);
+}
+
+static void alone_fails(struct build *b, struct unit *u, const char *reason)
+{
+  u->state = PART_FAILED;
+  u->reason = arena_text(&b->arena, reason, strlen(reason));
 }
 
 /* By index: submitting may move the units.  What only this machine is to blame
@@ -259,13 +291,17 @@ static dd_status take_result(struct build *b, struct farm_result *r)
   if (r->status != DD_COMPILE)
     return fail(r->status, "a unit could not be compiled: %s",
                 bytes_string(&r->error));
+  if (b->units[r->id].alone) {
+    alone_fails(b, &b->units[r->id], bytes_string(&r->error));
+    return DD_OK;
+  }
   if (count == 1) {
     part_fails(b, b->in_unit[first], bytes_string(&r->error));
     return DD_OK;
   }
   for (uint32_t i = 0; i < count; ++i) {
     uint32_t part = b->in_unit[first + i];
-    TRY(submit_unit(b, &part, 1));
+    TRY(submit_unit(b, &part, 1, false));
   }
   return DD_OK;
 }
@@ -329,24 +365,44 @@ bool build_has_code(const struct build *b, uint32_t part, const void *code,
          same_machine_code(p, &b->units[p->unit].code, code, size);
 }
 
+static bool is_alone(const struct build *b, const struct part *p)
+{
+  return b->units[p->unit].count == 1;
+}
+
+dd_status build_want_alone(struct build *b, uint32_t part)
+{
+  const struct part *p = b->parts[part];
+
+  return is_alone(b, p) || p->alone ? DD_OK : submit_unit(b, &part, 1, true);
+}
+
+bool build_has_alone(const struct build *b, uint32_t part)
+{
+  const struct part *p = b->parts[part];
+
+  return is_alone(b, p) ||
+         (p->alone && b->units[p->alone].state != PART_WAITING);
+}
+
 dd_status build_alone(struct build *b, uint32_t part, const struct bytes **code)
 {
-  struct part *p = b->parts[part];
-  uint32_t proven = p->unit;
+  const struct part *p = b->parts[part];
+  const struct unit *alone;
 
-  *code = &b->units[proven].code;
-  if (b->units[proven].count == 1) return DD_OK;
-  p->state = PART_WAITING;
-  TRY(submit_unit(b, &part, 1));
-  while (p->state == PART_WAITING && farm_pending(b->farm) &&
+  *code = &b->units[p->unit].code;
+  if (is_alone(b, p)) return DD_OK;
+  TRY(build_want_alone(b, part));
+  while (!build_has_alone(b, part) && farm_pending(b->farm) &&
          !farm_is_over(b->farm))
     TRY(build_pump(b, true));
-  if (p->state != PART_COMPILED)
+  alone = &b->units[p->alone];
+  if (alone->state != PART_COMPILED)
     return fail(DD_COMPILE, "%s: %s", p->label,
-                p->reason ? p->reason : "it was not compiled");
-  *code = &b->units[p->unit].code;
-  if (same_machine_code(p, &b->units[proven].code, (*code)->data,
-                        (*code)->size))
+                alone->reason ? alone->reason : "it was not compiled");
+  *code = &alone->code;
+  if (same_machine_code(p, &b->units[p->unit].code, alone->code.data,
+                        alone->code.size))
     return DD_OK;
   return fail(DD_COMPILE, "%s: compiled alone its machine code is not what was "
               "proven; use --batch 1", p->label);

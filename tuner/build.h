@@ -12,6 +12,7 @@
 #include "cache.h"
 #include "client.h"
 #include "compiler.h"
+#include "emit.h"
 #include "farm.h"
 #include "hash_table.h"
 #include "specs.h"
@@ -23,12 +24,23 @@ struct unit {
   struct bytes code;
   struct hash key; /* in the cache */
   int loaded; /* the worker's generation that has it; 0: none */
+  bool alone; /* one part again, for build_alone(): `state` and `reason` are
+                 the unit's, and the part's are as they were */
+  enum part_state state;
+  const char *reason;
+};
+
+/* What the units of a scheme begin with. */
+struct scheme_text {
+  struct scheme_text *next;
+  struct emit_scheme emit;
 };
 
 struct part { /* one variant */
   struct variant variant;
   enum part_state state;
   uint32_t index, unit; /* of build.parts, of build.units */
+  uint32_t alone;       /* of build.units; 0: not asked for */
   char *reason; /* PART_FAILED: what the compiler said */
   char *label;  /* variant_print's text */
   const char *text; /* a stored one; NULL: the specs' */
@@ -46,6 +58,7 @@ struct build {
   uint32_t batch;        /* variants per unit */
   struct cache cache;    /* off, unless the caller opens it */
   struct arena arena;
+  struct scheme_text *schemes;
   struct part **parts;
   size_t part_count, part_capacity;
   struct hash_table by_hash; /* struct part */
@@ -73,9 +86,15 @@ dd_status build_add_text(struct build *b, const struct variant *v,
 dd_status build_submit(struct build *b);
 /* Takes in finished units; with `wait` at least one, if any is pending. */
 dd_status build_pump(struct build *b, bool wait);
+/* The folded text that the part's unit begins with. */
+dd_status build_source(struct build *b, const struct variant *v,
+                       const struct emit_scheme **out);
 /* The code of one part alone, for the database and for hosts: compiled anew
  * where its unit has others, and its machine code held against what was proven.
- * DD_COMPILE where they differ. */
+ * DD_COMPILE where they differ.  build_want_alone() has it compiled before all
+ * that waits for a worker; build_alone() waits unless build_has_alone(). */
+dd_status build_want_alone(struct build *b, uint32_t part);
+bool build_has_alone(const struct build *b, uint32_t part);
 dd_status build_alone(struct build *b, uint32_t part, const struct bytes **code);
 /* Whether a part was compiled to the same machine code as this cubin's; false
  * also on the CPU device, where nothing can be compared. */

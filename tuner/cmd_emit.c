@@ -35,7 +35,8 @@ struct known {
 struct problem_rows {
   char *problem, *label; /* label: of its first row */
   const char *why;       /* what was against its first row */
-  bool taken;
+  bool taken, gained;    /* gained: the plan's gain is known */
+  double high_us;        /* of the row that was taken: its upper bound */
 };
 
 struct emit {
@@ -382,6 +383,7 @@ static void take_plan(struct emit *e, const struct db_row *row)
 
   e->plan_count++;
   r->taken = true;
+  r->high_us = row->high_us;
   if (r->why)
     say("not the best, %s: %s  %s; taken: %s", r->why, r->problem, r->label,
         row->label);
@@ -394,18 +396,34 @@ static dd_status begin_problem(struct emit *e, const struct db_row *row)
   return keep(e, row->label, &e->rows.label);
 }
 
+/* What a fused plan gains at least: both bounds are of 95 % intervals.  The
+ * first split row is the best of them; one that was given up has no bounds that
+ * mean anything, and its median must do. */
+static void note_gain(struct emit *e, const struct db_row *row)
+{
+  struct table_plan *p = &e->plan[e->plan_count - 1];
+  struct problem_rows *r = &e->rows;
+  bool final = !strcmp(row->stopped, "final");
+
+  if (p->split || !row->split || r->gained || !(r->high_us > 0)) return;
+  p->gain = (final ? row->low_us : row->median_us) / r->high_us - 1;
+  r->gained = true;
+}
+
 /* Rows of a problem come together, best first. */
 static dd_status visit_row(void *user, const struct db_row *row)
 {
   struct emit *e = user;
   const char *why = NULL;
 
-  if (!is_device(e, row) || strcmp(row->policy, e->policy_name) ||
-      strcmp(row->stopped, "final"))
+  if (!is_device(e, row) || strcmp(row->policy, e->policy_name)) return DD_OK;
+  if (e->rows.taken && !strcmp(e->rows.problem, row->problem)) {
+    note_gain(e, row);
     return DD_OK;
+  }
+  if (strcmp(row->stopped, "final")) return DD_OK;
   if (!e->rows.problem || strcmp(e->rows.problem, row->problem))
     TRY(begin_problem(e, row));
-  if (e->rows.taken) return DD_OK;
   GROW(e, plan, plan_count, plan_room);
   TRY(make_plan(e, row, &e->plan[e->plan_count], &why));
   if (!why) take_plan(e, row);

@@ -38,7 +38,7 @@ static dd_status open_all(struct coverage *c, const char *table,
   TRY(tree_load(&c->tree, variants));
   TRY(spec_zoo(&c->tree, &c->arena, &c->sites, &c->count));
   TRY(table_open_own(&c->floor, floor_table,
-                     (size_t)(floor_table_end - floor_table), NULL));
+                     (size_t)(floor_table_end - floor_table), NULL, true));
   if (table) {
     TRY(table_open(&c->table, table, NULL, &c->floor, true));
     c->has_table = true;
@@ -65,8 +65,8 @@ struct answer {
 static void find(struct coverage *c, const struct zoo_site *site,
                  struct answer *a)
 {
-  struct matcher matcher = {c->has_table ? &c->table : NULL, &c->floor,
-                            &c->device, false};
+  struct matcher matcher = {.table = c->has_table ? &c->table : NULL,
+                            .floor = &c->floor, .device = &c->device};
   struct match m;
 
   *a = (struct answer){"none", 0, BYTES_INIT};

@@ -76,6 +76,13 @@ static void list_add(struct list *l, struct unit *u)
   l->end = &u->next;
 }
 
+static void list_add_first(struct list *l, struct unit *u)
+{
+  u->next = l->first;
+  if (!l->first) l->end = &u->next;
+  l->first = u;
+}
+
 static struct unit *list_take(struct list *l)
 {
   struct unit *u = l->first;
@@ -418,12 +425,13 @@ size_t farm_pending(const struct farm *f)
   return f->pending;
 }
 
-dd_status farm_submit(struct farm *f, int64_t id, const char *target,
-                      const char *text)
+static dd_status make_unit(int64_t id, const char *target, const char *text,
+                           struct unit **out)
 {
   struct unit *u = mem_resize(NULL, NULL, 0, sizeof *u);
   size_t size = 8 + strlen(target) + strlen(text);
 
+  *out = u;
   if (!u) return fail(DD_NO_MEMORY, "out of memory");
   memset(u, 0, sizeof *u);
   u->result.id = id;
@@ -434,11 +442,33 @@ dd_status farm_submit(struct farm *f, int64_t id, const char *target,
     unit_free(u);
     return fail(DD_NO_MEMORY, "a unit of %zu bytes is too large", size);
   }
-  list_add(&f->queue, u);
+  return DD_OK;
+}
+
+static dd_status submit(struct farm *f, int64_t id, const char *target,
+                        const char *text,
+                        void add(struct list *, struct unit *))
+{
+  struct unit *u;
+
+  TRY(make_unit(id, target, text, &u));
+  add(&f->queue, u);
   f->pending++;
   f->queued++;
   feed(f);
   return DD_OK;
+}
+
+dd_status farm_submit(struct farm *f, int64_t id, const char *target,
+                      const char *text)
+{
+  return submit(f, id, target, text, list_add);
+}
+
+dd_status farm_submit_first(struct farm *f, int64_t id, const char *target,
+                            const char *text)
+{
+  return submit(f, id, target, text, list_add_first);
 }
 
 size_t farm_queued(const struct farm *f)
@@ -659,6 +689,7 @@ static dd_status restrict_worker(void)
 int farm_worker_main(int in_fd, int out_fd)
 {
   prctl(PR_SET_PDEATHSIG, SIGKILL);
+  setpriority(PRIO_PROCESS, 0, 5); /* the process that times goes first */
   if (restrict_worker()) {
     say("compile worker: %s", dd_last_error());
     return EX_OSERR;

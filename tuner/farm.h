@@ -45,6 +45,9 @@ bool farm_is_over(const struct farm *f);
 /* Queues a unit; the text is copied.  `id` is the caller's and comes back. */
 dd_status farm_submit(struct farm *f, int64_t id, const char *target,
                       const char *text);
+/* The same, before all that wait for a worker. */
+dd_status farm_submit_first(struct farm *f, int64_t id, const char *target,
+                            const char *text);
 size_t farm_pending(const struct farm *f); /* not yet given by farm_next() */
 size_t farm_queued(const struct farm *f);  /* not yet given to a worker */
 

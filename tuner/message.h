@@ -17,7 +17,9 @@ enum request {
   REQUEST_LIST,    /* text kind -> list of device infos */
   REQUEST_OPEN,    /* text kind, u32 index, bytes specs -> device info */
   REQUEST_LOAD,    /* bytes code, list of variants -> list of usage */
-  REQUEST_PROBLEM, /* text spelling, i64 seed, u32 hard -> i64 traffic bytes */
+  REQUEST_PROBLEM, /* text spelling, i64 seed -> i64 traffic bytes, f64 seconds
+                      that its trials took to make, also before */
+  REQUEST_PREPARE, /* text spelling, i64 seed of the problem after -> nothing */
   REQUEST_CHECK,   /* candidate -> verdict */
   REQUEST_RACE,    /* text policy, i64 seed, list of candidates -> results */
 };

@@ -5,7 +5,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "emit.h"
 #include "options.h"
 #include "output.h"
 #include "sweep.h"
@@ -77,16 +76,16 @@ dd_status record_end(struct recorder *r, dd_status status)
 static dd_status record_part(struct recorder *r, uint32_t index)
 {
   struct part *p = r->build->parts[index];
-  struct bytes source = BYTES_INIT, entry = BYTES_INIT;
+  const struct emit_scheme *scheme;
+  struct bytes entry = BYTES_INIT;
   dd_status status;
 
   if (p->row) return DD_OK;
-  status = emit_source(&r->build->specs->tree, &p->variant, &source);
-  if (!status) status = emit_entry(&p->variant, &entry);
+  TRY(build_source(r->build, &p->variant, &scheme));
+  status = emit_entry(&p->variant, &entry);
   if (!status)
-    status = db_variant(r->db, &p->variant, bytes_string(&source),
+    status = db_variant(r->db, &p->variant, bytes_string(&scheme->source),
                         bytes_string(&entry), &p->row);
-  bytes_release(&source);
   bytes_release(&entry);
   return status;
 }
@@ -225,6 +224,23 @@ static dd_status record_entry(struct recorder *r, const struct outcome *o,
   return e->raced ? record_measurement(r, o, e, problem, race) : DD_OK;
 }
 
+/* As the view `ranked` has it: what had fresh rounds comes first. */
+static double split_time(const struct outcome *o)
+{
+  const struct standing *best = NULL;
+  uint32_t count = o->count + (o->has_split ? 1 : 0);
+
+  for (uint32_t i = 0; i < count; ++i) {
+    const struct entry *e = &o->entries[i];
+    const struct standing *s = &e->standing;
+    if (!e->raced || !e->candidate.split) continue;
+    if (!best || s->final > best->final ||
+        (s->final == best->final && s->median_us < best->median_us))
+      best = s;
+  }
+  return best ? best->median_us : 0;
+}
+
 /* *race is 0 where there was none. */
 static dd_status record_race(struct recorder *r, const struct outcome *o,
                              int64_t problem, int64_t *race)
@@ -233,47 +249,54 @@ static dd_status record_race(struct recorder *r, const struct outcome *o,
                         .device = r->device, .board = r->info->uuid,
                         .policy = r->policy, .floor = o->race.floor,
                         .again = o->race.again, .sm_mhz = o->race.sm_mhz,
-                        .throttle = o->race.throttle};
+                        .throttle = o->race.throttle,
+                        .split_us = split_time(o)};
 
   *race = 0;
   return o->best < 0 ? DD_OK : db_race(r->db, &row, race);
 }
 
-/* What a host will load: the winner's code. */
-struct winner {
-  int entry; /* -1: none yet */
-  const struct bytes *code; /* NULL: it has none */
-};
-
-/* On the CPU device a host loads the text, which the variant's row has. */
-static dd_status compile_winner(struct recorder *r, const struct outcome *o,
-                                struct winner *w)
-{
-  struct entry *e = o->best_fused < 0 ? NULL : &o->entries[o->best_fused];
-  struct part *p = e ? r->build->parts[e->part[0]] : NULL;
-  dd_status status;
-
-  if (!e || w->entry == o->best_fused) return DD_OK;
-  w->entry = o->best_fused;
-  w->code = NULL;
-  if (p->code_row || strcmp(r->build->target, "cpu") == 0) return DD_OK;
-  status = build_alone(r->build, e->part[0], &w->code);
-  if (status != DD_COMPILE) return status;
-  w->code = NULL; /* its measurements stand; no table can have it */
-  say("%s", dd_last_error());
-  return DD_OK;
-}
-
-static dd_status record_winner(struct recorder *r, const struct outcome *o,
-                               const struct winner *w)
+/* Whose code a host will load, and no row has yet; NULL: nobody's.  On the CPU
+ * device the code is the text, which the variant's row has. */
+static struct part *winner_of(const struct recorder *r, const struct outcome *o)
 {
   struct part *p;
-  struct db_code row;
 
-  if (!w->code) return DD_OK;
-  p = r->build->parts[o->entries[w->entry].part[0]];
-  row = (struct db_code){p->row, r->toolchain, r->build->target, w->code->data,
-                         w->code->size, p->registers, p->local_bytes,
+  if (o->best_fused < 0 || strcmp(r->build->target, "cpu") == 0) return NULL;
+  p = r->build->parts[o->entries[o->best_fused].part[0]];
+  return p->code_row ? NULL : p;
+}
+
+dd_status record_prepare(struct recorder *r, const struct outcome *o)
+{
+  const struct part *p = winner_of(r, o);
+
+  return p ? build_want_alone(r->build, p->index) : DD_OK;
+}
+
+bool record_is_ready(const struct recorder *r, const struct outcome *o)
+{
+  const struct part *p = winner_of(r, o);
+
+  return !p || build_has_alone(r->build, p->index);
+}
+
+static dd_status record_winner(struct recorder *r, const struct outcome *o)
+{
+  struct part *p = winner_of(r, o);
+  const struct bytes *code;
+  struct db_code row;
+  dd_status status;
+
+  if (!p) return DD_OK;
+  status = build_alone(r->build, p->index, &code);
+  if (status == DD_COMPILE) { /* its measurements stand; no table can have it */
+    say("%s", dd_last_error());
+    return DD_OK;
+  }
+  TRY(status);
+  row = (struct db_code){p->row, r->toolchain, r->build->target, code->data,
+                         code->size, p->registers, p->local_bytes,
                          p->shared_bytes};
   return db_code(r->db, &row, &p->code_row);
 }
@@ -291,16 +314,24 @@ static dd_status take_winner(struct recorder *r, const struct outcome *o,
   return DD_OK;
 }
 
-/* Compiled before the file is locked: others may be waiting to write.  Should
- * the view name another winner, that one is compiled while they wait. */
+/* Before the file is locked: others may be waiting to write.  Should the view
+ * name another winner, that one is compiled while they wait. */
+static dd_status await_winner(struct recorder *r, const struct outcome *o)
+{
+  const struct part *p = winner_of(r, o);
+  const struct bytes *code;
+  dd_status status = p ? build_alone(r->build, p->index, &code) : DD_OK;
+
+  return status == DD_COMPILE ? DD_OK : status; /* record_winner() says it */
+}
+
 dd_status record_outcome(struct recorder *r, struct outcome *o)
 {
-  struct winner winner = {-1, NULL};
   int64_t problem, race = 0;
   dd_status status;
   uint32_t count = o->count + (o->has_split ? 1 : 0);
 
-  TRY(compile_winner(r, o, &winner));
+  TRY(await_winner(r, o));
   TRY(db_batch_begin(r->db));
   status = db_problem(r->db, &o->problem, &problem);
   if (!status) status = record_race(r, o, problem, &race);
@@ -308,8 +339,7 @@ dd_status record_outcome(struct recorder *r, struct outcome *o)
     status = record_entry(r, o, &o->entries[i], problem, race);
   if (!status) status = take_winner(r, o, problem, false, &o->best);
   if (!status) status = take_winner(r, o, problem, true, &o->best_fused);
-  if (!status) status = compile_winner(r, o, &winner);
-  if (!status) status = record_winner(r, o, &winner);
+  if (!status) status = record_winner(r, o);
   if (!status) return db_batch_commit(r->db);
   db_batch_cancel(r->db);
   return status;

@@ -31,6 +31,10 @@ dd_status record_begin(struct recorder *r, const char *path, struct build *b,
 dd_status record_join(struct recorder *r, const char *path, struct build *b,
                       const struct device_info *info, int64_t sweep,
                       uint64_t seed, const char *policy);
+/* Asks for what record_outcome() would wait for: the winner's code alone. */
+dd_status record_prepare(struct recorder *r, const struct outcome *o);
+/* Whether it need not wait. */
+bool record_is_ready(const struct recorder *r, const struct outcome *o);
 /* All of one problem's candidates, proofs, measurements and failures, as one
  * transaction: after DD_OK they survive kill -9. */
 dd_status record_outcome(struct recorder *r, struct outcome *o);

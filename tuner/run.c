@@ -72,6 +72,7 @@ dd_status run_make(struct device *d, const struct op_set *set,
     pass_attrs(p->op, attr, split ? &p->op->steps[i] : NULL, s->problem.op,
                s->attr);
     TRY(make_step(d, steps[i], s));
+    TRY(args_fill(&s->problem, s->attr, s->args));
   }
   return DD_OK;
 }
@@ -101,7 +102,7 @@ dd_status run_launches(const struct run *r, void *const *buffer, uint8_t *args,
 
     for (uint32_t j = 0; j < s->problem.op->tensor_count; ++j)
       inner[j] = bound(r->whole, s, j, buffer);
-    TRY(args_fill(&s->problem, s->attr, a));
+    memcpy(a, s->args, s->problem.op->args_size);
     args_bind(&s->problem, inner, a);
     out[i] = (struct launch){s->kernel,
                              {s->geometry.grid[0], s->geometry.grid[1],

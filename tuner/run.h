@@ -20,6 +20,7 @@ struct run_step {
   struct kernel kernel;
   struct geometry geometry;
   double attr[OP_MAX_ATTRS];
+  uint8_t args[OP_MAX_ARGS_SIZE]; /* but for the tensors */
 };
 
 struct run {

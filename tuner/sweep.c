@@ -290,6 +290,60 @@ static void open_ahead(struct sweep *s)
   }
 }
 
+/* ---- Storing ------------------------------------------------------------- */
+
+/* Who hands out the turns may forget what is stored, and only that. */
+static dd_status tell_stored(struct sweep *s, uint32_t outcome)
+{
+  return s->turns.done ? s->turns.done(s->turns.user, outcome) : DD_OK;
+}
+
+/* A problem's rows are one transaction, with the code of its winner, which is
+ * compiled alone meanwhile: the next problem does not wait for it. */
+static dd_status record_finished(struct sweep *s, bool wait)
+{
+  for (; s->stored < s->turn_count; ++s->stored) {
+    uint32_t outcome = s->order[s->stored];
+    struct outcome *o = &s->outcomes[outcome];
+    if (!o->unstored && s->stored >= s->current) return DD_OK;
+    if (o->unstored) {
+      if (!wait && !record_is_ready(s->recorder, o)) return DD_OK;
+      o->unstored = false;
+      TRY(record_outcome(s->recorder, o));
+    } else if (!o->restored) {
+      continue;
+    }
+    TRY(tell_stored(s, outcome));
+  }
+  return DD_OK;
+}
+
+/* After one that failed there is none: parts would remember rows that were
+ * taken back. */
+static void record_more(struct sweep *s, bool wait)
+{
+  const char *why;
+
+  if (!s->recorder || s->record_status) return;
+  s->record_status = record_finished(s, wait);
+  if (!s->record_status) return;
+  why = arena_text(&s->arena, dd_last_error(), strlen(dd_last_error()));
+  s->record_error = why ? why : "out of memory";
+}
+
+/* A transaction waits for the disk several times, as long as for a small race:
+ * it has its turn while the device is at work. */
+static void record_beside(struct sweep *s)
+{
+  if (s->may_record) record_more(s, false);
+}
+
+static dd_status record_trouble(const struct sweep *s)
+{
+  return s->record_status ? fail(s->record_status, "%s", s->record_error)
+                          : DD_OK;
+}
+
 /* While the device is at work: the compile workers are not to wait for it. */
 static void turn_farm(void *user)
 {
@@ -298,6 +352,19 @@ static void turn_farm(void *user)
   farm_turn(s->build->farm);
   if (s->turns.take) s->turns.take(s->turns.user, false);
   open_ahead(s);
+  record_beside(s);
+}
+
+/* One that takes the worker long enough for a transaction. */
+static dd_status call_at_length(struct sweep *s, const struct bytes *request,
+                                double seconds, struct bytes *reply)
+{
+  dd_status status;
+
+  s->may_record = true;
+  status = client_call(s->client, request, seconds, reply);
+  s->may_record = false;
+  return status;
 }
 
 static size_t farm_rows(void *user, struct pollfd *fds, size_t capacity)
@@ -390,6 +457,37 @@ static void refuse_problem(struct sweep *s, struct outcome *o)
       refuse(s, o, &o->entries[i], "check", o->broken);
 }
 
+static void put_problem(const struct sweep *s, const struct outcome *o,
+                        enum request what, struct bytes *request)
+{
+  wire_put_u32(request, what);
+  wire_put_text(request, o->spelling);
+  wire_put_i64(request, (int64_t)s->options.seed);
+}
+
+/* NULL: none that anybody knows of yet. */
+static const struct outcome *next_outcome(const struct sweep *s)
+{
+  for (uint32_t i = s->current + 1; i < s->turn_count; ++i)
+    if (!s->outcomes[s->order[i]].restored) return &s->outcomes[s->order[i]];
+  return NULL;
+}
+
+/* While this problem is proven and raced the worker's host makes the next one's
+ * inputs and references.  What fails is made when its turn comes; not even that
+ * is tried again where the worker died of it. */
+static void prepare_next(struct sweep *s)
+{
+  struct bytes request = BYTES_INIT, reply = BYTES_INIT;
+  const struct outcome *next = next_outcome(s);
+
+  if (!next || s->no_ahead) return;
+  put_problem(s, next, REQUEST_PREPARE, &request);
+  s->no_ahead = client_call(s->client, &request, 60, &reply) != DD_OK;
+  bytes_release(&request);
+  bytes_release(&reply);
+}
+
 static dd_status set_problem(struct sweep *s, struct outcome *o)
 {
   double began = seconds_now();
@@ -397,13 +495,12 @@ static dd_status set_problem(struct sweep *s, struct outcome *o)
   struct wire_reader r;
   dd_status status;
 
-  wire_put_u32(&request, REQUEST_PROBLEM);
-  wire_put_text(&request, o->spelling);
-  wire_put_i64(&request, (int64_t)s->options.seed);
-  status = client_call(s->client, &request, 600, &reply);
+  put_problem(s, o, REQUEST_PROBLEM, &request);
+  status = call_at_length(s, &request, 600, &reply);
   if (!status) {
     wire_reader_init(&r, reply.data, reply.size);
     o->traffic = wire_i64(&r, "a problem's traffic");
+    o->effort = wire_f64(&r, "seconds");
     status = wire_status(&r, true, DD_BUG);
   }
   bytes_release(&request);
@@ -429,7 +526,7 @@ static dd_status load_steps(struct sweep *s, struct outcome *o,
 static double patience(const struct sweep *s, const struct outcome *o)
 {
   double least = strcmp(s->client->info.kind, "cpu") ? 2 : 10, most = 120;
-  double known = o->longest > 0 ? o->longest : o->seconds[PHASE_SET_UP];
+  double known = o->longest > 0 ? o->longest : o->effort;
 
   return 100 * known < least ? least : 100 * known < most ? 100 * known : most;
 }
@@ -487,10 +584,12 @@ static dd_status try_canary(struct sweep *s, struct outcome *o)
 /* The worker was replaced: its problem is to be set again. */
 static dd_status keep_problem(struct sweep *s, struct outcome *o, int *generation)
 {
-  if (*generation == s->client->generation) return DD_OK;
-  TRY(set_problem(s, o));
-  TRY(try_canary(s, o));
-  *generation = s->client->generation;
+  while (*generation != s->client->generation) {
+    TRY(set_problem(s, o));
+    TRY(try_canary(s, o));
+    *generation = s->client->generation;
+    prepare_next(s);
+  }
   return DD_OK;
 }
 
@@ -840,7 +939,7 @@ static dd_status ask_race(struct sweep *s, struct outcome *o)
   wire_put_i64(&request, (int64_t)s->options.seed);
   put_racers(o, &request);
   s->client->between = patience(s, o);
-  status = client_call(s->client, &request, 120, &reply);
+  status = call_at_length(s, &request, 120, &reply);
   s->client->between = 0;
   if (!status) status = read_results(s, o, &reply);
   bytes_release(&request);
@@ -902,11 +1001,17 @@ static dd_status race(struct sweep *s, struct outcome *o, int *generation)
 
 /* ---- A problem, from top to bottom ------------------------------------------------------ */
 
-static dd_status record(struct sweep *s, struct outcome *o)
+/* What has not been stored beside, which is waited for; the seconds are the
+ * last problem's.  Also after a failure, whose sentence is the one to tell. */
+static dd_status record_rest(struct sweep *s, dd_status status)
 {
+  char sentence[1024];
   double began = seconds_now();
 
-  return spent(o, PHASE_RECORD, began, record_outcome(s->recorder, o));
+  snprintf(sentence, sizeof sentence, "%s", status ? dd_last_error() : "");
+  record_more(s, true);
+  if (s->count) spent(&s->outcomes[s->count - 1], PHASE_RECORD, began, DD_OK);
+  return status ? fail(status, "%s", sentence) : record_trouble(s);
 }
 
 /* What the end of the budget cut short is as if it had not begun: that its
@@ -944,7 +1049,10 @@ static dd_status sweep_problem(struct sweep *s, struct outcome *o)
   for (uint32_t i = 0; i < o->count; ++i) s->left_out += !o->entries[i].done;
   budget_end(&s->budget, seconds_now() - o->began, o->proven + o->refused);
   audit(o);
-  return s->recorder ? record(s, o) : DD_OK;
+  if (!s->recorder) return DD_OK;
+  o->unstored = true;
+  TRY(record_prepare(s->recorder, o));
+  return record_trouble(s);
 }
 
 uint32_t sweep_left(const struct sweep *s)
@@ -979,21 +1087,20 @@ static dd_status give_all_turns(struct sweep *s)
   return DD_OK;
 }
 
+/* There may be nothing more until all is told that there is to tell. */
+static bool wait_for_turn(struct sweep *s)
+{
+  if (s->turns.take(s->turns.user, false)) return true;
+  record_more(s, true);
+  return !s->record_status && s->turns.take(s->turns.user, true);
+}
+
 static bool has_turn(struct sweep *s)
 {
   if (is_stopped(s)) return false;
   while (s->turns.take && s->current == s->turn_count)
-    if (!s->turns.take(s->turns.user, true)) return false;
+    if (!wait_for_turn(s)) return false;
   return s->current < s->turn_count;
-}
-
-static dd_status take_turn(struct sweep *s)
-{
-  uint32_t outcome = s->order[s->current];
-
-  TRY(sweep_problem(s, &s->outcomes[outcome]));
-  if (!s->turns.done || is_stopped(s)) return DD_OK;
-  return s->turns.done(s->turns.user, outcome);
 }
 
 dd_status sweep_run(struct sweep *s)
@@ -1006,7 +1113,9 @@ dd_status sweep_run(struct sweep *s)
   s->client->beside = (struct client_beside){farm_rows, turn_farm, s};
   s->client->end = s->budget.stop;
   farm_set_end(s->build->farm, s->budget.end);
-  for (; !status && has_turn(s); ++s->current) status = take_turn(s);
+  for (; !status && has_turn(s); ++s->current)
+    status = sweep_problem(s, &s->outcomes[s->order[s->current]]);
+  status = record_rest(s, status);
   s->client->beside = (struct client_beside){NULL, NULL, NULL};
   s->client->end = 0;
   progress_end(&s->progress);

@@ -35,7 +35,7 @@ struct sweep_options {
   X(SET_UP, "set_up")   /* inputs and references of a problem */               \
   X(PROVE, "prove")                                                            \
   X(RACE, "race")                                                              \
-  X(RECORD, "record")   /* into the database */
+  X(RECORD, "record")   /* into the database, but for what is stored beside */
 enum phase {
 #define PHASE_NAME(name, word) PHASE_##name,
   PHASE_MAP(PHASE_NAME) PHASE_COUNT
@@ -67,6 +67,7 @@ struct outcome {
   char *spelling;
   bool is_part;       /* swept only because a split form needs it */
   bool opened, begun;
+  bool unstored;      /* swept, and its rows wait for the winner's code */
   bool restored;      /* stored by an earlier run of this sweep (resume.h) */
   bool best_is_split; /* of a restored one, until its entries are counted */
   const char *broken; /* why the device cannot even hold it; NULL: it can */
@@ -79,6 +80,7 @@ struct outcome {
   int best;           /* the entry that won the race; -1: none */
   int best_fused;     /* the best that is not the split plan; -1: none */
   int64_t traffic;
+  double effort;      /* seconds that its trials took to make */
   double weight;      /* its part in the budget */
   double began, end;  /* of its share; end 0: none */
   double longest;     /* seconds of the longest check that ended well */
@@ -90,7 +92,8 @@ struct outcome {
 
 /* Where another process says, piece by piece, what is to be swept: `take` adds
  * with sweep_turn() what it has said until now.  `wait`: there is nothing to
- * do; false then: there will be nothing more.  `done` is told of each. */
+ * do; false then: there will be nothing more.  `done` is told of each that is
+ * stored. */
 struct sweep_turns {
   bool (*take)(void *user, bool wait);
   dd_status (*done)(void *user, uint32_t outcome);
@@ -112,7 +115,12 @@ struct sweep {
   struct cover shown;
   double done, total; /* candidates, for the ETA */
   uint32_t current, ahead; /* turns: the one at hand, the next to be opened */
+  uint32_t stored;         /* turns before it have their rows, or none */
   dd_status ahead_status;  /* what became of opening ahead */
+  bool may_record; /* during this call to the worker, which takes its time */
+  dd_status record_status; /* what became of recording during calls */
+  const char *record_error;
+  bool no_ahead; /* the worker died of making a problem ahead */
   uint32_t left_out;  /* candidates that the budget had no time for */
   uint32_t wanted;    /* candidates that options.only keeps */
   const char *near;   /* the label most like options.only */

@@ -2,7 +2,6 @@
 #include "trial.h"
 
 #include <math.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -128,7 +127,6 @@ static void set_bytes(void *user, int64_t first, int64_t last)
 
 static dd_status allocate_tensor(struct trial *t, struct trial_tensor *x)
 {
-  const struct device_api *api = t->device->api;
   size_t guard = x->shape.span > LARGE ? GUARD_LARGE : GUARD_SMALL;
   struct span guards;
 
@@ -138,8 +136,6 @@ static dd_status allocate_tensor(struct trial *t, struct trial_tensor *x)
   if (!x->image) return fail(DD_NO_MEMORY, "out of memory: %zu bytes", x->size);
   guards = (struct span){x->image, GUARD_BYTE};
   parallel_for((int64_t)x->size, PIECE, set_bytes, &guards);
-  TRY(api->allocate(t->device, x->size, (void **)&x->work));
-  TRY(api->allocate(t->device, x->size, (void **)&x->pristine));
   return DD_OK;
 }
 
@@ -178,7 +174,6 @@ static dd_status make_tensor(struct trial *t, uint32_t i, enum fill_class class,
   else
     fill_tensor(spec, &x->shape, limit, class, seed + 7919 * i,
                 x->image + x->offset);
-  t->buffer[i] = x->work + x->offset;
   return DD_OK;
 }
 
@@ -189,51 +184,11 @@ struct reference_job {
   const struct trial *trial;
   struct reference_tensor tensor[OP_MAX_TENSORS];
   int64_t items;
-  pthread_mutex_t turn; /* to send */
-  bool unsent;          /* some could not be sent */
-  double sending;       /* seconds */
 };
-
-static dd_status send_array(const struct trial *t, void *to, const void *from,
-                            int64_t first, int64_t count, int64_t size)
-{
-  return t->device->api->copy_in(t->device, (char *)to + first * size,
-                                 (const char *)from + first * size,
-                                 (size_t)(count * size));
-}
-
-/* Elements [first, first + count) of a reference, to the device. */
-static dd_status send_elements(const struct trial *t, uint32_t i, int64_t first,
-                               int64_t count)
-{
-  TRY(send_array(t, t->device_value[i], t->value[i], first, count, 8));
-  TRY(send_array(t, t->device_slack[i], t->slack[i], first, count, 4));
-  if (!t->device_split_slack[i]) return DD_OK;
-  return send_array(t, t->device_split_slack[i], t->split_slack[i], first,
-                    count, 4);
-}
 
 static int64_t elements_per_item(const struct reference_job *job, uint32_t i)
 {
   return job->trial->tensor[i].shape.count / job->items;
-}
-
-/* One thread sends while the others compute. */
-static void send_rows(struct reference_job *job, int64_t first, int64_t last)
-{
-  const struct trial *t = job->trial;
-  double begun;
-
-  if (!t->tools->on_device) return;
-  pthread_mutex_lock(&job->turn);
-  begun = seconds_now();
-  for (uint32_t i = 0; i < t->problem.op->tensor_count && !job->unsent; ++i) {
-    int64_t per = elements_per_item(job, i);
-    if (t->device_value[i])
-      job->unsent = send_elements(t, i, first * per, (last - first) * per);
-  }
-  job->sending += seconds_now() - begun;
-  pthread_mutex_unlock(&job->turn);
 }
 
 static void compute_rows(void *user, int64_t first, int64_t last)
@@ -251,12 +206,10 @@ static void compute_rows(void *user, int64_t first, int64_t last)
     out[i].split_slack = t->split_slack[i] + skip;
   }
   job->compute(&call, out);
-  send_rows(job, first, last);
 }
 
 static dd_status allocate_reference(struct trial *t, uint32_t i)
 {
-  const struct device_api *api = t->device->api;
   size_t n = (size_t)t->tensor[i].shape.count;
 
   if (t->problem.op->tensors[i].role != TENSOR_OUT || n == 0) return DD_OK;
@@ -266,11 +219,7 @@ static dd_status allocate_reference(struct trial *t, uint32_t i)
   t->split_slack[i] = allocate_host(n * sizeof(float));
   if (!t->value[i] || !t->slack[i] || !t->split_slack[i])
     return fail(DD_NO_MEMORY, "out of memory: a reference of %zu elements", n);
-  if (!t->tools->on_device) return DD_OK;
-  TRY(api->allocate(t->device, n * 8, &t->device_value[i]));
-  TRY(api->allocate(t->device, n * 4, &t->device_slack[i]));
-  if (!t->problem.op->step_count) return DD_OK;
-  return api->allocate(t->device, n * 4, &t->device_split_slack[i]);
+  return DD_OK;
 }
 
 static reference_fn *find_reference(const char *op)
@@ -289,23 +238,6 @@ static int64_t choose_grain(int64_t items, int64_t largest)
   if (elements < 1 << 13) elements = 1 << 13;
   if (elements > 1 << 18) elements = 1 << 18;
   return 1 + elements / (1 + largest / items);
-}
-
-/* What a thread could not send is sent again by this one, whose words for the
- * failure are the caller's. */
-static dd_status run_reference(struct trial *t, struct reference_job *job,
-                               int64_t largest)
-{
-
-  pthread_mutex_init(&job->turn, NULL);
-  parallel_for(job->items, choose_grain(job->items, largest), compute_rows,
-               job);
-  pthread_mutex_destroy(&job->turn);
-  t->phases.sending = job->sending;
-  for (uint32_t i = 0; i < t->problem.op->tensor_count && job->unsent; ++i)
-    if (t->device_value[i])
-      TRY(send_elements(t, i, 0, (int64_t)t->reference_count[i]));
-  return DD_OK;
 }
 
 static dd_status compute_reference(struct trial *t)
@@ -333,17 +265,8 @@ static dd_status compute_reference(struct trial *t)
   }
   if (op->items) TRY(expr_eval(op->items, t->problem.value, &job.items));
   if (!largest || job.items <= 0) return DD_OK; /* nothing to compute */
-  return run_reference(t, &job, largest);
-}
-
-static dd_status upload(struct trial *t)
-{
-  for (uint32_t i = 0; i < t->problem.op->tensor_count; ++i) {
-    const struct trial_tensor *x = &t->tensor[i];
-    if (x->image)
-      TRY(t->device->api->copy_in(t->device, x->pristine, x->image, x->size));
-  }
-  return trial_reset(t);
+  parallel_for(job.items, choose_grain(job.items, largest), compute_rows, &job);
+  return DD_OK;
 }
 
 static dd_status fill_inputs(struct trial *t, enum fill_class class,
@@ -364,16 +287,13 @@ static dd_status fill_inputs(struct trial *t, enum fill_class class,
 static dd_status fill_trial(struct trial *t, enum fill_class class,
                             uint64_t seed, bool trial_attrs)
 {
-  double begun = seconds_now(), filled, computed;
+  double begun = seconds_now(), filled;
 
   TRY(fill_inputs(t, class, seed, trial_attrs));
   filled = seconds_now();
   TRY(compute_reference(t));
-  computed = seconds_now();
-  TRY(upload(t));
   t->phases.fill = filled - begun;
-  t->phases.reference = computed - filled;
-  t->phases.upload = seconds_now() - computed;
+  t->phases.reference = seconds_now() - filled;
   return DD_OK;
 }
 
@@ -381,13 +301,12 @@ void trial_phases_add(struct trial_phases *to, const struct trial_phases *more)
 {
   to->fill += more->fill;
   to->reference += more->reference;
-  to->sending += more->sending;
   to->upload += more->upload;
 }
 
-dd_status trial_make(struct device *d, const struct tools *tools,
-                     const struct problem *p, enum fill_class class,
-                     uint64_t seed, bool trial_attrs, struct trial **out)
+dd_status trial_prepare(struct device *d, const struct tools *tools,
+                        const struct problem *p, enum fill_class class,
+                        uint64_t seed, bool trial_attrs, struct trial **out)
 {
   struct trial *t = mem_resize(NULL, NULL, 0, sizeof *t);
   dd_status status;
@@ -401,6 +320,95 @@ dd_status trial_make(struct device *d, const struct tools *tools,
   status = fill_trial(t, class, seed, trial_attrs);
   if (status) trial_free(t);
   else *out = t;
+  return status;
+}
+
+/* ---- Onto the device ----------------------------------------------------- */
+
+enum { SENT = 4 << 20 }; /* bytes that a thread sends at a time */
+
+struct sending {
+  struct device *device;
+  char *to;
+  const char *from;
+  _Atomic bool failed; /* in some thread, which has the words */
+};
+
+static void send_piece(void *user, int64_t first, int64_t last)
+{
+  struct sending *s = user;
+
+  if (s->device->api->copy_in(s->device, s->to + first, s->from + first,
+                              (size_t)(last - first)))
+    s->failed = true;
+}
+
+/* Copying into what the device can read takes longer than the bus does, so all
+ * cores copy.  What failed is sent again by this thread, whose words for it are
+ * the caller's. */
+static dd_status send_bytes(struct trial *t, void *to, const void *from,
+                            size_t size)
+{
+  struct sending s = {t->device, to, from, false};
+
+  parallel_for((int64_t)size, SENT, send_piece, &s);
+  return s.failed ? t->device->api->copy_in(t->device, to, from, size) : DD_OK;
+}
+
+static dd_status send_new(struct trial *t, void **to, const void *from,
+                          size_t size)
+{
+  TRY(t->device->api->allocate(t->device, size, to));
+  return send_bytes(t, *to, from, size);
+}
+
+static dd_status send_tensor(struct trial *t, uint32_t i)
+{
+  struct trial_tensor *x = &t->tensor[i];
+
+  if (!x->image) return DD_OK;
+  TRY(t->device->api->allocate(t->device, x->size, (void **)&x->work));
+  TRY(send_new(t, (void **)&x->pristine, x->image, x->size));
+  t->buffer[i] = x->work + x->offset;
+  return DD_OK;
+}
+
+static dd_status send_reference(struct trial *t, uint32_t i)
+{
+  size_t n = t->reference_count[i];
+
+  if (!n || !t->tools->on_device) return DD_OK;
+  TRY(send_new(t, &t->device_value[i], t->value[i], n * 8));
+  TRY(send_new(t, &t->device_slack[i], t->slack[i], n * 4));
+  if (!t->problem.op->step_count) return DD_OK;
+  return send_new(t, &t->device_split_slack[i], t->split_slack[i], n * 4);
+}
+
+dd_status trial_upload(struct trial *t)
+{
+  double begun = seconds_now();
+
+  for (uint32_t i = 0; i < t->problem.op->tensor_count; ++i) {
+    TRY(send_tensor(t, i));
+    TRY(send_reference(t, i));
+  }
+  TRY(trial_reset(t));
+  t->uploaded = true;
+  t->phases.upload = seconds_now() - begun;
+  return DD_OK;
+}
+
+dd_status trial_make(struct device *d, const struct tools *tools,
+                     const struct problem *p, enum fill_class class,
+                     uint64_t seed, bool trial_attrs, struct trial **out)
+{
+  dd_status status;
+
+  TRY(trial_prepare(d, tools, p, class, seed, trial_attrs, out));
+  status = trial_upload(*out);
+  if (!status) return DD_OK;
+  trial_free(*out);
+  *out = NULL;
   return status;
 }
 

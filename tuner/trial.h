@@ -27,8 +27,8 @@ dd_status tools_load(struct device *d, bool on_device, struct tools *t);
 void tools_release(struct device *d, struct tools *t);
 
 struct trial_phases { /* seconds of making it */
-  double fill, upload;
-  double reference, sending; /* the second is a part of the first */
+  double fill, reference; /* on the host */
+  double upload;
 };
 void trial_phases_add(struct trial_phases *to, const struct trial_phases *more);
 
@@ -49,6 +49,7 @@ struct trial {
   const struct tools *tools;
   struct problem problem;
   struct trial_phases phases;
+  bool uploaded;
   double attr[OP_MAX_ATTRS];
   struct trial_tensor tensor[OP_MAX_TENSORS];
   void *buffer[OP_MAX_TENSORS]; /* what a launch binds; NULL where absent */
@@ -60,8 +61,15 @@ struct trial {
   void *device_split_slack[OP_MAX_TENSORS];
 };
 
-/* Allocates, fills, computes the reference.  `trial_attrs`: the specs' trial
- * values instead of the defaults.  Fails with DD_NO_MEMORY, DD_DEVICE. */
+/* Fills the inputs and computes the reference, on the host: no device is
+ * called, so that another thread may do it.  `trial_attrs`: the specs' trial
+ * values instead of the defaults.  Fails with DD_NO_MEMORY. */
+dd_status trial_prepare(struct device *d, const struct tools *tools,
+                        const struct problem *p, enum fill_class class,
+                        uint64_t seed, bool trial_attrs, struct trial **out);
+/* Puts it on the device.  Fails with DD_NO_MEMORY, DD_DEVICE. */
+dd_status trial_upload(struct trial *t);
+/* Both. */
 dd_status trial_make(struct device *d, const struct tools *tools,
                      const struct problem *p, enum fill_class class,
                      uint64_t seed, bool trial_attrs, struct trial **out);

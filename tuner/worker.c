@@ -131,20 +131,39 @@ static dd_status answer_load(struct worker *w, struct wire_reader *r,
 
 /* ---- Proving ------------------------------------------------------------------------- */
 
+static dd_status get_problem(struct worker *w, struct wire_reader *r,
+                             struct problem *p, uint64_t *seed)
+{
+  const char *spelling = wire_text(r, &w->arena, "a problem");
+
+  *seed = (uint64_t)wire_i64(r, "a seed");
+  TRY(wire_status(r, true, DD_BUG));
+  if (!w->device) return fail(DD_BUG, "no device is open");
+  return problem_parse(&w->ops, spelling, p);
+}
+
 static dd_status answer_problem(struct worker *w, struct wire_reader *r,
                                 struct bytes *out)
 {
-  const char *spelling = wire_text(r, &w->arena, "a problem");
-  uint64_t seed = (uint64_t)wire_i64(r, "a seed");
+  uint64_t seed;
   struct problem p;
   int64_t reads, writes;
 
-  TRY(wire_status(r, true, DD_BUG));
-  if (!w->device) return fail(DD_BUG, "no device is open");
-  TRY(problem_parse(&w->ops, spelling, &p));
+  TRY(get_problem(w, r, &p, &seed));
   TRY(problem_traffic(&p, &reads, &writes));
   TRY(checker_set(&w->checker, &p, seed));
   wire_put_i64(out, reads + writes);
+  wire_put_f64(out, checker_effort(&w->checker));
+  return DD_OK;
+}
+
+static dd_status answer_prepare(struct worker *w, struct wire_reader *r)
+{
+  uint64_t seed;
+  struct problem p;
+
+  TRY(get_problem(w, r, &p, &seed));
+  checker_prepare(&w->checker, &p, seed);
   return DD_OK;
 }
 
@@ -190,6 +209,7 @@ static dd_status answer(struct worker *w, const struct bytes *request,
   case REQUEST_OPEN: return answer_open(w, &r, out);
   case REQUEST_LOAD: return answer_load(w, &r, out);
   case REQUEST_PROBLEM: return answer_problem(w, &r, out);
+  case REQUEST_PREPARE: return answer_prepare(w, &r);
   case REQUEST_CHECK: return answer_check(w, &r, out);
   case REQUEST_RACE: return answer_race(w, &r, out);
   }
@@ -240,6 +260,7 @@ static void close_worker(struct worker *w)
 static void keep_pages(void)
 {
   mallopt(M_MMAP_MAX, 0);
+  mallopt(M_ARENA_MAX, 1); /* for whichever thread */
   mallopt(M_TRIM_THRESHOLD, -1);
 }
 

@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "output.h"
 
@@ -13,6 +15,9 @@ enum {
   KEPT = 512 << 20,  /* of all that are kept */
   KEPT_COUNT = 1024,
 };
+
+/* Bytes on the host up to which trials are made ahead. */
+static const double ahead_bytes = 8e9;
 
 struct pass { /* a variant was right */
   struct hash variant;
@@ -64,9 +69,9 @@ static void forget_trials(struct checker *c)
   trim_kept(c);
 }
 
-static struct exam *take_kept(struct checker *c, const char *key)
+static struct exam *take(struct exam **list, const char *key)
 {
-  for (struct exam **at = &c->kept; *at; at = &(*at)->next) {
+  for (struct exam **at = list; *at; at = &(*at)->next) {
     struct exam *e = *at;
     if (strcmp(e->key, key)) continue;
     *at = e->next;
@@ -76,79 +81,203 @@ static struct exam *take_kept(struct checker *c, const char *key)
 }
 
 /* The key ends with the spelling. */
-static dd_status make_key(const struct problem *p, enum fill_class class,
-                          uint64_t seed, bool attrs, struct bytes *key,
+static dd_status make_key(const struct paper *p, struct bytes *key,
                           size_t *spelling)
 {
-  bytes_printf(key, "%d %llu %d ", (int)class, (unsigned long long)seed, attrs);
+  bytes_printf(key, "%d %llu %d ", (int)p->class, (unsigned long long)p->seed,
+               p->attrs);
   *spelling = key->size;
-  problem_print(p, key);
+  problem_print(&p->problem, key);
   return bytes_status(key);
 }
 
-static dd_status fill_exam(struct checker *c, const struct problem *p,
-                           enum fill_class class, uint64_t seed, bool attrs,
-                           struct exam *e)
+static dd_status make_exam(const struct paper *p, const struct bytes *key,
+                           size_t spelling, struct exam **out)
 {
-  TRY(trial_make(c->device, c->tools, p, class, seed, attrs, &e->trial));
-  for (uint32_t i = 0; i < p->op->tensor_count; ++i)
+  struct exam *e = mem_resize(NULL, NULL, 0, sizeof *e);
+
+  *out = e;
+  if (!e) return fail(DD_NO_MEMORY, "out of memory");
+  memset(e, 0, sizeof *e);
+  arena_init(&e->arena, NULL);
+  e->paper = *p;
+  e->key = arena_text(&e->arena, bytes_string(key), key->size);
+  if (e->key) {
+    e->spelling = e->key + spelling;
+    return DD_OK;
+  }
+  free_exam(e);
+  *out = NULL;
+  return fail(DD_NO_MEMORY, "out of memory");
+}
+
+static dd_status prepare_exam(struct checker *c, struct exam *e)
+{
+  const struct paper *p = &e->paper;
+
+  TRY(trial_prepare(c->device, c->tools, &p->problem, p->class, p->seed,
+                    p->attrs, &e->trial));
+  for (uint32_t i = 0; i < p->problem.op->tensor_count; ++i)
     e->bytes += e->trial->tensor[i].size;
+  return DD_OK;
+}
+
+static dd_status upload_exam(struct checker *c, struct exam *e)
+{
+  if (e->trial->uploaded) return DD_OK;
+  TRY(trial_upload(e->trial));
   trial_phases_add(&c->phases.set_up, &e->trial->phases);
   return DD_OK;
 }
 
-static dd_status make_exam(struct checker *c, const struct problem *p,
-                           enum fill_class class, uint64_t seed, bool attrs,
-                           const struct bytes *key, struct exam **out)
-{
-  struct exam *e = mem_resize(NULL, NULL, 0, sizeof *e);
-  dd_status status = DD_OK;
-
-  *out = NULL;
-  if (!e) return fail(DD_NO_MEMORY, "out of memory");
-  memset(e, 0, sizeof *e);
-  arena_init(&e->arena, NULL);
-  e->key = arena_text(&e->arena, bytes_string(key), key->size);
-  if (!e->key) status = fail(DD_NO_MEMORY, "out of memory");
-  if (!status) status = fill_exam(c, p, class, seed, attrs, e);
-  if (status) free_exam(e);
-  else *out = e;
-  return status;
-}
-
-static dd_status add_trial(struct checker *c, const struct problem *p,
-                           enum fill_class class, uint64_t seed, bool attrs)
+static dd_status find_exam(struct checker *c, const struct paper *p,
+                           struct exam **out)
 {
   struct bytes key = BYTES_INIT;
   size_t spelling = 0;
-  struct exam *e = NULL;
-  dd_status status;
+  dd_status status = make_key(p, &key, &spelling);
+
+  *out = NULL;
+  if (!status) *out = take(&c->kept, bytes_string(&key));
+  if (!status && !*out) *out = take(&c->ahead.exams, bytes_string(&key));
+  if (*out && (*out)->trial && !(*out)->trial->uploaded)
+    c->phases.ahead +=
+        (*out)->trial->phases.fill + (*out)->trial->phases.reference;
+  if (!status && !*out) status = make_exam(p, &key, spelling, out);
+  bytes_release(&key);
+  return status;
+}
+
+static dd_status add_trial(struct checker *c, const struct paper *p)
+{
+  struct exam *e;
+  dd_status status = DD_OK;
 
   if (c->count == MAX_TRIALS)
-    return fail(DD_BUG, "'%s' has too many awkward problems", p->op->name);
-  status = make_key(p, class, seed, attrs, &key, &spelling);
-  if (!status) e = take_kept(c, bytes_string(&key));
-  if (!status && !e) status = make_exam(c, p, class, seed, attrs, &key, &e);
-  if (!status) {
-    e->spelling = e->key + spelling;
-    c->exams[c->count++] = e;
+    return fail(DD_BUG, "'%s' has too many awkward problems",
+                p->problem.op->name);
+  TRY(find_exam(c, p, &e));
+  if (!e->trial) status = prepare_exam(c, e);
+  if (!status) status = upload_exam(c, e);
+  if (status) free_exam(e);
+  else c->exams[c->count++] = e;
+  return status;
+}
+
+/* The op's awkward list on top of the problem; what is not legal there (a
+ * stride that does not go with more heads) is left out.  The problem itself
+ * comes last. */
+static dd_status each_paper(struct checker *c, const struct problem *p,
+                            uint64_t seed,
+                            dd_status (*use)(struct checker *c,
+                                             const struct paper *p))
+{
+  struct paper own = {*p, FILL_PLAIN, seed, false};
+
+  for (uint32_t i = 0; i < p->op->awkward_count; ++i) {
+    struct paper q = {.class = i % 2 ? FILL_SPECIAL : FILL_HARD,
+                      .seed = seed + i, .attrs = true};
+    if (problem_override(p, p->op->awkward[i], &q.problem)) continue;
+    TRY(use(c, &q));
+  }
+  return use(c, &own);
+}
+
+/* ---- Ahead --------------------------------------------------------------- */
+
+/* Of the images and of the reference, which has 16 bytes for each element that
+ * is written, two bytes or more. */
+static double host_bytes(const struct problem *p)
+{
+  int64_t reads, writes;
+
+  return problem_traffic(p, &reads, &writes)
+             ? HUGE_VAL : (double)reads + 9 * (double)writes;
+}
+
+static double most_ahead(void)
+{
+  double memory = (double)sysconf(_SC_PHYS_PAGES) *
+                  (double)sysconf(_SC_PAGESIZE);
+
+  return memory / 16 < ahead_bytes ? memory / 16 : ahead_bytes;
+}
+
+static bool holds(const struct exam *e, const char *key)
+{
+  while (e && strcmp(e->key, key)) e = e->next;
+  return e != NULL;
+}
+
+/* Among the trials at hand, of which the small ones will be kept. */
+static bool is_at_hand(const struct checker *c, const char *key)
+{
+  for (int i = 0; i < c->count; ++i)
+    if (!strcmp(c->exams[i]->key, key)) return true;
+  return holds(c->kept, key) || holds(c->ahead.exams, key);
+}
+
+static dd_status plan_trial(struct checker *c, const struct paper *p)
+{
+  struct bytes key = BYTES_INIT;
+  struct exam *e = NULL;
+  size_t spelling = 0;
+  dd_status status = make_key(p, &key, &spelling);
+
+  if (!status && !is_at_hand(c, bytes_string(&key)) &&
+      host_bytes(&p->problem) <= most_ahead())
+    status = make_exam(p, &key, spelling, &e);
+  if (e) {
+    e->next = c->ahead.exams;
+    c->ahead.exams = e;
   }
   bytes_release(&key);
   return status;
 }
 
-/* The op's awkward list on top of the problem; what is not legal there (a
- * stride that does not go with more heads) is left out. */
-static dd_status add_awkward(struct checker *c, const struct problem *p,
-                             uint64_t seed)
+/* Whoever has something to do now goes first. */
+static void *prepare_all(void *arg)
 {
-  for (uint32_t i = 0; i < p->op->awkward_count; ++i) {
-    struct problem q;
-    if (problem_override(p, p->op->awkward[i], &q)) continue;
-    TRY(add_trial(c, &q, i % 2 ? FILL_SPECIAL : FILL_HARD, seed + i, true));
-  }
-  return DD_OK;
+  struct checker *c = arg;
+
+  setpriority(PRIO_PROCESS, 0, 10); /* of this thread, and those it starts */
+  for (struct exam *e = c->ahead.exams; e && !c->ahead.enough; e = e->next)
+    if (prepare_exam(c, e)) e->trial = NULL;
+  return NULL;
 }
+
+/* Afterwards the exams are this thread's. */
+static void join_ahead(struct checker *c)
+{
+  double begun = seconds_now();
+
+  if (c->ahead.running) pthread_join(c->ahead.thread, NULL);
+  c->ahead.running = false;
+  c->phases.waited += seconds_now() - begun;
+}
+
+static void drop_ahead(struct checker *c)
+{
+  while (c->ahead.exams) {
+    struct exam *e = c->ahead.exams;
+    c->ahead.exams = e->next;
+    free_exam(e);
+  }
+}
+
+void checker_prepare(struct checker *c, const struct problem *p, uint64_t seed)
+{
+  c->ahead.enough = true;
+  join_ahead(c);
+  drop_ahead(c);
+  c->ahead.enough = false;
+  if (each_paper(c, p, seed, plan_trial)) return;
+  c->ahead.running =
+      c->ahead.exams &&
+      pthread_create(&c->ahead.thread, NULL, prepare_all, c) == 0;
+}
+
+/* ---- Setting a problem --------------------------------------------------- */
 
 static dd_status gather_jury(struct checker *c)
 {
@@ -170,12 +299,13 @@ static void tell_phases(struct checker *c)
   const struct check_phases *p = &c->phases;
 
   if (c->count && getenv("DIFFTUNE_PHASES"))
-    say("phases of %s: fill %.3f s, reference %.3f (sending %.3f), upload "
-        "%.3f, jury %.3f; of %lld candidates: launch %.3f s, judge %.3f, again "
-        "%.3f; %lld launches, %lld known", c->exams[c->count - 1]->spelling,
-        p->set_up.fill, p->set_up.reference, p->set_up.sending,
-        p->set_up.upload, p->jury, (long long)p->candidates, p->launch,
-        p->judge, p->again, (long long)p->launches, (long long)p->known);
+    say("phases of %s: fill %.3f s, reference %.3f (ahead %.3f of both, waited "
+        "%.3f), upload %.3f, jury %.3f; of %lld candidates: launch %.3f s, "
+        "judge %.3f, again %.3f; %lld launches, %lld known",
+        c->exams[c->count - 1]->spelling, p->set_up.fill, p->set_up.reference,
+        p->ahead, p->waited, p->set_up.upload, p->jury,
+        (long long)p->candidates, p->launch, p->judge, p->again,
+        (long long)p->launches, (long long)p->known);
   memset(&c->phases, 0, sizeof c->phases);
 }
 
@@ -186,16 +316,27 @@ dd_status checker_set(struct checker *c, const struct problem *p,
 
   tell_phases(c);
   forget_trials(c);
-  status = add_awkward(c, p, seed);
-  if (!status) status = add_trial(c, p, FILL_PLAIN, seed, false);
+  join_ahead(c);
+  status = each_paper(c, p, seed, add_trial);
+  drop_ahead(c);
   if (!status) status = gather_jury(c);
   if (status) forget_trials(c);
   return status;
 }
 
+double checker_effort(const struct checker *c)
+{
+  const struct trial_phases *p = &c->phases.set_up;
+
+  return p->fill + p->reference + p->upload;
+}
+
 void checker_release(struct checker *c)
 {
   tell_phases(c);
+  c->ahead.enough = true;
+  join_ahead(c);
+  drop_ahead(c);
   forget_trials(c);
   while (c->kept) {
     struct exam *e = c->kept;

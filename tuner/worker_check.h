@@ -8,14 +8,25 @@
 #ifndef DIFFTUNE_WORKER_CHECK_H
 #define DIFFTUNE_WORKER_CHECK_H
 
+#include <pthread.h>
+#include <stdatomic.h>
+
 #include "hash_table.h"
 #include "jury.h"
 #include "message.h"
 #include "run.h"
 
+struct paper { /* what a trial is made from */
+  struct problem problem;
+  enum fill_class class;
+  uint64_t seed;
+  bool attrs;
+};
+
 struct exam { /* a trial, and who was right on it */
   struct exam *next;
-  struct trial *trial;
+  struct paper paper;
+  struct trial *trial; /* NULL: not made yet */
   char *key;            /* everything that it is made from, as text */
   const char *spelling; /* in the key */
   size_t bytes;         /* of its tensors */
@@ -26,8 +37,19 @@ struct exam { /* a trial, and who was right on it */
 /* Seconds of the worker's, since its problem was set. */
 struct check_phases {
   struct trial_phases set_up;
+  double ahead;  /* of fill and reference: in the turn of another problem */
+  double waited; /* for the end of that */
   double jury, launch, judge, again;
   int64_t candidates, launches, known;
+};
+
+/* The host's side of the next problem's trials, made by a thread of its own
+ * that calls no device: a race must not be disturbed. */
+struct ahead {
+  struct exam *exams;
+  pthread_t thread;
+  bool running;
+  atomic_bool enough; /* what is not begun yet need not be */
 };
 
 struct checker { /* all zero: none */
@@ -38,13 +60,19 @@ struct checker { /* all zero: none */
   int count;
   struct jury jury;
   struct exam *kept; /* of earlier problems, the latest first */
+  struct ahead ahead;
   struct check_phases phases;
 };
 
 /* Makes the trials of a problem in place of the last one's. */
 dd_status checker_set(struct checker *c, const struct problem *p,
                       uint64_t seed);
+/* The problem is likely to be set next: begins with its trials, as far as there
+ * is room for them, and returns.  What fails is made again when it is set. */
+void checker_prepare(struct checker *c, const struct problem *p, uint64_t seed);
 void checker_release(struct checker *c);
+/* Seconds that making the trials took, whenever that was. */
+double checker_effort(const struct checker *c);
 
 /* The trial of the problem itself, on plain inputs. */
 const struct trial *checker_own(const struct checker *c);

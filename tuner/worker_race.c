@@ -34,6 +34,8 @@ struct race_job {
   double *us, *reference_us; /* a round's, in its order */
   double mhz[SAMPLES_MAX];
   int mhz_count;
+  struct clock_reading clock; /* after the last round */
+  bool clock_is_fresh;        /* nothing was recorded since */
   uint32_t throttle, again, rounds_again;
   struct module *twin;
   int twin_of;
@@ -71,7 +73,9 @@ static dd_status time_candidate(struct race_job *job, int i)
   return bench_time(&job->bench, &job->timing[i]);
 }
 
-/* As often as the copy would need for the time: no candidate is much faster. */
+/* As often as the copy would need for the time: no candidate is much faster.
+ * It was proven, so its code is loaded; what a first replay costs beside is
+ * nothing to a long launch, and is not paid for with another. */
 static dd_status record_candidate(struct race_job *job, int i, double copy_us)
 {
   uint32_t launches = bench_launches(&job->bench, copy_us, screen_us);
@@ -82,7 +86,8 @@ static dd_status record_candidate(struct race_job *job, int i, double copy_us)
   for (uint32_t k = 0; k < run.step_count; ++k)
     if (run.steps[k].kernel.registers > job->registers[i])
       job->registers[i] = run.steps[k].kernel.registers;
-  return bench_record(&job->bench, &run, launches, &job->timing[i]);
+  return bench_record(&job->bench, &run, launches, !job->bench.lengthy,
+                      &job->timing[i]);
 }
 
 static dd_status record_all(struct race_job *job)
@@ -126,21 +131,24 @@ static void prefer_all(struct race_job *job)
 
 /* ---- The final ----------------------------------------------------------- */
 
-static dd_status record_longer(struct race_job *job, int i)
+static dd_status record_longer(struct race_job *job, int i, uint32_t launches)
 {
   struct timing *t = &job->timing[i];
-  uint32_t launches = bench_launches(&job->bench, t->us, final_us);
   struct run run;
 
   if (launches == t->launches) return DD_OK;
   TRY(note(job->w, (uint32_t)i));
   TRY(make_run(job, &job->candidates[i], &run));
   bench_forget(&job->bench, t);
-  return bench_record(&job->bench, &run, launches, t);
+  return bench_record(&job->bench, &run, launches, true, t);
 }
 
+/* As many launches for each as for the fastest: what a replay costs beside them
+ * must be the same part of everybody's time. */
 static dd_status record_finalists(struct race_job *job)
 {
+  int best = race_best(&job->race);
+  double us = best < 0 ? job->reference.us : job->timing[best].us;
   uint32_t launches =
       bench_launches(&job->bench, job->reference.us, final_us);
 
@@ -148,7 +156,8 @@ static dd_status record_finalists(struct race_job *job)
   bench_forget(&job->bench, &job->reference);
   TRY(bench_record_copy(&job->bench, launches, &job->reference));
   for (int i = 0; i < job->count; ++i)
-    if (job->race.entries[i].alive) TRY(record_longer(job, i));
+    if (job->race.entries[i].alive)
+      TRY(record_longer(job, i, bench_launches(&job->bench, us, final_us)));
   return DD_OK;
 }
 
@@ -173,7 +182,7 @@ static dd_status enter_twin(struct race_job *job)
   variant_entry(&l->loaded.variant, entry);
   TRY(w->device->api->kernel(w->device, job->twin, entry,
                              &run.steps[0].kernel));
-  TRY(bench_record(&job->bench, &run, job->timing[best].launches,
+  TRY(bench_record(&job->bench, &run, job->timing[best].launches, true,
                    &job->timing[job->count]));
   job->twin_of = best;
   race_enter(&job->race, job->count);
@@ -221,11 +230,22 @@ static dd_status time_round(struct race_job *job, int live)
   return DD_OK;
 }
 
+/* The reading after a round is that before the next, where they follow each
+ * other: to read takes longer than to time a candidate. */
+static struct clock_reading read_clock(struct race_job *job)
+{
+  if (!job->clock_is_fresh) job->clock = clocks_read(&job->w->clocks);
+  job->clock_is_fresh = true;
+  return job->clock;
+}
+
 /* Whether the clock spoilt the round. */
 static bool was_disturbed(struct race_job *job, struct clock_reading before)
 {
-  struct clock_reading after = clocks_read(&job->w->clocks);
+  struct clock_reading after;
 
+  job->clock_is_fresh = false;
+  after = read_clock(job);
   job->throttle |= before.throttle | after.throttle;
   if (after.mhz > 0 && job->mhz_count < SAMPLES_MAX)
     job->mhz[job->mhz_count++] = after.mhz;
@@ -246,7 +266,7 @@ static dd_status keep_round(struct race_job *job, int live)
 static dd_status run_round(struct race_job *job, int live)
 {
   for (;;) {
-    struct clock_reading before = clocks_read(&job->w->clocks);
+    struct clock_reading before = read_clock(job);
     TRY(time_round(job, live));
     if (!was_disturbed(job, before)) break;
     if (job->rounds_again == ROUNDS_AGAIN) break;
@@ -264,6 +284,7 @@ static dd_status run_race(struct race_job *job)
   while ((live = race_round(&job->race, job->order)) > 0) {
     TRY(run_round(job, live));
     if (job->race.phase != phase && job->race.phase == RACE_FINAL) {
+      job->clock_is_fresh = false;
       TRY(record_finalists(job));
       TRY(enter_twin(job));
     }

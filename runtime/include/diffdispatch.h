@@ -125,9 +125,14 @@ typedef struct dd_open_options {
 
 #define DD_OPEN_SHARED_TABLE 0x2u /* whoever owns or may write its file */
 
+#define DD_OPEN_NO_SYSTEM_TABLE 0x4u /* look in no folder for another one */
+
 /* Opens a context for the calling thread's current CUDA context, or for the
  * CPU device.  `options` may be NULL: all defaults.  A table that cannot be
  * used fails the call; a host that would rather go on opens again without.
+ * Under it lies the system's: difftune/sm_90.ddt (or cpu.ddt) in the first of
+ * $XDG_DATA_HOME and $XDG_DATA_DIRS (/usr/local/share, /usr/share) that has it.
+ * It is used where its match is better, and a bad one is as good as none.
  * Owns    the caller owns *out; dd_close() it after its plans.
  * Threads a context may be shared by any number of threads.
  * Fails   DD_BAD_TABLE, DD_NO_DEVICE, DD_DEVICE, DD_NO_MEMORY */
@@ -147,7 +152,8 @@ typedef enum dd_match {
   DD_MATCH_NEAR = 1,   /* a problem near it was, on this device */
   DD_MATCH_DEVICE = 2, /* one was, on another device of the same arch */
   DD_MATCH_SPLIT = 3,  /* its split parts were: they run one after another */
-  DD_MATCH_DEFAULT = 4 /* never measured: the op's default variant */
+  DD_MATCH_DEFAULT = 4, /* never measured: the op's default variant */
+  DD_MATCH_PINNED = 5   /* dd_pin() named it */
 } dd_match;
 
 /* Chooses, compiles if it must (CPU device only), and loads.  Slow: call once
@@ -160,6 +166,10 @@ DD_API dd_status dd_plan_make(dd_context *ctx, const dd_problem *problem,
 DD_API void dd_plan_free(dd_plan *plan); /* NULL is a harmless no-op */
 
 DD_API dd_match dd_plan_match(const dd_plan *plan);
+
+/* 1: the split form, one kernel after another, which rounds what its steps hand
+ * on; however it was matched. */
+DD_API int dd_plan_is_split(const dd_plan *plan);
 DD_API size_t dd_plan_workspace_size(const dd_plan *plan); /* bytes, often 0 */
 
 /* How many buffers a launch takes, and the name of each ("q", "k", ...): the
@@ -205,6 +215,17 @@ DD_API dd_status dd_prepare(dd_context *ctx, const char *const *spellings,
 DD_API dd_status dd_explain(dd_context *ctx, const dd_problem *problem,
                             char *text, size_t size, size_t *length);
 
+/* From now on plans for this problem are of these variants, written as
+ * dd_plan_describe() does: "qknorm_rope.warp lanes=16 heads=4", those of a
+ * split form with " + " between them.  NULL: no longer.  Plans that are made
+ * stay as they are.
+ * Owns    the context keeps copies.
+ * Threads any.
+ * Fails   DD_BAD_ARGUMENT (no table has them, or they cannot run the problem),
+ *         DD_BAD_TABLE, DD_NO_MEMORY */
+DD_API dd_status dd_pin(dd_context *ctx, const char *spelling,
+                        const char *variants);
+
 /* ---- Watching ---------------------------------------------------------- */
 
 /* How plans were chosen since the context was opened, or since the last reset:
@@ -212,8 +233,9 @@ DD_API dd_status dd_explain(dd_context *ctx, const dd_problem *problem,
 typedef struct dd_counters {
   size_t struct_size;
   uint64_t exact, near_sizes, other_device, split, by_default, refused;
+  uint64_t pinned;
 } dd_counters;
-#define DD_COUNTERS_INIT {sizeof(dd_counters), 0, 0, 0, 0, 0, 0}
+#define DD_COUNTERS_INIT {sizeof(dd_counters), 0, 0, 0, 0, 0, 0, 0}
 
 /* Fails   DD_BAD_ARGUMENT */
 DD_API dd_status dd_count(dd_context *ctx, dd_counters *out, int reset);
@@ -227,9 +249,9 @@ DD_API dd_status dd_count(dd_context *ctx, dd_counters *out, int reset);
 DD_API dd_status dd_trace(dd_context *ctx, char *text, size_t size,
                           size_t *length);
 
-/* Writes 64 hexadecimal digits and a NUL that stand for every byte of the table
- * (the library's own where there is no other): two processes with the same
- * digest and device make the same choices.
+/* Writes 64 hexadecimal digits and a NUL that stand for every byte of the
+ * tables (the library's own where there is no other): two processes with the
+ * same digest and device make the same choices.
  * Fails   DD_BAD_ARGUMENT */
 DD_API dd_status dd_digest(dd_context *ctx, char digest[65]);
 
@@ -249,16 +271,97 @@ typedef struct dd_tensor {
 
 /* Any op.  `op` is the beginning of a spelling and has what tensors cannot say:
  * "rope:bf16 layout=neox cache=separate".  Sizes, strides and alignment are
- * read off `tensors`: `count` pointers in the op's order (docs/operators.md),
- * NULL where the problem has none; in place, the outputs are NULL.  The first call
- * with a shape makes its plan, later calls find it without a lock.
- * Owns    nothing changes hands; tensors must live until the stream is done.
+ * read off the tensors, as are the dtypes of weights and tables and whether the
+ * outputs are there (inplace).  Tensors are in the order of docs/operators.md,
+ * NULL where the problem has none.  The first call resolves the problem, later
+ * calls find the plan without a lock.  In a capture only prepared problems run.
+ *
+ * A split plan may need room for what its steps hand on.  It is passed, since
+ * one that the library kept could be in use on another stream: with
+ * `workspace_needed` set a call makes the plan, writes how many bytes it takes,
+ * and launches nothing. */
+typedef struct dd_call {
+  size_t struct_size;
+  const char *op;
+  const dd_tensor *const *tensors;
+  size_t count;
+  const dd_attr *attrs;
+  size_t attr_count;
+  void *workspace; /* on the device, a multiple of 16 */
+  size_t workspace_size;
+  size_t *workspace_needed;
+} dd_call;
+#define DD_CALL_INIT                                                           \
+  {sizeof(dd_call), NULL, NULL, 0, NULL, 0, NULL, 0, NULL}
+
+/* Owns    nothing changes hands; tensors and workspace must live until the
+ *         stream is done.
  * Threads any.
  * Fails   as dd_plan_make and dd_plan_launch, and DD_NOT_PREPARED */
+DD_API dd_status dd_call_launch(dd_context *ctx, const dd_call *call,
+                                struct CUstream_st *stream);
+
+/* The same where no workspace is passed. */
 DD_API dd_status dd_launch(dd_context *ctx, const char *op,
                            const dd_tensor *const *tensors, size_t count,
                            const dd_attr *attrs, size_t attr_count,
                            struct CUstream_st *stream);
+
+/* The same, an entry point for each op: dd_rope(ctx, &args, stream) takes a
+ * dd_rope_args, whose fields are the op's tensors (T: const dd_tensor *, NULL
+ * where the problem has none) and attributes (A: double, 0: the default), as
+ * docs/operators.md names them.  `options` (or NULL) has what tensors cannot
+ * say, but for the io dtype: "layout=neox cache=separate".  New fields go to
+ * the end of a list. */
+#define DD_qk_norm_ARGS(T, A)                                                  \
+  T(q) T(k) T(q_out) T(k_out) T(q_weight) T(k_weight) T(text_q) T(text_k)      \
+  T(text_q_weight) T(text_k_weight) A(eps)
+#define DD_rope_ARGS(T, A)                                                     \
+  T(q) T(k) T(q_out) T(k_out) T(cos) T(sin) T(positions) A(position_offset)
+#define DD_qknorm_rope_packed_ARGS(T, A)                                       \
+  T(qkv) T(q_weight) T(k_weight) T(positions)                                  \
+  A(eps) A(base) A(factor) A(low) A(high) A(attention_factor)
+#define DD_norm_ARGS(T, A) T(x) T(weight) T(bias) T(y) A(eps)
+#define DD_scale_shift_ARGS(T, A) T(x) T(scale) T(shift) T(y)
+#define DD_gate_residual_ARGS(T, A) T(x) T(h) T(gate) T(y)
+#define DD_norm_scale_shift_ARGS(T, A)                                         \
+  T(x) T(scale) T(shift) T(weight) T(bias) T(y) A(eps)
+#define DD_residual_norm_scale_shift_ARGS(T, A)                                \
+  T(residual) T(x) T(scale) T(shift) T(gate) T(weight) T(bias) T(y) T(r_out)   \
+  A(eps)
+#define DD_norm_gate_residual_ARGS(T, A)                                       \
+  T(x) T(h) T(gate) T(weight) T(bias) T(y) A(eps)
+#define DD_norm_gate_residual_norm_scale_ARGS(T, A)                            \
+  T(x) T(h) T(scale) T(shift) T(gate) T(weight) T(bias) T(weight2) T(bias2)    \
+  T(y) T(r_out) A(eps) A(eps2)
+
+#define DD_OP_MAP(X)                                                           \
+  X(qk_norm)                                                                   \
+  X(rope)                                                                      \
+  X(qknorm_rope_packed)                                                        \
+  X(norm)                                                                      \
+  X(scale_shift)                                                               \
+  X(gate_residual)                                                             \
+  X(norm_scale_shift)                                                          \
+  X(residual_norm_scale_shift)                                                 \
+  X(norm_gate_residual)                                                        \
+  X(norm_gate_residual_norm_scale)
+
+#define DD_ARGS_TENSOR(name) const dd_tensor *name;
+#define DD_ARGS_ATTR(name) double name;
+#define DD_ARGS_DECLARE(op)                                                    \
+  typedef struct dd_##op##_args {                                              \
+    size_t struct_size;                                                        \
+    const char *options;                                                       \
+    void *workspace;                                                           \
+    size_t workspace_size;                                                     \
+    size_t *workspace_needed;                                                  \
+    DD_##op##_ARGS(DD_ARGS_TENSOR, DD_ARGS_ATTR)                               \
+  } dd_##op##_args;                                                            \
+  DD_API dd_status dd_##op(dd_context *ctx, const dd_##op##_args *args,        \
+                           struct CUstream_st *stream);
+DD_OP_MAP(DD_ARGS_DECLARE)
+#undef DD_ARGS_DECLARE
 
 /* qknorm_rope: RMSNorm of each head row of q and k, then rotary embedding.
  *

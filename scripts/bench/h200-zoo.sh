@@ -1,22 +1,31 @@
 #!/bin/sh
-# Every op on a GPU: the whole zoo with all variants is proven, then a few sites
-# of each op are raced, and the rounding modes are held against PyTorch's chain.
+# The whole zoo on a GPU: every variant of every problem and of the parts of its
+# split form is proven and raced; with cold caches, with warm ones, and with
+# another seed.  Do the sweeps agree?  Where does the time go?
 #
-#   scripts/bench/h200-zoo.sh DIFFTUNE LIBDIFFDISPATCH.so OUT_FOLDER
+#   scripts/bench/h200-zoo.sh DIFFTUNE OUT_FOLDER [GPU]
+#
+# The databases stay in the working folder: zoo-cold.db, zoo-warm.db, zoo-seed.db.
 set -u
-difftune=$1 library=$2 out=$3
+difftune=$1 out=$2 gpu=${3:-0}
+export DIFFTUNE_CACHE=${DIFFTUNE_CACHE:-$(mktemp -d)}
 "$difftune" doctor >"$out/doctor.txt"
-start=$(date +%s)
-timeout -s INT "${CHECK_SECONDS:-590}" "$difftune" check --gpu 0 -q --shapes zoo >"$out/zoo.txt" 2>"$out/zoo.log"
-echo "check of the zoo: exit $?, $(($(date +%s) - start)) s" | tee -a "$out/zoo.txt"
-head -c 3000 "$out/zoo.log"
-python3 scripts/bench/eager.py "$library" 2>&1 | tee "$out/eager.txt"
-start=$(date +%s)
-timeout -s INT "${SWEEP_SECONDS:-590}" "$difftune" sweep --gpu 0 -q --shapes scripts/bench/sites.txt --db "$out/sites.db" \
-  >"$out/sites.txt" 2>"$out/sites.log"
-echo "sweep of the sites: exit $?, $(($(date +%s) - start)) s"
-cat "$out/sites.txt"
-"$difftune" show --db "$out/sites.db" --all | grep -E 'generic' >"$out/defaults.txt"
-"$difftune" emit --db "$out/sites.db" -o "$out/sites.ddt"
-"$difftune" show --coverage --table "$out/sites.ddt" >"$out/coverage.txt" 2>&1
-awk '{print $3}' "$out/coverage.txt" | sort | uniq -c
+sweep() { # name, further options
+  name=$1
+  shift
+  start=$(date +%s)
+  rm -f "zoo-$name.db"
+  "$difftune" sweep --gpu "$gpu" -q -v --shapes zoo --db "zoo-$name.db" "$@" \
+    >"$out/$name.txt" 2>"$out/$name.log"
+  echo "$name: exit $?, $(($(date +%s) - start)) s, $(grep -c 'refused (' "$out/$name.log") refused"
+  grep -E ' s: compile|pruned|from the cache' "$out/$name.log"
+}
+sweep cold
+sweep warm
+sweep seed --seed 2
+scripts/bench/zoo_page.py zoo-cold.db --all >"$out/zoo.md"
+scripts/bench/agree.py zoo-cold.db zoo-warm.db zoo-seed.db >"$out/agree.txt"
+"$difftune" emit --db zoo-cold.db -o zoo.ddt
+"$difftune" show --coverage --table zoo.ddt >"$out/coverage.txt"
+sed -n 1,14p "$out/zoo.md"
+cat "$out/agree.txt"

@@ -17,7 +17,7 @@
 
 enum { MAX_DEVICES = 8, MAX_LAUNCHES = 4096, MAX_DEPTH = 64, LOG_SIZE = 65536 };
 enum { MAX_THINGS = 65536, MAX_NODES = 1024 };
-enum { LAUNCH_US = 10, POLLS = 3 };
+enum { LAUNCH_US = 10, POLLS = 3, MAX_COPIES = 64 };
 
 /* ---- State ----------------------------------------------------------- */
 
@@ -69,6 +69,12 @@ static int error, sticky;
 static char failed[64], names[LOG_SIZE];
 static size_t names_size;
 static struct fake_launch launches[MAX_LAUNCHES];
+static struct copy {
+  void *to;
+  const void *from;
+  size_t size;
+} copies[MAX_COPIES]; /* asynchronous ones that nothing has waited for */
+static int copy_count;
 static size_t launch_count;
 
 void fake_cuda_reset(long at, int code)
@@ -79,6 +85,7 @@ void fake_cuda_reset(long at, int code)
   sticky = depth = 0;
   failed[0] = names[0] = 0;
   names_size = launch_count = 0;
+  copy_count = 0;
   while (live) free(things[--live]);
   for (int i = 0; i < MAX_DEVICES; i++) contexts[i].retained = 0;
 }
@@ -123,6 +130,15 @@ static CUresult count_call(const char *name)
     CALL;                                                                      \
     if (!depth || !stack[depth - 1]) return CUDA_ERROR_INVALID_CONTEXT;        \
   } while (0)
+
+static void copies_run(void)
+{
+  pthread_mutex_lock(&lock);
+  for (int i = 0; i < copy_count; i++)
+    memcpy(copies[i].to, copies[i].from, copies[i].size);
+  copy_count = 0;
+  pthread_mutex_unlock(&lock);
+}
 
 /* ---- Start and devices ----------------------------------------------- */
 
@@ -506,9 +522,37 @@ CUresult cuMemFree(CUdeviceptr memory)
   return CUDA_SUCCESS;
 }
 
+CUresult cuMemHostAlloc(void **out, size_t size, unsigned int flags)
+{
+  INSIDE;
+  if (!size || flags) return CUDA_ERROR_INVALID_VALUE;
+  *out = make(size);
+  return CUDA_SUCCESS;
+}
+
+CUresult cuMemFreeHost(void *memory)
+{
+  INSIDE;
+  destroy(memory);
+  return CUDA_SUCCESS;
+}
+
+CUresult cuMemcpyHtoDAsync(CUdeviceptr to, const void *from, size_t size,
+                           CUstream stream)
+{
+  INSIDE;
+  if (!stream) return CUDA_ERROR_INVALID_VALUE;
+  pthread_mutex_lock(&lock);
+  if (copy_count == MAX_COPIES) abort(); /* nobody waits */
+  copies[copy_count++] = (struct copy){(void *)to, from, size};
+  pthread_mutex_unlock(&lock);
+  return CUDA_SUCCESS;
+}
+
 CUresult cuMemcpyHtoD(CUdeviceptr to, const void *from, size_t size)
 {
   INSIDE;
+  copies_run();
   memcpy((void *)to, from, size);
   return CUDA_SUCCESS;
 }
@@ -516,6 +560,7 @@ CUresult cuMemcpyHtoD(CUdeviceptr to, const void *from, size_t size)
 CUresult cuMemcpyDtoH(void *to, CUdeviceptr from, size_t size)
 {
   INSIDE;
+  copies_run();
   memcpy(to, (const void *)from, size);
   return CUDA_SUCCESS;
 }
@@ -523,6 +568,7 @@ CUresult cuMemcpyDtoH(void *to, CUdeviceptr from, size_t size)
 CUresult cuMemcpyDtoD(CUdeviceptr to, CUdeviceptr from, size_t size)
 {
   INSIDE;
+  copies_run();
   memcpy((void *)to, (const void *)from, size);
   return CUDA_SUCCESS;
 }
@@ -665,7 +711,9 @@ CUresult cuEventRecord(CUevent event, CUstream stream)
 CUresult cuEventQuery(CUevent event)
 {
   INSIDE;
-  return event->polls_left-- > 0 ? CUDA_ERROR_NOT_READY : CUDA_SUCCESS;
+  if (event->polls_left-- > 0) return CUDA_ERROR_NOT_READY;
+  copies_run();
+  return CUDA_SUCCESS;
 }
 
 static CUresult elapsed(float *ms, CUevent start, CUevent stop)
@@ -705,6 +753,7 @@ CUresult cuEventElapsedTime(float *ms, CUevent start, CUevent stop)
   X(cuOccupancyMaxActiveBlocksPerMultiprocessor, 6050)                         \
   X(cuLaunchKernelEx, 11060) X(cuMemAlloc, 3020) X(cuMemFree, 3020)            \
   X(cuMemcpyHtoD, 3020) X(cuMemcpyDtoH, 3020) X(cuMemcpyDtoD, 3020)            \
+  X(cuMemHostAlloc, 2020) X(cuMemFreeHost, 2000) X(cuMemcpyHtoDAsync, 3020)    \
   X(cuMemsetD8, 3020) X(cuStreamCreate, 2000) X(cuStreamDestroy, 4000)         \
   X(cuStreamBeginCapture, 10010) X(cuStreamEndCapture, 10000)                  \
   X(cuStreamIsCapturing, 10000) X(cuThreadExchangeStreamCaptureMode, 10010)    \

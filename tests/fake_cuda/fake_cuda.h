@@ -3,7 +3,8 @@
  *
  * The fake driver is a libcuda.so.1 with the entry points that difftune uses.
  * Device memory is host memory, kernels do nothing and take 10 us of a clock
- * of its own, launches are logged with a copy of their arguments.  Load it
+ * of its own, launches are logged with a copy of their arguments.  Asynchronous
+ * copies run as late as they may: when something waits for them.  Load it
  * with DIFFTUNE_LIBCUDA=.../libcuda.so.1, or by LD_LIBRARY_PATH.
  *
  *   FAKE_CUDA_DEVICES="NVIDIA H200:90:132,NVIDIA A100:80:108"

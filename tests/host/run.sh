@@ -38,8 +38,10 @@ readelf -d "$folder/host_static" | grep -q libdiffdispatch &&
   fail "host_static needs the shared library"
 
 echo "symbols"
-sed -n 's/^DD_API [^(]*[ *]\(dd_[a-z_]*\)(.*/\1/p' \
-  "$prefix/include/diffdispatch.h" | sort >"$folder/declared"
+# Some are declared by a list: the preprocessor writes them out.
+cc -E -P "$prefix/include/diffdispatch.h" | tr '\n;' ' \n' |
+  sed -n 's/.*visibility("default"))) [^(]*[ *]\(dd_[a-z0-9_]*\) *(.*/\1/p' |
+  sort >"$folder/declared"
 nm -D --defined-only "$library/libdiffdispatch.so" |
   awk '{ print $3 }' | sort >"$folder/shared"
 nm -g --defined-only "$library/libdiffdispatch.a" |
@@ -47,6 +49,13 @@ nm -g --defined-only "$library/libdiffdispatch.a" |
 test "$(wc -l <"$folder/declared")" -gt 10 || fail "the header declares nothing"
 diff "$folder/declared" "$folder/shared" || fail "the shared library differs"
 diff "$folder/declared" "$folder/static" || fail "the archive differs"
+
+# What programs are linked with stays: a line of abi.txt that is gone or has
+# another number breaks them, and a new one is added on purpose.
+cc -std=c11 -I"$prefix/include" "$source/abi.c" -o "$folder/abi"
+{ cat "$folder/declared"; "$folder/abi"; } >"$folder/abi.txt"
+diff "$source/abi.txt" "$folder/abi.txt" ||
+  fail "the interface differs from $source/abi.txt"
 
 # The driver, NVRTC, SQLite, Lua and C++ are found at run time, or not needed.
 readelf -d "$library/libdiffdispatch.so" |

@@ -53,8 +53,9 @@ end
 -- Rows that are written may not overlap.
 local function apart(name, count)
   local out = name .. "_out"
-  return { string.format("rows <= 1 || %s <= 1 || %s_stride0 >= (%s - 1) * %s_stride1 + head_dim || "
-             .. "%s_stride1 >= (rows - 1) * %s_stride0 + head_dim", count, out, count, out, out, out),
+  return { string.format("rows <= 1 || %s < 1 || %s_stride0 >= (%s - 1) * %s_stride1 + head_dim || "
+             .. "%s > 1 && %s_stride1 >= (rows - 1) * %s_stride0 + head_dim",
+             count, out, count, out, count, out, out),
            "the rows of the output for " .. name .. " overlap" }
 end
 

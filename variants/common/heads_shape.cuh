@@ -6,7 +6,7 @@
 // In the order in which the specs list them.
 struct HeadsWarp {
   int vec = 4;      // bytes per load and store: 4, 8 or 16
-  int lanes = 32;   // that share a head row: 8, 16, 32, or 64 (two warps)
+  int lanes = 32;   // that share a head row: 4 to 32, or 64 (two warps)
   int heads = 1;    // rows a lane group takes per token, one after another
   int inflight = 1; // rows loaded before the first is used; divides heads
   bool persistent = false; // a group goes on to further tokens
@@ -64,9 +64,9 @@ template <HeadsFacts F, HeadsWarp P> struct HeadsShape {
   static constexpr bool weighs = F.norm && F.weight != Dtype::none;
   static constexpr int stages = P.ahead > 2 ? P.ahead - 2 : 0;
 
-  static_assert(P.lanes == 8 || P.lanes == 16 || P.lanes == 32 ||
-                    P.lanes == 64,
-                "a head row is shared by 8, 16, 32 or 64 lanes");
+  static_assert(P.lanes == 4 || P.lanes == 8 || P.lanes == 16 ||
+                    P.lanes == 32 || P.lanes == 64,
+                "a head row is shared by 4, 8, 16, 32 or 64 lanes");
   static_assert(P.lanes <= 32 || P.warps % 2 == 0,
                 "two warps per head need an even number of warps");
   static_assert(P.heads % P.inflight == 0, "inflight must divide heads");

@@ -133,8 +133,8 @@ local function rules(o)
   -- Rows that are written may not overlap.
   for _, t in ipairs(o.out) do
     table.insert(out, {
-      string.format("batch <= 1 || seq <= 1 || %s_stride0 >= (seq - 1) * %s_stride1 + hidden || "
-        .. "%s_stride1 >= (batch - 1) * %s_stride0 + hidden", t[1], t[1], t[1], t[1]),
+      string.format("batch <= 1 || seq < 1 || %s_stride0 >= (seq - 1) * %s_stride1 + hidden || "
+        .. "seq > 1 && %s_stride1 >= (batch - 1) * %s_stride0 + hidden", t[1], t[1], t[1], t[1]),
       "the rows of " .. t[1] .. " overlap" })
   end
   return out
@@ -196,10 +196,11 @@ function rows.op(o)
   }
 end
 
--- The scheme that fits all: looks everything up while it runs.  A warp holds
--- 1024 elements; shape_of() in rows_generic.cuh says the same.
-local rows_of_block =
-  "(hidden <= 1024 ? 8 : hidden <= 2048 ? 4 : hidden <= 4096 ? 2 : 1)"
+-- The scheme that fits all: looks everything up while it runs.  A thread holds
+-- 32 elements, a row has at least 16 threads; few rows have a block each.
+-- shape_of() in rows_generic.cuh says the same.
+local rows_of_block = "(row_count <= sms * occupancy ? 1 : "
+  .. "hidden <= 512 ? 16 : hidden <= 1024 ? 8 : hidden <= 2048 ? 4 : hidden <= 4096 ? 2 : 1)"
 
 function rows.generic()
   return scheme {
@@ -208,7 +209,7 @@ function rows.generic()
     fits_all = true,
     facts    = { "io", "rounding" },
     tune     = { { "warps", 8 } },
-    grid     = "min(ceil_div(row_count, " .. rows_of_block .. "), 65536 * 16)",
+    grid     = "min(ceil_div(row_count, " .. rows_of_block .. "), sms * occupancy)",
     block    = "warps * 32",
   }
 end
@@ -217,7 +218,7 @@ end
 
 local count   = "(vec / bytes_of(io))"                           -- of a vector
 local vectors = "(hidden / " .. count .. ")"                     -- of a row
-local slots   = "ceil_div(" .. vectors .. ", warps * 32)"        -- of a thread
+local slots   = "ceil_div(" .. vectors .. ", warps * lanes)"     -- of a thread
 local words   = "(" .. slots .. " * vec / 4)"                    -- its registers
 
 local function facts(o)
@@ -265,12 +266,16 @@ end
 
 local function conditions(o)
   local row = string.format("%s * %d * (ahead ? 2 : 1)", words, #o.x)
+  -- The slots that are kept, and at most three values of each warp, in double,
+  -- twice: what rows_walk.cuh and rows_sum.cuh have in shared memory.
   local kept = #o.x == 2 and "4" or "bytes_of(io)" -- bytes of an element
+  local shared_bytes = "rows * (" .. slots .. " * warps * 32 * " .. count .. " * " .. kept
+    .. " + ceil_div(warps, 4) * 4 * 48)"
   local out = {
     -- At most one step aside from the usual choices, or the points multiply;
     -- first, because it refuses most.
     "(vec != 16) + one_pass + (hint != 0) + (registers != 0) + ahead + (persistent && operands == 2) + "
-      .. "(rows > 1 && (warps >= 4 || rows * warps > 6)) + "
+      .. "(rows > 1 && (warps >= 4 || rows * warps * lanes > 192)) + "
       .. "(keep != 0 && " .. row .. " <= 40 && (one_pass || persistent)) <= 1",
 
     -- What the kernel needs: whole vectors, aligned.
@@ -278,8 +283,9 @@ local function conditions(o)
     "hidden % " .. count .. " == 0",
     "!ahead || persistent",
     "operands < 3 || persistent",
-    "!one_pass || " .. vectors .. " % (warps * 32) == 0",
+    "!one_pass || " .. vectors .. " % (warps * lanes) == 0",
     "rows * warps <= 32",
+    "lanes == 32 || (warps == 1 && rows * lanes >= 64)",
     "row_count <= 1073741824",
   }
   for _, name in ipairs(o.operands or {}) do table.insert(out, operand_fits(name)) end
@@ -287,8 +293,9 @@ local function conditions(o)
     -- What can win: most threads busy, blocks of 2 to 16 warps if a row is not
     -- longer, what is held in registers, the widest vector that leaves a thread
     -- two or more.
-    "10 * " .. vectors .. " >= 7 * " .. slots .. " * warps * 32 || (warps == 1 && " .. slots .. " == 1)",
+    "10 * " .. vectors .. " >= 7 * " .. slots .. " * warps * lanes || (warps == 1 && " .. slots .. " == 1)",
     "rows == 1 ? warps > 1 : rows * warps <= 16",
+    "lanes == 32 ? rows < 16 : " .. vectors .. " <= 32 && keep == 0", -- short rows
     "warps != 5 || " .. vectors .. " % 160 == 0",
     "keep != 0 || " .. row .. " <= 40",
     "operands < 1 || " .. row .. " + " .. operand_words(o) .. " <= 56",
@@ -301,7 +308,7 @@ local function conditions(o)
     -- A row that is not in registers: long, or of few warps.
     "keep == 0 || (vec == 16 && operands == 0 && !ahead && registers == 0 && hint == 0)",
     "keep == 0 || (" .. slots .. " >= 4 && rows <= 2 && warps <= 16)",
-    "keep != 1 || rows * hidden * " .. kept .. " <= 47104", -- of 48 KB
+    "keep != 1 || " .. shared_bytes .. " <= 49152",
   })
   return out
 end
@@ -316,7 +323,7 @@ function rows.tuned(name)
     tune = {
       { "vec", 16, 8, 4 },
       { "warps", 4, 1, 2, 3, 5, 6, 8, 10, 12, 16, 20, 24, 32 },
-      { "rows", 1, 2, 4, 8 },
+      { "rows", 1, 2, 4, 8, 16 },
       { "persistent", false, true },
       { "operands", 0, 1, 2, 3 },
       { "ahead", false, true },
@@ -324,11 +331,12 @@ function rows.tuned(name)
       { "hint", 0, 1, 2 },
       { "registers", 0, 64, 48 },
       o.norms and { "keep", 0, 1, 2 } or { "keep", 0 },
+      { "lanes", 32, 16, 8 },
     },
     where = conditions(o),
     grid  = "persistent ? min(" .. blocks .. ", sms * occupancy) : " .. blocks,
-    block = "warps * rows * 32",
-    min_blocks = "registers == 0 ? 0 : min(65536 / (registers * warps * rows * 32), 32)",
+    block = "warps * rows * lanes",
+    min_blocks = "registers == 0 ? 0 : min(65536 / (registers * warps * rows * lanes), 32)",
   }
 end
 

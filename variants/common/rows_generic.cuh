@@ -2,13 +2,16 @@
 // schemes.
 //
 // Fits every legal problem: extents, strides, kinds of norm, forms and dtypes
-// of operands and alignment are arguments.  Short rows share a block.  The row
-// is walked through once per statistic and once for the result, slot by slot;
-// a thread has the same columns every time, so that a row may be its own
-// output.  What is not too long is kept in shared memory from walk to walk:
-// registers would need the loop unrolled, and with it all that may be in it.
+// of operands and alignment are arguments.  Short rows share a block, down to
+// half a warp each; where there are blocks enough for each, a row has as many
+// threads as it has vectors.  The row is walked through once per norm and once for the
+// result, slot by slot; a thread has the same columns every time, so that a row
+// may be its own output.  What is not too long is kept in shared memory from
+// walk to walk: registers would need the loop unrolled, and with it all that
+// may be in it.  Such a row, if it is whole vectors, is sent for at once.
 #pragma once
 #include "variants/common/rows_slot.cuh"
+#include "variants/common/rows_spread.cuh"
 
 namespace dt {
 
@@ -16,12 +19,13 @@ struct RowsGeneric {
   int warps = 8; // per block: of one row, or of as many as fit side by side
 };
 
-constexpr int kept_slots = 4; // of a thread
+constexpr int kept_slots = 4;     // of a thread
+constexpr int least_threads = 16; // of a row
 
 // How the launch is divided; the same for all threads.
 struct GenericShape {
-  int threads; // of a row; a power of 2
-  int rows;    // of a block
+  int bits, threads; // of a row: 2 to the power of `bits`
+  int rows;          // of a block
   bool vectors, kept;
 };
 
@@ -43,34 +47,16 @@ __device__ __forceinline__ bool all_vectors(const RowsTask &t)
 template <Dtype Io, RowsGeneric P>
 __device__ __forceinline__ GenericShape shape_of(const RowsTask &t)
 {
-  constexpr int held = warp_size * kept_slots * slot_size; // by a warp
-  int warps = 1;
+  constexpr int most = P.warps * warp_size, held = kept_slots * slot_size;
+  const int each = (i64)gridDim.x >= t.batch * t.seq ? slot_size : held;
+  int bits = 0;
 
-  while (warps < P.warps && warps * held < t.hidden) warps *= 2;
-  return {warps * warp_size, P.warps / warps, all_vectors<Io>(t),
-          t.hidden <= warps * held};
-}
-
-// Both sums over the threads of a row, in every one of them; the whole block
-// must be here.  `turn` alternates from call to call: nobody can be two ahead.
-template <int Warps, class Real>
-__device__ __forceinline__ void sum_threads(Real (&sum)[2], int threads,
-                                            int &turn)
-{
-  __shared__ Real part[2][Warps][2];
-  const int warp = threadIdx.x / warp_size, warps = threads / warp_size;
-  const int first = warp & -warps;
-
-  sum_lanes<warp_size>(sum);
-  if (warps == 1) return;
-  if (threadIdx.x % warp_size == 0)
-    part[turn][warp][0] = sum[0], part[turn][warp][1] = sum[1];
-  __syncthreads();
-  sum[0] = part[turn][first][0], sum[1] = part[turn][first][1];
 #pragma unroll 1
-  for (int i = first + 1; i < first + warps; ++i)
-    sum[0] += part[turn][i][0], sum[1] += part[turn][i][1];
-  turn ^= 1;
+  while (1 << bits < least_threads ||
+         (1 << bits < most && each << bits < t.hidden))
+    ++bits;
+  return {bits, 1 << bits, most >> bits, all_vectors<Io>(t),
+          t.hidden <= held << bits};
 }
 
 // Both are below 2^40; 64-bit division is slow, and rarely needed.
@@ -80,112 +66,149 @@ __device__ __forceinline__ i64 divided(i64 a, i64 b)
   return a / b;
 }
 
-// Where the operand's row for this token begins, in elements.
-__device__ __forceinline__ i64 operand_row(const RowsOperand &o, i64 batch,
-                                           i64 token, i64 frame)
-{
-  switch (o.form) {
-  case Form::batch: return batch * o.batch;
-  case Form::token: return batch * o.batch + token * o.token;
-  case Form::frame: return batch * o.batch + frame * o.token;
-  default: return 0;
-  }
-}
-
-// Where a row begins in each tensor, in elements.  It waits in shared memory,
-// as it would take a quarter of the registers.
+// Where a row begins in each tensor, in bytes.  It waits in shared memory, as
+// it would take a quarter of the registers.
 struct GenericPlace {
   i64 a, b, y, r, gate, scale, shift;
 };
 
+template <Dtype Io>
+__device__ __forceinline__ i64 start_of(const RowsTensor &x, i64 batch,
+                                        i64 token)
+{
+  return (batch * x.batch + token * x.token) * bytes_of(Io);
+}
+// The operand's row for this token.
+__device__ __forceinline__ i64 start_of(const RowsOperand &o, i64 batch,
+                                        i64 token, i64 frame)
+{
+  i64 at = 0;
+
+  if (o.form >= Form::batch) at = batch * o.batch;
+  if (o.form == Form::token) at += token * o.token;
+  if (o.form == Form::frame) at += frame * o.token;
+  return at * bytes_of(o.dtype);
+}
+
+template <Dtype Io>
 __device__ __forceinline__ void find_place(volatile GenericPlace &p,
                                            const RowsTask &t, i64 at)
 {
-  const i64 batch = divided(at, t.seq), token = at - batch * t.seq;
-  const i64 frame = divided(token, t.frame_tokens);
+  const i64 batch = at < t.seq ? 0 : divided(at, t.seq);
+  const i64 token = at - batch * t.seq;
+  const bool frames = t.gate.form == Form::frame ||
+                      t.scale.form == Form::frame ||
+                      t.shift.form == Form::frame;
+  const i64 frame = frames ? divided(token, t.frame_tokens) : 0;
 
-  p.a = batch * t.a.batch + token * t.a.token;
-  p.b = batch * t.b.batch + token * t.b.token;
-  p.y = batch * t.y.batch + token * t.y.token;
-  p.r = batch * t.r.batch + token * t.r.token;
-  p.gate = operand_row(t.gate, batch, token, frame);
-  p.scale = operand_row(t.scale, batch, token, frame);
-  p.shift = operand_row(t.shift, batch, token, frame);
+  p.a = start_of<Io>(t.a, batch, token);
+  p.b = start_of<Io>(t.b, batch, token);
+  p.y = start_of<Io>(t.y, batch, token);
+  p.r = start_of<Io>(t.r, batch, token);
+  p.gate = start_of(t.gate, batch, token, frame);
+  p.scale = start_of(t.scale, batch, token, frame);
+  p.shift = start_of(t.shift, batch, token, frame);
 }
 
 // The walks through a row, in their order: those that are not needed are left
-// out.  A mean is corrected by the walk behind it.
-enum class Walk { branch_mean, branch_squares, mean, squares, result };
+// out.
+enum class Walk { branch, stream, result };
+
+// What is in shared memory of a slot.  `sent`: the inputs, as they lie in
+// memory; with 16-bit dtypes there is room for both.
+enum class Kept { nothing, sent, stream };
 
 template <Dtype Io, Rounding How, RowsGeneric P> struct GenericRow {
   using Real = RowsReal<Io, How>;
+  static constexpr bool both = bytes_of(Io) == 2; // are sent for
+  static constexpr int block = P.warps * warp_size;
   const RowsTask &t;
   GenericShape shape;
   const volatile GenericPlace &place;
   int thread, slots; // slots: of this thread, 0: no row
+  Kept kept = Kept::nothing;
   RowsScale<Real> first{}, second{};
-  bool has_branch = false, has_stream = false; // what is kept of the row
 
   __device__ __forceinline__ SlotColumns columns(int slot) const
   {
-    const int at = slot * shape.threads * slot_size;
+    const int at = (slot << shape.bits) * slot_size;
     if (shape.vectors)
       return {(u32)(at + thread * slot_size), 1, slot_size, true};
     return {(u32)(at + thread), (u32)shape.threads,
-            (t.hidden - at - thread + shape.threads - 1) / shape.threads,
-            false};
+            (t.hidden - at - thread + shape.threads - 1) >> shape.bits, false};
   }
   __device__ __forceinline__ void find_slots(bool live)
   {
-    const int per = shape.threads * slot_size;
     const int mine = shape.vectors ? thread * slot_size : thread;
-    slots = live ? (t.hidden - mine + per - 1) / per : 0;
+    const int per = slot_size << shape.bits;
+    slots = live ? (t.hidden - mine + per - 1) >> shape.bits + slot_bits : 0;
   }
-  __device__ __forceinline__ const void *input(const RowsTensor &x,
-                                               i64 row) const
+  // How many elements those are.
+  __device__ __forceinline__ int count() const
   {
-    return (const char *)x.data + row * bytes_of(Io);
+    if (shape.vectors || slots == 0) return slots * slot_size;
+    return (t.hidden - thread + shape.threads - 1) >> shape.bits;
   }
 
-  // A slot that is kept: two vectors of fp32.
-  __device__ __forceinline__ static float *kept(int slot)
+  // A tensor's or an operand's row.
+  template <class T>
+  __device__ __forceinline__ static char *row(const T &x, i64 at)
   {
-    constexpr int threads = P.warps * warp_size;
-    __shared__ __align__(16) float row[kept_slots * slot_size * threads];
-    return row + (slot * 2 * threads + threadIdx.x) * 4;
+    return (char *)x.data + at;
+  }
+
+  // The halves of a slot that is kept: 16 bytes each.
+  __device__ __forceinline__ static float *half(int slot, int i)
+  {
+    __shared__ __align__(16) float all[kept_slots * slot_size * block];
+    return all + ((slot * 2 + i) * block + threadIdx.x) * 4;
   }
   __device__ __forceinline__ static void keep(int slot,
                                               const float (&x)[slot_size])
   {
-    constexpr int half = P.warps * warp_size * 4;
     Pack<32> pack;
     put<Dtype::fp32, slot_size>(pack.word, x);
 #pragma unroll
     for (int i = 0; i < 2; ++i)
-      store<16, Store::plain>(kept(slot) + i * half,
-                              Pack<16>{pack.word[4 * i], pack.word[4 * i + 1],
-                                       pack.word[4 * i + 2],
-                                       pack.word[4 * i + 3]});
+      store<16, Store::plain>(
+          half(slot, i), Pack<16>{pack.word[4 * i], pack.word[4 * i + 1],
+                                  pack.word[4 * i + 2], pack.word[4 * i + 3]});
   }
-  __device__ __forceinline__ static void recall(int slot, float (&x)[slot_size])
+  __device__ __forceinline__ void send() const
   {
-    constexpr int half = P.warps * warp_size * 4;
-    SlotValues v;
-    v.load_vector((const char *)kept(slot), 0);
-    v.load_vector((const char *)(kept(slot) + half), 4);
+    constexpr int halves = both ? 1 : 2;
+#pragma unroll 1
+    for (int slot = 0; slot < slots; ++slot) {
+      const u32 at = columns(slot).at * bytes_of(Io);
 #pragma unroll
-    for (int e = 0; e < slot_size; ++e) x[e] = v[e];
+      for (int i = 0; i < halves; ++i)
+        copy_ahead<16>(half(slot, i), row(t.b, place.b) + at + 16 * i);
+      if (both && t.add) copy_ahead<16>(half(slot, 1), row(t.a, place.a) + at);
+    }
+    close_copies();
+    wait_copies<0>();
   }
 
-  // The inputs of a slot, which is computed while those of the next come.
-  __device__ __forceinline__ void fetch_branch(SlotValues &b, int slot) const
+  // The inputs of a slot, or what has become of them.
+  __device__ __forceinline__ void fetch_branch(SlotValues &b, int slot,
+                                               SlotColumns c) const
   {
-    if (slot < slots && !has_branch && !has_stream)
-      b.load(Io, input(t.b, place.b), columns(slot));
+    if (kept == Kept::nothing) {
+      b.load(Io, row(t.b, place.b), c);
+    } else {
+      b.load_vector((const char *)half(slot, 0), 0);
+      if (!both || kept == Kept::stream)
+        b.load_vector((const char *)half(slot, 1), 4);
+    }
+    if (kept != Kept::stream) b.widen(Io);
   }
-  __device__ __forceinline__ void fetch_residual(SlotValues &a, int slot) const
+  __device__ __forceinline__ void fetch_residual(SlotValues &a, int slot,
+                                                 SlotColumns c) const
   {
-    if (t.add && slot < slots) a.load(Io, input(t.a, place.a), columns(slot));
+    if (both && kept == Kept::sent)
+      a.load_vector((const char *)half(slot, 1), 0);
+    else
+      a.load(Io, row(t.a, place.a), c);
   }
 
   // norm(x), with its weight and bias.
@@ -198,145 +221,115 @@ template <Dtype Io, Rounding How, RowsGeneric P> struct GenericRow {
     const RowsOperand b = affine_operand(n.bias, n.bias_dtype);
     const bool weighs = w.form != Form::none;
     const bool biased = b.form != Form::none && n.kind == Norm::layer;
-    SlotValues weight, bias;
 
-    weight.load(w, 0, c), bias.load(b, 0, c);
-    weight.widen(w), bias.widen(b);
+    if (!weighs && !biased) {
+#pragma unroll
+      for (int e = 0; e < slot_size; ++e)
+        x[e] = normed<Io, How>(x[e], s, false, 0.0f, false, 0.0f);
+      return;
+    }
+    SlotValues weight, bias;
+    weight.load(w, n.weight, c), bias.load(b, n.bias, c);
+    weight.widen(w, 1.0f), bias.widen(b, 0.0f);
 #pragma unroll
     for (int e = 0; e < slot_size; ++e)
-      x[e] = normed<Io, How>(x[e], s, weighs, weight[e], biased, bias[e]);
+      x[e] = normed<Io, How>(x[e], s, true, weight[e], biased, bias[e]);
   }
 
   // From x of the branch, r of the chain.
-  __device__ __forceinline__ void stream(float (&x)[slot_size], SlotValues &a,
+  __device__ __forceinline__ void stream(float (&x)[slot_size], int slot,
                                          SlotColumns c) const
   {
-    const bool gates = t.gate.form != Form::none;
-    SlotValues gate;
+    SlotValues a, gate;
 
+    if (t.add) {
+      fetch_residual(a, slot, c);
+      gate.load(t.gate, row(t.gate, place.gate), c);
+    }
     if (t.has_before) normalise(x, t.before, first, c);
     if (!t.add) return;
-    gate.load(t.gate, place.gate, c);
-    gate.widen(t.gate), a.widen(Io);
+    gate.widen(t.gate, 1.0f), a.widen(Io);
+    if (t.tanh) {
+#pragma unroll
+      for (int e = 0; e < slot_size; ++e)
+        x[e] =
+            added<Io, How>(a[e], x[e], true, gate_of<Io, How>(gate[e], true));
+      return;
+    }
 #pragma unroll
     for (int e = 0; e < slot_size; ++e)
-      x[e] = added<Io, How>(a[e], x[e], gates,
-                            gate_of<Io, How>(gate[e], t.tanh));
+      x[e] = added<Io, How>(a[e], x[e], true, gate[e]);
   }
 
   // From r of the chain, the outputs.
   __device__ __forceinline__ void finish(float (&x)[slot_size],
                                          SlotColumns c) const
   {
-    const bool scales = t.scale.form != Form::none;
-    const bool shifts = t.shift.form != Form::none;
-    SlotValues scale, shift;
-
-    if (t.r.data) store_slot<Io>((void *)input(t.r, place.r), c, x);
+    if (t.r.data) store_slot<Io>(row(t.r, place.r), c, x);
     if (t.has_after) normalise(x, t.after, second, c);
-    scale.load(t.scale, place.scale, c), shift.load(t.shift, place.shift, c);
-    scale.widen(t.scale), shift.widen(t.shift);
+    if (t.scale.form != Form::none || t.shift.form != Form::none) {
+      SlotValues scale, shift;
+      scale.load(t.scale, row(t.scale, place.scale), c);
+      shift.load(t.shift, row(t.shift, place.shift), c);
+      scale.widen(t.scale, 0.0f), shift.widen(t.shift, 0.0f);
 #pragma unroll
-    for (int e = 0; e < slot_size; ++e)
-      x[e] = modulated<Io, How>(x[e], scales, scale[e], shifts, shift[e]);
-    store_slot<Io>((void *)input(t.y, place.y), c, x);
-  }
-
-  // Adds x - mean and its square.
-  __device__ __forceinline__ static void add_up(const float (&x)[slot_size],
-                                                Real mean, int count,
-                                                Real (&sum)[2])
-  {
-    Real part[2][4] = {};
-#pragma unroll
-    for (int e = 0; e < slot_size; ++e) {
-      const Real d = e < count ? (Real)x[e] - mean : (Real)0;
-      part[0][e % 4] += d;
-      part[1][e % 4] += d * d;
+      for (int e = 0; e < slot_size; ++e)
+        x[e] = modulated<Io, How>(x[e], true, scale[e], true, shift[e]);
     }
-#pragma unroll
-    for (int i = 0; i < 2; ++i)
-      sum[i] += part[i][0] + part[i][1] + (part[i][2] + part[i][3]);
+    store_slot<Io>(row(t.y, place.y), c, x);
   }
 
-  __device__ __forceinline__ void take(Walk walk, Real (&sum)[2])
+  __device__ __forceinline__ void take(Walk walk, bool centred,
+                                       Spread<Real> &spread)
   {
-    const bool streams = walk >= Walk::mean;
-    const bool fresh = !(streams ? has_stream : has_branch);
-    const Real mean = walk == Walk::branch_squares ? first.mean
-                      : walk == Walk::squares      ? second.mean
-                                                   : (Real)0;
-    SlotValues a, b;
+    const bool fresh = walk != Walk::branch && kept != Kept::stream;
+    const bool keeps = walk == Walk::stream && shape.kept &&
+                       (t.add || t.has_before); // else it is the branch
 
-    fetch_branch(b, 0);
-    if (streams && fresh) fetch_residual(a, 0);
 #pragma unroll 1
     for (int slot = 0; slot < slots; ++slot) {
       const SlotColumns c = columns(slot);
+      SlotValues b;
       float x[slot_size];
-      if (has_branch || has_stream) {
-        recall(slot, x);
-      } else {
-        b.widen(Io);
+      fetch_branch(b, slot, c);
 #pragma unroll
-        for (int e = 0; e < slot_size; ++e) x[e] = b[e];
-        fetch_branch(b, slot + 1);
-      }
-      if (streams && fresh) {
-        stream(x, a, c);
-        fetch_residual(a, slot + 1);
-      }
+      for (int e = 0; e < slot_size; ++e) x[e] = b[e];
+      if (fresh) stream(x, slot, c);
       if (walk == Walk::result) {
         finish(x, c);
         continue;
       }
-      if (shape.kept && fresh) keep(slot, x);
-      add_up(x, mean, c.count, sum);
+      if (keeps) keep(slot, x);
+      if (centred && slot == 0) spread.centre(x, c.count);
+      spread.add(x, c.count);
     }
-    if (shape.kept) has_branch = !streams, has_stream = streams;
-  }
-
-  // What a walk's sums say of the norm.
-  __device__ __forceinline__ void settle(RowsScale<Real> &s, const RowsNorm &n,
-                                         bool squares, Real (&sum)[2]) const
-  {
-    const Real share = (Real)1 / (Real)t.hidden;
-    const Real off = sum[0] * share;
-
-    if (n.kind == Norm::layer) s.mean += off;
-    if (!squares) return;
-    sum[1] *= share;
-    if (n.kind == Norm::layer) sum[1] -= off * off;
-    s.r = root_inverse(sum[1] + (Real)n.eps);
+    if (keeps) kept = Kept::stream;
   }
 
   __device__ __forceinline__ bool is_needed(Walk walk) const
   {
-    switch (walk) {
-    case Walk::branch_mean: return t.before.kind == Norm::layer;
-    case Walk::mean: return t.has_after && t.after.kind == Norm::layer;
-    case Walk::squares: return t.has_after;
-    default: return true;
-    }
+    if (walk == Walk::branch) return t.has_before;
+    return walk == Walk::result || t.has_after;
   }
   __device__ __forceinline__ void run(int &turn)
   {
-    const Walk from = t.has_before  ? Walk::branch_mean
-                      : t.has_after ? Walk::mean
-                                    : Walk::result;
+    if (shape.vectors && shape.kept) send(), kept = Kept::sent;
 #pragma unroll 1
-    for (int at = (int)from; at <= (int)Walk::result; ++at) {
+    for (int at = 0; at <= (int)Walk::result; ++at) {
       const Walk walk = (Walk)at;
-      const bool branch = walk < Walk::mean;
-      Real sum[2] = {0, 0};
+      const bool branch = walk == Walk::branch;
+      const Norm kind = branch ? t.before.kind : t.after.kind;
+      Spread<Real> spread;
       if (!is_needed(walk)) continue;
-      take(walk, sum);
+      take(walk, kind == Norm::layer, spread);
       if (walk == Walk::result) return;
-      sum_threads<P.warps>(sum, shape.threads, turn);
+      const RowsScale<Real> scale = settle<P.warps>(
+          spread, kind, count(), t.hidden, branch ? t.before.eps : t.after.eps,
+          shape.threads, turn);
       if (branch)
-        settle(first, t.before, walk == Walk::branch_squares, sum);
+        first = scale;
       else
-        settle(second, t.after, walk == Walk::squares, sum);
+        second = scale;
     }
   }
 };
@@ -344,20 +337,23 @@ template <Dtype Io, Rounding How, RowsGeneric P> struct GenericRow {
 template <Dtype Io, Rounding How, RowsGeneric P>
 __device__ __forceinline__ void rows_generic(const RowsTask &t)
 {
-  __shared__ volatile GenericPlace places[P.warps]; // a row's, for each warp
+  constexpr int most = P.warps * warp_size / least_threads;
+  __shared__ volatile GenericPlace places[most]; // of a row, for each warp
   const GenericShape shape = shape_of<Io, P>(t);
-  const int group = threadIdx.x / shape.threads;
+  const int sharing = least(shape.threads, warp_size);
+  const int group = threadIdx.x >> shape.bits;
   const i64 rows = t.batch * t.seq, step = (i64)gridDim.x * shape.rows;
+  volatile GenericPlace &place = places[threadIdx.x / sharing];
   int turn = 0;
 
+#pragma unroll 1
   for (i64 at = (i64)blockIdx.x * shape.rows; at < rows; at += step) {
     const bool live = at + group < rows;
-    volatile GenericPlace &place = places[threadIdx.x / warp_size];
     GenericRow<Io, How, P> row{t, shape, place,
-                               (int)threadIdx.x - group * shape.threads, 0};
+                               (int)threadIdx.x & shape.threads - 1, 0};
     __syncwarp();
-    if (threadIdx.x % warp_size == 0)
-      find_place(place, t, live ? at + group : at);
+    if (threadIdx.x % sharing == 0)
+      find_place<Io>(place, t, live ? at + group : at);
     __syncwarp();
     row.find_slots(live);
     row.run(turn);

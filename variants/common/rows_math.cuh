@@ -50,26 +50,33 @@ __device__ __forceinline__ float normed(float x, RowsScale<Real> s, bool weighs,
   return How == Rounding::once ? (float)n : round_to<Io>((float)n);
 }
 
+// A gate that is computed is rounded by `each` only, to the io dtype.
 template <Dtype Io, Rounding How>
-__device__ __forceinline__ float gate_of(float g, bool tangent)
+using RowsGate = typename RowsRealOf<Io == Dtype::fp32 &&
+                                     How == Rounding::norm>::type;
+
+template <Dtype Io, Rounding How>
+__device__ __forceinline__ RowsGate<Io, How> gate_of(float g, bool tangent)
 {
+  using Gate = RowsGate<Io, How>;
   if (!tangent) return g;
   if constexpr (How != Rounding::once && Io == Dtype::fp32)
-    return (float)tanh((double)g);
+    return (Gate)tanh((double)g);
   if constexpr (How == Rounding::each) return round_to<Io>(tanhf(g));
   return tanhf(g);
 }
 
 // a + g * t; in fp32 with rounding=once, else of the io dtype.
 template <Dtype Io, Rounding How>
-__device__ __forceinline__ float added(float a, float t, bool gates, float g)
+__device__ __forceinline__ float added(float a, float t, bool gates,
+                                       RowsGate<Io, How> g)
 {
   if constexpr (How == Rounding::each) {
     if (gates) t = round_to<Io>(__fmul_rn(g, t));
     return round_to<Io>(__fadd_rn(a, t));
   }
   if constexpr (How == Rounding::norm && Io == Dtype::fp32)
-    return (float)((double)a + (gates ? (double)g * t : (double)t));
+    return (float)((double)a + (gates ? g * t : (double)t));
   const float r = gates ? fmaf(g, t, a) : a + t;
   return How == Rounding::once ? r : round_to<Io>(r);
 }

@@ -1,7 +1,8 @@
 // The tunables of the `rows` schemes, and what follows from them.
 //
-// A group of `warps` warps has a row: thread t of the group has vectors t,
-// t + threads, t + 2 threads, ...: its slots.  `rows` groups are a block.
+// A group of `warps` warps, or of part of one, has a row: thread t of the group
+// has vectors t, t + threads, t + 2 threads, ...: its slots.  `rows` groups are
+// a block.
 #pragma once
 #include "variants/common/rows_math.cuh"
 #include "variants/common/rows_task.cuh"
@@ -23,6 +24,7 @@ struct RowsTuned {
   int registers = 0;       // of a thread at most; 0: as the compiler likes
   int keep = 0;            // the row from pass to pass, 0: in registers, 1: in
                            // shared memory, 2: nowhere, it is read again
+  int lanes = 32;          // of a warp; 8 or 16 for short rows
 };
 
 // What is compiled in.
@@ -48,7 +50,7 @@ struct RowsFacts {
 
 template <RowsFacts F, RowsTuned P> struct RowsShape {
   static constexpr int count = P.vec / bytes_of(F.io); // elements of a vector
-  static constexpr int threads = P.warps * warp_size;  // of a row
+  static constexpr int threads = P.warps * P.lanes;    // of a row
   static constexpr int vectors = F.hidden / count;
   static constexpr int slots = ceil_div(vectors, threads);
   static constexpr bool even = slots * threads == vectors;
@@ -62,6 +64,8 @@ template <RowsFacts F, RowsTuned P> struct RowsShape {
   static_assert(!P.one_pass || even, "all threads have as much");
   static_assert(!P.ahead || P.persistent, "there is a next row");
   static_assert(!keeps || P.persistent, "there is a next row");
+  static_assert(P.lanes == warp_size || P.warps == 1, "part of one warp");
+  static_assert(P.rows * threads % warp_size == 0, "a block is whole warps");
   static_assert(P.keep == 0 || (by_slot && !P.ahead), "a slot at a time");
 
   // Whether slot i of thread t of the group is in the row.

@@ -6,7 +6,7 @@
 
 namespace dt {
 
-constexpr int slot_size = 8;
+constexpr int slot_bits = 3, slot_size = 1 << slot_bits;
 
 // Which columns of the row: at, at + step, ..., as many as `count`.  Side by
 // side they are vectors of 16 bytes; else neighbours go to other lanes, which
@@ -51,6 +51,10 @@ struct SlotValues {
   {
     return __uint_as_float(word[e]);
   }
+  __device__ __forceinline__ void set(int e, float x)
+  {
+    word[e] = __float_as_uint(x);
+  }
   __device__ __forceinline__ void load_vector(const char *p, int from)
   {
     const Pack<16> pack = dt::load<16, Load::plain>(p);
@@ -75,7 +79,7 @@ struct SlotValues {
   {
     c.forget();
     if (c.vectors) {
-      const char *p = (const char *)row + c.at * bytes_of(t);
+      const char *p = (const char *)row + c.at * (t == Dtype::fp32 ? 4 : 2);
       load_vector(p, 0);
       if (t == Dtype::fp32) load_vector(p + 16, 4);
     } else if (t == Dtype::fp32) {
@@ -95,22 +99,22 @@ struct SlotValues {
     if (t == Dtype::bf16) widen<Dtype::bf16>();
     if (t == Dtype::fp16) widen<Dtype::fp16>();
   }
-  // An operand, whose row begins at element `row`; nothing if it has none.
-  __device__ __forceinline__ void load(const RowsOperand &o, i64 row,
+  // An operand's row; nothing if it has none.
+  __device__ __forceinline__ void load(const RowsOperand &o, const void *row,
                                        SlotColumns c)
   {
-    if (o.form > Form::scalar)
-      load(o.dtype, (const char *)o.data + row * bytes_of(o.dtype), c);
+    if (o.form > Form::scalar) load(o.dtype, row, c);
   }
-  __device__ __forceinline__ void widen(const RowsOperand &o)
+  // Where there is no operand, `none` stands for it.
+  __device__ __forceinline__ void widen(const RowsOperand &o, float none)
   {
     if (o.form > Form::scalar) {
       widen(o.dtype);
     } else {
       const float one =
-          o.form == Form::scalar ? read_any(o.dtype, o.data, 0) : 0.0f;
+          o.form == Form::scalar ? read_any(o.dtype, o.data, 0) : none;
 #pragma unroll
-      for (int e = 0; e < slot_size; ++e) word[e] = __float_as_uint(one);
+      for (int e = 0; e < slot_size; ++e) set(e, one);
     }
   }
 };

@@ -37,7 +37,7 @@ __device__ __forceinline__ Real sum_group(Real value, int &turn)
 {
   Real sum[1] = {value};
 
-  sum_lanes<warp_size>(sum);
+  sum_lanes<P.lanes>(sum);
   if constexpr (P.warps > 1) {
     Real all[1][P.warps];
     gather_warps<P>(sum, all, turn);
@@ -56,7 +56,7 @@ __device__ __forceinline__ void merge_group(Real &mean, Real &squares,
                                             int count, int &turn)
 {
 #pragma unroll
-  for (int mask = 1; mask < warp_size; mask *= 2) {
+  for (int mask = 1; mask < P.lanes; mask *= 2) {
     const Real other = __shfl_xor_sync(full_warp, mean, mask);
     const Real apart = other - mean;
     squares += __shfl_xor_sync(full_warp, squares, mask);

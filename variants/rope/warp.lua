@@ -2,7 +2,8 @@
 -- common/heads_shape.cuh.
 local count  = "(vec / bytes_of(io))"                      -- of a vector
 local twins  = "(layout == layout.neox ? 2 : 1)"           -- vectors of a unit
-local units  = "ceil_div(head_dim / " .. count .. ", " .. twins .. ")"
+-- In place, what is not rotated is not touched.
+local units  = "ceil_div((inplace ? rope_dim : head_dim) / " .. count .. ", " .. twins .. ")"
 local slots  = "ceil_div(" .. units .. ", lanes)"          -- units of a lane
 local words  = slots .. " * " .. twins .. " * (vec / 4)"   -- registers of a row
 local groups = "(warps * 32 / lanes)"                      -- of a block
@@ -22,7 +23,7 @@ return scheme {
              "table", "cache_dtype", "rounding", "inplace" },
   tune = {
     { "vec", 16, 8, 4 },
-    { "lanes", 16, 8, 32, 64 },
+    { "lanes", 16, 8, 32, 64, 4 },
     { "heads", 1, 2, 4, 8 },
     { "inflight", 1, 2, 4 },
     { "persistent", false, true },
@@ -34,7 +35,7 @@ return scheme {
   where = {
     -- At most one step aside from the usual choices, or the points multiply;
     -- first, because it refuses most.
-    "(vec != 16) + (" .. slots .. " > 1 && lanes != 32) + (warps != 8) + grid2d + (hint != 0) "
+    "(vec != 16) + (" .. slots .. " > 1 && lanes != 32 && lanes != 4) + (warps != 8) + grid2d + (hint != 0) "
       .. "<= 1",
     "persistent == (ahead > 0)",
     "ahead < 2 || (warps == 8 && !grid2d && heads > 1)",
@@ -53,10 +54,12 @@ return scheme {
     "grid2d ? " .. chunks .. " <= 65535 : tokens * " .. chunks .. " <= 2147418112",
 
     -- What can win: most lanes busy; rows in at most 32 registers; the widest
-    -- vector that leaves a lane one unit.
+    -- vector that leaves a lane one unit, or no lane idle.
     "2 * " .. units .. " > lanes",
+    "lanes > 4 || " .. units .. " % 8 != 0",
     "inflight * " .. words .. " <= 32",
-    "vec == 16 || " .. slots .. " == 1 || align % (2 * vec) != 0 || head_dim % (2 * "
+    "vec == 16 || " .. slots .. " == 1 || (" .. units .. " % lanes == 0 && " .. units
+      .. " % (2 * lanes) != 0) || align % (2 * vec) != 0 || head_dim % (2 * "
       .. count .. ") != 0 || rope_dim % (2 * " .. count .. " * " .. twins .. ") != 0",
     -- Few tokens: small blocks spread the heads of each over more SMs.
     "warps >= 4 || (tokens <= 2 * sms && heads <= 2)",

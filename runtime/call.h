@@ -1,0 +1,38 @@
+/*
+ * call.h - a call with tensors: of dd_launch(), or of an op's entry point.
+ *
+ * tensors.c finds its plan and launches it; ops.c makes one of the arguments
+ * of each op.
+ */
+#ifndef DIFFDISPATCH_CALL_H
+#define DIFFDISPATCH_CALL_H
+
+#include "entry.h"
+
+/* An op's own entry point, by the list in diffdispatch.h. */
+struct entry_point {
+  const char *op;
+  uint32_t tensor_count, attr_count;
+  const char *tensors[OP_MAX_TENSORS], *attrs[OP_MAX_ATTRS];
+};
+
+struct call {
+  const struct entry_point *entry; /* NULL: the text begins with the op */
+  const char *text;                /* what tensors cannot say */
+  const dd_tensor *const *tensors; /* in the entry's order, or else the op's */
+  size_t count;
+  entry_finish *finish; /* its `args` is the entry point; or NULL */
+  void *workspace;
+  size_t workspace_size, *workspace_needed;
+};
+
+int64_t tensor_dtype(const dd_tensor *t); /* a dd_dtype; 0: none of them */
+
+/* The plan for these arguments: found without a lock, or made. */
+dd_status call_resolve(struct dd_context *ctx, const struct call *c,
+                       void *stream, struct entry **out);
+/* `attr` has one value per attribute of the plan's op. */
+dd_status call_launch(const struct entry *e, const struct call *c,
+                      const double *attr, void *stream);
+
+#endif
