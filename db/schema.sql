@@ -357,20 +357,21 @@ WITH last AS (
   JOIN device AS d ON d.id = r.device
 )
 SELECT m.id AS measurement, m.candidate, m.sweep, f.toolchain,
-       m.device AS device_id, d.name AS device, d.kind AS device_kind,
-       d.arch, d.sms, d.driver, p.op, p.spelling AS problem, m.policy,
+       l.device AS device_id, d.name AS device, d.kind AS device_kind,
+       d.arch, d.sms, d.driver, p.op, p.spelling AS problem, l.policy,
        c.label, m.stopped, c.split, c.step_count, c.hash AS candidate_hash,
        m.median_us, m.q1_us, m.q3_us, m.low_us, m.high_us,
        m.copy_us, m.noise, f.error, m.sample_count, m.dropped,
-       s.race, s.position, s.tied, s.registers, l.floor, l.board, l.again,
+       l.id AS race, s.position, s.tied, s.registers, l.floor, l.board, l.again,
        l.sm_mhz, l.throttle, nullif(l.split_us, 0) AS split_us, 1 AS rank
 FROM last AS l
-JOIN standing AS s ON s.race = l.id AND s.position = 1
-JOIN measurement AS m ON m.id = s.measurement
-JOIN proof AS f ON f.id = m.proof
-JOIN candidate AS c ON c.id = m.candidate
-JOIN problem AS p ON p.id = m.problem
-JOIN device AS d ON d.id = m.device
+JOIN problem AS p ON p.id = l.problem
+JOIN device AS d ON d.id = l.device
+-- A winner that points nowhere is a row too, and refused: not one that lacks.
+LEFT JOIN standing AS s ON s.race = l.id AND s.position = 1
+LEFT JOIN measurement AS m ON m.id = s.measurement
+LEFT JOIN proof AS f ON f.id = m.proof
+LEFT JOIN candidate AS c ON c.id = m.candidate
 WHERE l.age = 1;
 
 -- What was given up, in words.
