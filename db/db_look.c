@@ -146,7 +146,7 @@ static dd_status each_of(struct db *db, const char *text,
   return status;
 }
 
-/* ---- The best of each race ------------------------------------------------- */
+/* ---- The best of each race ----------------------------------------------- */
 
 /* A row that another points at. */
 static dd_status verified(struct db *db, enum db_table table, int64_t id,
@@ -294,7 +294,7 @@ dd_status db_each(struct db *db, const struct db_filter *f, db_visit *visit,
                  visit, user);
 }
 
-/* ---- One measurement ------------------------------------------------------- */
+/* ---- One measurement ----------------------------------------------------- */
 
 /* The view ranks all of a problem's rows to know one's rank. */
 static dd_status visit_one(struct db *db, sqlite3_stmt *rows,
@@ -371,7 +371,7 @@ dd_status db_provenance(struct db *db, int64_t measurement,
   return status;
 }
 
-/* ---- Who has won ----------------------------------------------------------- */
+/* ---- Who has won --------------------------------------------------------- */
 
 /* The spelling is bound, not asked for within: SQLite looks at one problem's
  * rows for a value, and at all of the file's for a query. */
