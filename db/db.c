@@ -509,10 +509,10 @@ dd_status db_race(struct db *db, const struct db_race *r, int64_t *id)
 {
   struct row row = {
     .value = {value_int(r->sweep), value_int(r->problem), value_int(r->device),
-              value_text(r->policy), value_real(r->floor), value_int(r->again),
-              value_int(r->sm_mhz), value_text(r->throttle),
-              value_real(r->split_us)},
-    .count = 9,
+              value_text(r->board), value_text(r->policy),
+              value_real(r->floor), value_int(r->again), value_int(r->sm_mhz),
+              value_text(r->throttle), value_real(r->split_us)},
+    .count = 10,
   };
 
   return append(db, TABLE_RACE, &row, id);
@@ -534,6 +534,20 @@ dd_status db_standing(struct db *db, const struct db_standing *s, int64_t *id)
   if (!status) status = append(db, TABLE_STANDING, &row, id);
   bytes_release(&ratios);
   return status;
+}
+
+dd_status db_anchor(struct db *db, const struct db_anchor *a, int64_t *id)
+{
+  struct row row = {
+    .value = {value_int(a->sweep), value_int(a->problem), value_int(a->device),
+              value_text(a->board), value_int(a->candidate),
+              value_text(a->policy), value_real(a->median_us),
+              value_real(a->low_us), value_real(a->high_us),
+              value_real(a->copy_us), value_real(a->floor)},
+    .count = 11,
+  };
+
+  return append(db, TABLE_ANCHOR, &row, id);
 }
 
 dd_status db_failure(struct db *db, const struct db_failure *f, int64_t *id)

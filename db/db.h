@@ -1,13 +1,13 @@
 /*
  * db.h - the tuning database: what was proven, measured and refused.
  *
- * One SQLite file, one writer process (the sweep's parent), rows only ever
- * appended.  db/schema.sql is the reference for tables and columns.  Every
- * write outside a batch is its own BEGIN IMMEDIATE transaction: once a call
- * returns DD_OK its row survives kill -9.  A handle is for one thread and for
- * the process that opened it; a forked child must not touch it.  Each row
- * carries a hash of its content, checked when it is read, because SQLite does
- * not notice a flipped bit.
+ * One SQLite file, rows only ever appended, by one process at a time: the
+ * boards of a sweep wait for each other.  db/schema.sql is the reference for
+ * tables and columns.  Every write outside a batch is its own BEGIN IMMEDIATE
+ * transaction: once a call returns DD_OK its row survives kill -9.  A handle is
+ * for one thread and for the process that opened it; a forked child must not
+ * touch it.  Each row carries a hash of its content, checked when it is read,
+ * because SQLite does not notice a flipped bit.
  *
  * Identifiers are SQLite rowids.  All calls fail with DD_BAD_DATABASE (not
  * ours, damaged, read-only, newer), DD_IO or DD_NO_MEMORY.
@@ -116,6 +116,7 @@ dd_status db_measurement(struct db *db, const struct db_measurement *m,
 /* What the measurements of one race share, and where each came out. */
 struct db_race {
   int64_t sweep, problem, device;
+  const char *board;    /* its UUID */
   const char *policy;
   double floor;         /* gaps below were not claimed: 0.005 is 0.5 % */
   int64_t again;        /* blocks timed again */
@@ -133,6 +134,14 @@ struct db_standing {
 };
 dd_status db_race(struct db *db, const struct db_race *r, int64_t *id);
 dd_status db_standing(struct db *db, const struct db_standing *s, int64_t *id);
+
+/* One candidate that every board of a sweep has timed. */
+struct db_anchor {
+  int64_t sweep, problem, device, candidate;
+  const char *board, *policy;
+  double median_us, low_us, high_us, copy_us, floor;
+};
+dd_status db_anchor(struct db *db, const struct db_anchor *a, int64_t *id);
 
 struct db_failure {
   int64_t sweep, candidate, problem, device;
@@ -158,7 +167,7 @@ struct db_row {
   int64_t samples, dropped, rank;
   int64_t race, registers, again, sm_mhz; /* 0: not known */
   double floor;
-  const char *throttle;
+  const char *throttle, *board; /* board: its UUID; "": not known */
 };
 typedef dd_status db_visit(void *user, const struct db_row *row);
 struct db_filter {
@@ -182,6 +191,17 @@ struct db_failure_row {
 typedef dd_status db_visit_failure(void *user, const struct db_failure_row *);
 dd_status db_each_failure(struct db *db, const struct db_filter *f,
                           db_visit_failure *visit, void *user);
+
+/* One measurement as a row of the above; `found` false: it has none. */
+dd_status db_row_of(struct db *db, int64_t measurement, bool *found,
+                    db_visit *visit, void *user);
+/* Where it comes from; text goes to the arena. */
+struct db_provenance {
+  const char *driver, *toolchain, *specs_hash, *host, *ended;
+  int64_t seed;
+};
+dd_status db_provenance(struct db *db, int64_t measurement,
+                        struct arena *arena, struct db_provenance *out);
 
 /* The raw samples of one measurement, in microseconds, in the arena; and their
  * ratios to the reference, none where it has no standing in a race. */

@@ -30,6 +30,7 @@ enum db_table {
   TABLE_FAILURE,
   TABLE_RACE,
   TABLE_STANDING,
+  TABLE_ANCHOR,
   TABLE_COUNT
 };
 

@@ -71,7 +71,7 @@ static dd_status read_steps(struct db *db, sqlite3_stmt *steps,
   "measurement, candidate, problem, device, device_kind, policy, label, "      \
   "stopped, arch, sms, split, step_count, median_us, low_us, high_us, "        \
   "copy_us, split_us, noise, error, sample_count, rank, sweep, toolchain, "    \
-  "tied, dropped, race, registers, again, sm_mhz, floor, throttle"
+  "tied, dropped, race, registers, again, sm_mhz, floor, throttle, board"
 
 static void read_row(sqlite3_stmt *s, struct db_row *row)
 {
@@ -107,6 +107,7 @@ static void read_row(sqlite3_stmt *s, struct db_row *row)
     .sm_mhz = sqlite3_column_int64(s, 28),
     .floor = sqlite3_column_double(s, 29),
     .throttle = text_at(s, 30),
+    .board = text_at(s, 31),
   };
 }
 
@@ -124,6 +125,9 @@ static dd_status visit_rows(struct db *db, sqlite3_stmt *rows,
   return rc == SQLITE_DONE ? DD_OK : db_fail(db, rc);
 }
 
+#define STEPS                                                                  \
+  "SELECT variant FROM candidate_step WHERE candidate = ?1 ORDER BY position"
+
 #define ROW_ORDER                                                              \
   " ORDER BY device, device_kind, arch, sms, problem, policy, rank"
 #define ROWS_OF(view)                                                          \
@@ -135,16 +139,14 @@ static dd_status each_of(struct db *db, const char *text,
   sqlite3_stmt *rows = NULL, *steps = NULL;
   dd_status status = prepare_filtered(db, f, text, &rows);
 
-  if (!status)
-    status = db_prepare(db, "SELECT variant FROM candidate_step "
-                            "WHERE candidate = ?1 ORDER BY position", &steps);
+  if (!status) status = db_prepare(db, STEPS, &steps);
   if (!status) status = visit_rows(db, rows, steps, visit, user);
   sqlite3_finalize(rows);
   sqlite3_finalize(steps);
   return status;
 }
 
-/* ---- The best of each race ------------------------------------------------- */
+/* ---- The best of each race ----------------------------------------------- */
 
 /* A row that another points at. */
 static dd_status verified(struct db *db, enum db_table table, int64_t id,
@@ -291,6 +293,85 @@ dd_status db_each(struct db *db, const struct db_filter *f, db_visit *visit,
   return each_of(db, f && f->best_only ? ROWS_OF("best") : ROWS_OF("ranked"), f,
                  visit, user);
 }
+
+/* ---- One measurement ----------------------------------------------------- */
+
+/* The view ranks all of a problem's rows to know one's rank. */
+static dd_status visit_one(struct db *db, sqlite3_stmt *rows,
+                           sqlite3_stmt *steps, int64_t measurement,
+                           bool *found, db_visit *visit, void *user)
+{
+  struct db_row row;
+  int rc = sqlite3_bind_int64(rows, 1, measurement);
+
+  if (!rc) rc = sqlite3_step(rows);
+  if (rc == SQLITE_DONE) return DD_OK;
+  if (rc != SQLITE_ROW) return db_fail(db, rc);
+  *found = true;
+  read_row(rows, &row);
+  TRY(read_steps(db, steps, &row));
+  return visit(user, &row);
+}
+
+dd_status db_row_of(struct db *db, int64_t measurement, bool *found,
+                    db_visit *visit, void *user)
+{
+  sqlite3_stmt *rows = NULL, *steps = NULL;
+  dd_status status = db_check_rows(db, false);
+
+  *found = false;
+  if (!status)
+    status = db_prepare(db, "SELECT " ROW_COLUMNS " FROM ranked "
+                            "WHERE measurement = ?1", &rows);
+  if (!status) status = db_prepare(db, STEPS, &steps);
+  if (!status)
+    status = visit_one(db, rows, steps, measurement, found, visit, user);
+  sqlite3_finalize(rows);
+  sqlite3_finalize(steps);
+  return status;
+}
+
+static dd_status keep_provenance(sqlite3_stmt *s, struct arena *arena,
+                                 struct db_provenance *out)
+{
+  const char **text[] = {&out->driver, &out->toolchain, &out->specs_hash,
+                         &out->host, &out->ended};
+
+  for (int i = 0; i < (int)COUNT_OF(text); ++i) {
+    const char *at = text_at(s, i);
+    *text[i] = arena_text(arena, at, strlen(at));
+    if (!*text[i]) return fail(DD_NO_MEMORY, "out of memory");
+  }
+  out->seed = sqlite3_column_int64(s, 5);
+  return DD_OK;
+}
+
+dd_status db_provenance(struct db *db, int64_t measurement,
+                        struct arena *arena, struct db_provenance *out)
+{
+  sqlite3_stmt *s = NULL;
+  dd_status status;
+  int rc;
+
+  memset(out, 0, sizeof *out);
+  TRY(db_prepare(db, "SELECT d.driver, t.identity, s.specs_hash, s.host, "
+                     "s.ended, s.seed FROM measurement AS m "
+                     "JOIN proof AS f ON f.id = m.proof "
+                     "JOIN toolchain AS t ON t.id = f.toolchain "
+                     "JOIN device AS d ON d.id = m.device "
+                     "JOIN sweep AS s ON s.id = m.sweep WHERE m.id = ?1", &s));
+  rc = sqlite3_bind_int64(s, 1, measurement);
+  if (!rc) rc = sqlite3_step(s);
+  if (rc == SQLITE_ROW) status = keep_provenance(s, arena, out);
+  else if (rc == SQLITE_DONE)
+    status = fail(DD_BUG, "there is no measurement %lld",
+                  (long long)measurement);
+  else status = db_fail(db, rc);
+  sqlite3_finalize(s);
+  return status;
+}
+
+/* ---- Who has won --------------------------------------------------------- */
 
 /* The spelling is bound, not asked for within: SQLite looks at one problem's
  * rows for a value, and at all of the file's for a query. */

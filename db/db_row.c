@@ -37,6 +37,7 @@ static const struct {
   [TABLE_FAILURE] = {"failure", NULL, false},
   [TABLE_RACE] = {"race", NULL, false},
   [TABLE_STANDING] = {"standing", NULL, true},
+  [TABLE_ANCHOR] = {"anchor", NULL, false},
 };
 
 const char *db_table_name(enum db_table table)

@@ -13,8 +13,8 @@
 --      version's schema.sql in tests/golden.
 --
 -- 1 to 2: `ranked` keeps sweeps apart and knows ties; no row has changed.
--- 2 to 3: a race says who has won and who is tied, in tables of its own; rows
--- from before have none, and are ranked as they were.
+-- 2 to 3: a race says who has won and who is tied, and on which board, in
+-- tables of its own; rows from before have none, and are ranked as they were.
 --
 -- Columns whose name is a table's hold that table's id.  Times are in
 -- microseconds.  Ids are 1, 2, 3, ... without gaps, so that a lost row shows.
@@ -213,6 +213,7 @@ CREATE TABLE race (
   sweep        INTEGER NOT NULL REFERENCES sweep,
   problem      INTEGER NOT NULL REFERENCES problem,
   device       INTEGER NOT NULL REFERENCES device,
+  board        TEXT NOT NULL,     -- which one: its UUID
   policy       TEXT NOT NULL
                CHECK (policy IN ('cold graph', 'cold eager',
                                  'warm graph', 'warm eager')),
@@ -243,6 +244,27 @@ CREATE TABLE standing (
   UNIQUE (measurement),
   UNIQUE (race, position),
   CHECK (length(ratios) > 0 AND length(ratios) % 8 = 0)
+) STRICT;
+
+-- The same candidate on the same problem, timed on each board of a sweep that
+-- several share: whether their times may stand in one table.  No view ranks it.
+CREATE TABLE anchor (
+  id           INTEGER PRIMARY KEY,
+  sweep        INTEGER NOT NULL REFERENCES sweep,
+  problem      INTEGER NOT NULL REFERENCES problem,
+  device       INTEGER NOT NULL REFERENCES device,
+  board        TEXT NOT NULL,     -- its UUID
+  candidate    INTEGER NOT NULL REFERENCES candidate,
+  policy       TEXT NOT NULL
+               CHECK (policy IN ('cold graph', 'cold eager',
+                                 'warm graph', 'warm eager')),
+  median_us    REAL NOT NULL CHECK (median_us > 0),
+  low_us       REAL NOT NULL,     -- 95 % interval of the median
+  high_us      REAL NOT NULL CHECK (high_us <= 1e12),
+  copy_us      REAL NOT NULL CHECK (copy_us >= 0),  -- as in measurement
+  floor        REAL NOT NULL CHECK (floor >= 0),    -- as in race
+  row_hash     TEXT NOT NULL,
+  CHECK (low_us <= median_us AND median_us <= high_us)
 ) STRICT;
 
 -- For the views below; nothing else needs them.
@@ -280,6 +302,7 @@ WITH row AS (
          m.copy_us, m.noise, f.error, m.sample_count, m.dropped,
          s.race, s.position, s.tied AS found_tied,
          coalesce(s.registers, 0) AS registers, coalesce(r.floor, 0) AS floor,
+         coalesce(r.board, '') AS board,
          coalesce(r.again, 0) AS again, coalesce(r.sm_mhz, 0) AS sm_mhz,
          coalesce(r.throttle, '') AS throttle
   FROM measurement AS m
@@ -339,7 +362,7 @@ SELECT m.id AS measurement, m.candidate, m.sweep, f.toolchain,
        c.label, m.stopped, c.split, c.step_count, c.hash AS candidate_hash,
        m.median_us, m.q1_us, m.q3_us, m.low_us, m.high_us,
        m.copy_us, m.noise, f.error, m.sample_count, m.dropped,
-       l.id AS race, s.position, s.tied, s.registers, l.floor, l.again,
+       l.id AS race, s.position, s.tied, s.registers, l.floor, l.board, l.again,
        l.sm_mhz, l.throttle, nullif(l.split_us, 0) AS split_us, 1 AS rank
 FROM last AS l
 JOIN problem AS p ON p.id = l.problem

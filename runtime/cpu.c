@@ -29,13 +29,24 @@ enum {
   CPU_MAX_SHARED = 232448, /* what a block may have on sm_90 */
   CPU_MAX_GRID_YZ = 65535,
   CPU_ALIGNMENT = 256,
+  CPU_MAX_DEVICES = 16,
 };
 
 static pthread_mutex_t launch_lock = PTHREAD_MUTEX_INITIALIZER;
 
 /* ---- The device ------------------------------------------------------- */
 
-static void fill_info(struct device_info *info)
+/* Several where a test of many devices asks for them: they differ in nothing
+ * but index and uuid. */
+static int device_count(void)
+{
+  const char *text = getenv("DIFFTUNE_CPU_DEVICES");
+  long count = text ? strtol(text, NULL, 10) : 1;
+
+  return count < 1 ? 1 : count > CPU_MAX_DEVICES ? CPU_MAX_DEVICES : (int)count;
+}
+
+static void fill_info(int index, struct device_info *info)
 {
   const long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
 
@@ -43,6 +54,8 @@ static void fill_info(struct device_info *info)
   strcpy(info->kind, "cpu");
   strcpy(info->name, "cpu");
   strcpy(info->uuid, "cpu");
+  if (index) snprintf(info->uuid, sizeof info->uuid, "cpu-%d", index);
+  info->index = index;
   info->sms = CPU_SMS;
   info->l2_bytes = CPU_L2_BYTES;
   info->memory_bytes = (int64_t)pages * page;
@@ -51,8 +64,9 @@ static void fill_info(struct device_info *info)
 static dd_status cpu_list(struct device_info *infos, size_t capacity,
                           size_t *count)
 {
-  if (capacity) fill_info(infos);
-  *count = 1;
+  *count = (size_t)device_count();
+  for (size_t i = 0; i < *count && i < capacity; ++i)
+    fill_info((int)i, &infos[i]);
   return DD_OK;
 }
 
@@ -61,12 +75,13 @@ static dd_status cpu_open(int index, struct device **out)
   struct device *d;
 
   *out = NULL;
-  if (index != 0)
-    return fail(DD_NO_DEVICE, "there is no cpu device %d, only 0", index);
+  if (index < 0 || index >= device_count())
+    return fail(DD_NO_DEVICE, "there is no cpu device %d; %d visible", index,
+                device_count());
   d = mem_resize(NULL, NULL, 0, sizeof *d);
   if (!d) return fail(DD_NO_MEMORY, "no memory for a device");
   d->api = &cpu_device;
-  fill_info(&d->info);
+  fill_info(index, &d->info);
   *out = d;
   return DD_OK;
 }

@@ -298,8 +298,8 @@ static inline dd_status try_standings(struct db *db, const struct ids *ids,
   static const double ratios[5] = {1.5, 1.25, 1.0, 1.75, 2.0};
   struct db_race race = {
     .sweep = ids->sweep, .problem = ids->problem, .device = ids->device,
-    .policy = "cold graph", .floor = 0.005, .again = 2, .sm_mhz = 1980,
-    .throttle = "power cap", .split_us = split_us};
+    .board = "GPU-aa-1", .policy = "cold graph", .floor = 0.005, .again = 2,
+    .sm_mhz = 1980, .throttle = "power cap", .split_us = split_us};
   struct db_standing s = {.registers = 32, .ratios = ratios, .ratio_count = 5};
   int64_t id;
 
@@ -320,12 +320,20 @@ static inline dd_status try_store(struct db *db, struct world *w, int number,
 {
   struct db_failure f = {.stage = "check", .reason = "element 7 is off",
                          .reproducer = "difftune check --seed 7"};
+  struct db_anchor a = {.board = "GPU-aa-1", .policy = "cold graph",
+                        .median_us = 3.5, .low_us = 3.25, .high_us = 3.75,
+                        .copy_us = 2.5, .floor = 0.005};
   int64_t id, measurement[2];
 
   TRY(try_ids(db, w, number, ids));
   TRY(try_race(db, ids, ids->candidate, 3.0 + number, &measurement[0]));
   TRY(try_race(db, ids, ids->split, 30.0 + number, &measurement[1]));
   TRY(try_standings(db, ids, measurement, 30.0 + number));
+  a.sweep = ids->sweep;
+  a.problem = ids->problem;
+  a.device = ids->device;
+  a.candidate = ids->candidate;
+  TRY(db_anchor(db, &a, &id));
   f.sweep = ids->sweep;
   f.candidate = ids->candidate;
   f.problem = ids->problem;

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "command.h"
+#include "emit.h"
 #include "farm.h"
 #include "sample.h"
 #include "twin.h"
@@ -95,6 +96,49 @@ static void machine_code_is_known_by_its_bytes(void **state)
   build_close(&alone);
   build_close(&together);
   build_close(&again);
+}
+
+/* What a database holds is the code of a variant alone. */
+static void stored_code_is_known_again(void **state)
+{
+  struct build alone, together;
+
+  (void)state;
+  if (!have_nvrtc()) skip();
+  build_points(&alone, 1);
+  build_points(&together, POINTS);
+  for (uint32_t i = 0; i < POINTS; ++i) {
+    const struct bytes *own = &alone.units[alone.parts[i]->unit].code;
+    const struct bytes *next =
+        &alone.units[alone.parts[(i + 1) % POINTS]->unit].code;
+    assert_true(build_has_code(&together, i, own->data, own->size));
+    assert_false(build_has_code(&together, i, next->data, next->size));
+    assert_false(build_has_code(&together, i, own->data, own->size / 2));
+  }
+  build_close(&alone);
+  build_close(&together);
+}
+
+static void a_stored_text_becomes_the_same_code(void **state)
+{
+  struct bytes text = BYTES_INIT;
+  struct build written, stored;
+  uint32_t part;
+
+  (void)state;
+  if (!have_nvrtc()) skip();
+  build_points(&written, POINTS);
+  assert_ok(emit_source(&specs.tree, &points[1], &text));
+  assert_ok(emit_entry(&points[1], &text));
+  assert_ok(build_open(&stored, &specs, "sm_90", 1, POINTS));
+  assert_ok(build_add_text(&stored, &points[1], bytes_string(&text), &part));
+  while (farm_pending(stored.farm)) assert_ok(build_pump(&stored, true));
+  assert_int_equal(stored.parts[part]->state, PART_COMPILED);
+  assert_true(hash_equal(&stored.parts[part]->machine,
+                         &written.parts[1]->machine));
+  build_close(&stored);
+  build_close(&written);
+  bytes_release(&text);
 }
 
 /* While it is compiled alone, whoever else has the part goes on with it. */
@@ -262,6 +306,8 @@ int main(int argc, char **argv)
 {
   const struct CMUnitTest tests[] = {
       WITH_SPECS(machine_code_is_known_by_its_bytes),
+      WITH_SPECS(stored_code_is_known_again),
+      WITH_SPECS(a_stored_text_becomes_the_same_code),
       WITH_SPECS(a_winner_is_compiled_beside_the_others),
       WITH_SPECS(a_winner_that_differs_alone_is_no_failure_of_its_part),
       WITH_SPECS(damaged_entries_are_compiled_again),

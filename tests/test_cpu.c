@@ -993,6 +993,26 @@ static void there_is_one_device(void **state)
   cpu_device.close(d);
 }
 
+static void there_are_as_many_as_asked_for(void **state)
+{
+  struct device_info infos[3];
+  struct device *d;
+  size_t count;
+
+  (void)state;
+  setenv("DIFFTUNE_CPU_DEVICES", "3", 1);
+  assert_ok(cpu_device.list(infos, 2, &count));
+  assert_int_equal(count, 3);
+  assert_string_equal(infos[0].uuid, "cpu");
+  assert_string_equal(infos[1].uuid, "cpu-1");
+  assert_string_equal(infos[1].name, infos[0].name);
+  assert_ok(cpu_device.open(2, &d));
+  assert_int_equal(d->info.index, 2);
+  cpu_device.close(d);
+  assert_fails(DD_NO_DEVICE, "3 visible", cpu_device.open(3, &d));
+  unsetenv("DIFFTUNE_CPU_DEVICES");
+}
+
 /* A unit whose kernel, template and shared variable are named as all others'
  * are, and which stores `value`. */
 static struct module *load_value(int value)
@@ -1164,6 +1184,7 @@ int main(int count, char **word)
       cmocka_unit_test(a_recording_reports_a_fault),
       cmocka_unit_test(launches_of_two_threads_take_turns),
       cmocka_unit_test(there_is_one_device),
+      cmocka_unit_test(there_are_as_many_as_asked_for),
       cmocka_unit_test(modules_with_the_same_names_stay_apart),
       cmocka_unit_test(foreign_code_is_refused),
       cmocka_unit_test(an_error_names_the_kernels_line),

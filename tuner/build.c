@@ -168,8 +168,13 @@ static const struct variant *variant_in(const struct build *b,
 static dd_status unit_text(struct build *b, const struct unit *u,
                            struct bytes *text)
 {
+  const char *stored = b->parts[b->in_unit[u->first]]->text;
   const struct emit_scheme *s;
 
+  if (stored) {
+    bytes_text(text, stored);
+    return bytes_status(text);
+  }
   TRY(build_source(b, variant_in(b, u, 0), &s));
   bytes_add(text, s->source.data, s->source.size);
   for (uint32_t i = 0; i < u->count; ++i)
@@ -252,6 +257,20 @@ dd_status build_add(struct build *b, struct variant *v, uint32_t *part)
   return b->queued_count == b->batch ? build_submit(b) : DD_OK;
 }
 
+dd_status build_add_text(struct build *b, const struct variant *v,
+                         const char *text, uint32_t *part)
+{
+  const struct part *known = hash_table_find(&b->by_hash, &v->hash);
+
+  if (known) {
+    *part = known->index;
+    return DD_OK;
+  }
+  TRY(new_part(b, v, part));
+  b->parts[*part]->text = text;
+  return submit_unit(b, part, 1, false);
+}
+
 static void alone_fails(struct build *b, struct unit *u, const char *reason)
 {
   u->state = PART_FAILED;
@@ -324,7 +343,7 @@ dd_status build_load(struct build *b, uint32_t part, struct client *c)
 /* ---- One part alone -------------------------------------------------------------- */
 
 static bool same_machine_code(const struct part *p, const struct bytes *a,
-                              const struct bytes *b)
+                              const void *other, size_t other_size)
 {
   char entry[VARIANT_ENTRY];
   const void *code[2];
@@ -332,9 +351,18 @@ static bool same_machine_code(const struct part *p, const struct bytes *a,
 
   variant_entry(&p->variant, entry);
   if (cubin_entry_code(a->data, a->size, entry, &code[0], &size[0]) ||
-      cubin_entry_code(b->data, b->size, entry, &code[1], &size[1]))
+      cubin_entry_code(other, other_size, entry, &code[1], &size[1]))
     return false;
   return size[0] == size[1] && memcmp(code[0], code[1], size[0]) == 0;
+}
+
+bool build_has_code(const struct build *b, uint32_t part, const void *code,
+                    size_t size)
+{
+  const struct part *p = b->parts[part];
+
+  return p->state == PART_COMPILED &&
+         same_machine_code(p, &b->units[p->unit].code, code, size);
 }
 
 static bool is_alone(const struct build *b, const struct part *p)
@@ -373,7 +401,9 @@ dd_status build_alone(struct build *b, uint32_t part, const struct bytes **code)
     return fail(DD_COMPILE, "%s: %s", p->label,
                 alone->reason ? alone->reason : "it was not compiled");
   *code = &alone->code;
-  if (same_machine_code(p, &b->units[p->unit].code, *code)) return DD_OK;
+  if (same_machine_code(p, &b->units[p->unit].code, alone->code.data,
+                        alone->code.size))
+    return DD_OK;
   return fail(DD_COMPILE, "%s: compiled alone its machine code is not what was "
               "proven; use --batch 1", p->label);
 }

@@ -43,6 +43,7 @@ struct part { /* one variant */
   uint32_t alone;       /* of build.units; 0: not asked for */
   char *reason; /* PART_FAILED: what the compiler said */
   char *label;  /* variant_print's text */
+  const char *text; /* a stored one; NULL: the specs' */
   int registers, local_bytes, shared_bytes;
   bool has_machine;    /* a cubin says what it runs, a shared object does not */
   struct hash machine; /* of its machine code and what it uses */
@@ -77,6 +78,10 @@ void build_close(struct build *b);
 
 /* The part of a variant; new ones are queued for compiling. */
 dd_status build_add(struct build *b, struct variant *v, uint32_t *part);
+/* The same for a text from the database, which is compiled alone and must live
+ * as long as the build; v has its hash. */
+dd_status build_add_text(struct build *b, const struct variant *v,
+                         const char *text, uint32_t *part);
 /* Hands the queued parts over to the farm, also those of a unit half full. */
 dd_status build_submit(struct build *b);
 /* Takes in finished units; with `wait` at least one, if any is pending. */
@@ -91,6 +96,10 @@ dd_status build_source(struct build *b, const struct variant *v,
 dd_status build_want_alone(struct build *b, uint32_t part);
 bool build_has_alone(const struct build *b, uint32_t part);
 dd_status build_alone(struct build *b, uint32_t part, const struct bytes **code);
+/* Whether a part was compiled to the same machine code as this cubin's; false
+ * also on the CPU device, where nothing can be compared. */
+bool build_has_code(const struct build *b, uint32_t part, const void *code,
+                    size_t size);
 /* Puts the part's unit on the worker's device, if it is not there. */
 dd_status build_load(struct build *b, uint32_t part, struct client *c);
 

@@ -86,6 +86,7 @@ static void print_json_row(struct json *j, const struct db_row *row)
   json_int(j, "again", row->again);
   json_int(j, "sm_mhz", row->sm_mhz);
   json_text(j, "throttle", row->throttle);
+  json_text(j, "board", row->board);
   json_real(j, "error", row->error);
   json_int(j, "samples", row->samples);
   json_text(j, "stopped", row->stopped);
@@ -117,10 +118,10 @@ static void open_group(struct show *s, const struct db_row *row)
          colour(stdout, PLAIN));
   memcpy(s->group, group, sizeof group);
   if (s->why)
-    columns_init(&s->columns, "problem", ">rank", ">us", "95 %",
+    columns_init(&s->columns, "problem", ">row", ">rank", ">us", "95 %",
                  ">split", ">x", ">copy", ">of copy", "why", "variant", NULL);
   else if (s->all)
-    columns_init(&s->columns, "problem", ">rank", ">us", "95 %",
+    columns_init(&s->columns, "problem", ">row", ">rank", ">us", "95 %",
                  ">split", ">x", ">copy", ">of copy", "variant", NULL);
   else
     columns_init(&s->columns, "problem", ">us", "95 %", ">split",
@@ -200,7 +201,10 @@ static void print_row(struct show *s, const struct db_row *row)
     s->best_registers = row->registers;
   }
   columns_cell(c, "%s", same ? "" : row->problem);
-  if (wants_all(s)) columns_cell(c, "%lld", (long long)row->rank);
+  if (wants_all(s)) {
+    columns_cell(c, "%lld", (long long)row->measurement);
+    columns_cell(c, "%lld", (long long)row->rank);
+  }
   numbers(c, row);
   if (s->why) reason(s, row);
   columns_cell(c, "%s", row->label); /* last: it is long */

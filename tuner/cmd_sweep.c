@@ -6,12 +6,16 @@
  * each problem prove what compiled, race it, tell the database - print.
  */
 #include <math.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
 
 #include "choose.h"
 #include "command.h"
+#include "fleet.h"
 #include "lock.h"
 #include "resume.h"
 #include "simulate.h"
@@ -27,27 +31,16 @@ struct asked {
   const char *command; /* as typed */
   const char *budget;
   double began, seconds; /* of the budget */
+  int argc;
+  char **argv;
+  const struct problems *problems;
+  struct fleet_task *task; /* NULL: this process is not a board of several */
 };
 
 static const char *const l2_words[] = {"cold", "warm", NULL};
 static const char *const launch_words[] = {"graph", "eager", NULL};
 static const char *const policies[2][2] = {{"cold graph", "cold eager"},
                                            {"warm graph", "warm eager"}};
-
-static const char *command_line(int argc, char **argv)
-{
-  struct bytes line = BYTES_INIT;
-  const char *kept;
-
-  bytes_text(&line, "difftune");
-  for (int i = 0; i < argc; ++i) {
-    bytes_text(&line, " ");
-    put_shell_word(&line, argv[i]);
-  }
-  kept = keep_text(bytes_string(&line));
-  bytes_release(&line);
-  return kept;
-}
 
 /* ---- Printing ---------------------------------------------------------------- */
 
@@ -290,11 +283,26 @@ static dd_status add_problems(struct sweep *s, const struct problems *problems)
   return status ? status : sweep_wants_any(s);
 }
 
+/* A board's share. */
+static dd_status serve(struct sweep *s, const struct asked *q)
+{
+  struct recorder recorder = {0};
+  dd_status status = record_join(&recorder, q->db, s->build, &s->client->info,
+                                 q->task->sweep, s->options.seed,
+                                 s->options.policy);
+
+  s->recorder = &recorder;
+  if (!status) status = fleet_serve(s, q->task);
+  s->recorder = NULL;
+  return record_end(&recorder, status);
+}
+
 static dd_status run(struct sweep *s, const struct asked *q)
 {
   struct recorder recorder = {0};
   dd_status status = DD_OK;
 
+  if (q->task) return serve(s, q);
   if (q->db) {
     status = record_begin(&recorder, q->db, s->build, &s->client->info,
                           q->command, s->options.seed, s->options.policy,
@@ -339,6 +347,19 @@ static int verdict(const struct sweep *s, uint32_t refused)
   return refused ? EX_DATAERR : 0;
 }
 
+/* A board says what was refused; its parent prints what the database has. */
+static int report_to_parent(const struct sweep *s, const struct asked *q,
+                            dd_status status)
+{
+  tell_refused(s);
+  if (q->verbose && !status) {
+    say("%s:", s->client->info.uuid);
+    tell_seconds(s);
+  }
+  fleet_task_end(q->task, s, status);
+  return 0;
+}
+
 /* Also after a failure: what was measured until then is worth seeing. */
 static int report(const struct sweep *s, const struct asked *q, dd_status status)
 {
@@ -349,86 +370,174 @@ static int report(const struct sweep *s, const struct asked *q, dd_status status
   if (q->json) print_json(s);
   else if (s->options.time) print_winners(s);
   else print_checked(s);
-  if (q->verbose) tell_seconds(s);
+  if (q->verbose && s->seconds > 0) tell_seconds(s);
   tell_left_out(s);
   return code ? code : verdict(s, refused);
 }
 
 /* Before the start, from what candidates cost elsewhere. */
 static void tell_beginning(const struct sweep *s,
-                           const struct device_info *info)
+                           const struct device_info *info, size_t boards)
 {
-  char low_text[32], high_text[32];
+  char low_text[32], high_text[32], times[32] = "";
   double low, high;
 
-  budget_predict(&s->budget, s->total, &low, &high);
+  budget_predict(&s->budget, s->total / (double)boards, &low, &high);
   print_seconds(low, low_text);
   print_seconds(high, high_text);
-  say("%s begins on %s: %u problems, %.0f candidates, %s to %s",
-      s->options.time ? "sweep" : "check", info->name, s->count, s->total,
-      low < high ? low_text : "up", high_text);
+  if (boards > 1) snprintf(times, sizeof times, "%zu x ", boards);
+  say("%s begins on %s%s: %u problems, %.0f candidates, %s to %s",
+      s->options.time ? "sweep" : "check", times, info->name, s->count,
+      s->total, low < high ? low_text : "up", high_text);
 }
 
-static dd_status open_and_run(struct sweep *s, const struct asked *q,
-                              const struct problems *problems,
-                              const struct device_info *info)
+static dd_status open_build(struct build *b, const struct asked *q,
+                            struct specs *specs, const struct device_info *info)
 {
   char target[16];
 
   device_target(info, target);
-  TRY(build_open(s->build, s->specs, target, (int)q->jobs,
+  TRY(build_open(b, specs, target, (int)(q->task ? q->task->jobs : q->jobs),
                  (uint32_t)(q->batch ? q->batch : 16)));
-  farm_set_deadline(s->build->farm, (double)q->compile_limit);
-  if (q->cache) cache_open(&s->build->cache);
+  farm_set_deadline(b->farm, (double)q->compile_limit);
+  if (q->cache) cache_open(&b->cache);
+  return DD_OK;
+}
+
+static dd_status open_and_run(struct sweep *s, const struct asked *q,
+                              const struct device_info *info)
+{
+  TRY(open_build(s->build, q, s->specs, info));
   TRY(client_open(s->client, info->kind, info->index, &s->specs->message));
-  TRY(add_problems(s, problems));
-  tell_beginning(s, info);
+  TRY(add_problems(s, q->problems));
+  if (!q->task) tell_beginning(s, info, 1);
   return run(s, q);
 }
 
-static int sweep_device(const struct asked *q, bool time, struct specs *specs,
-                        const struct problems *problems,
-                        const struct device_info *info)
+/* ---- Several boards ------------------------------------------------------ */
+
+static int64_t processors(void)
+{
+  long count = sysconf(_SC_NPROCESSORS_ONLN);
+
+  return count > 0 ? count : 1;
+}
+
+static dd_status conduct(struct sweep *s, const struct asked *q,
+                         const struct device_info *infos, size_t count)
+{
+  struct recorder *r = s->recorder;
+  int64_t jobs = (q->jobs ? q->jobs : processors()) / (int64_t)count;
+  struct fleet_task task = {.argc = q->argc, .argv = q->argv,
+                            .sweep = r->sweep, .jobs = jobs > 0 ? jobs : 1,
+                            .boards = (uint32_t)count, .began = q->began};
+  dd_status status = r->complete ? DD_OK : fleet_run(s, &task, infos, count);
+  char sentence[1024];
+
+  snprintf(sentence, sizeof sentence, "%s", dd_last_error());
+  if (status) {
+    resume_load(s); /* what was stored until then is worth seeing */
+    return fail(status, "%s", sentence);
+  }
+  return resume_load(s);
+}
+
+static dd_status conduct_recorded(struct sweep *s, const struct asked *q,
+                                  const struct device_info *infos, size_t count)
+{
+  struct recorder recorder = {0};
+  dd_status status;
+
+  TRY(open_build(s->build, q, s->specs, infos));
+  s->client->info = infos[0];
+  TRY(add_problems(s, q->problems));
+  tell_beginning(s, infos, count);
+  status = record_begin(&recorder, q->db, s->build, infos, q->command,
+                        s->options.seed, s->options.policy, q->resume);
+  s->recorder = &recorder;
+  if (!status) status = conduct(s, q, infos, count);
+  recorder.cut = budget_is_over(&s->budget) && sweep_left(s);
+  s->recorder = NULL;
+  return record_end(&recorder, status);
+}
+
+static struct sweep_options options_of(const struct asked *q, bool time,
+                                       bool cpu)
+{
+  return (struct sweep_options){
+      .time = time, .sample = (uint32_t)q->sample, .cover = q->cover,
+      .parts = (uint32_t)(q->parts >= 0 ? q->parts : cpu ? 2 : 0),
+      .seed = (uint64_t)q->seed, .only = q->variant,
+      .quiet = q->quiet || q->task,
+      .prune = time && q->prune && !q->variant,
+      .policy = policies[q->l2][q->launch]};
+}
+
+static dd_status sweep_locked(struct sweep *s, const struct asked *q,
+                              const struct device_info *info)
+{
+  struct device_lock lock;
+  dd_status status;
+
+  TRY(device_lock(&lock, info));
+  status = open_and_run(s, q, info);
+  device_unlock(&lock);
+  return status;
+}
+
+static int sweep_devices(const struct asked *q, bool time, struct specs *specs,
+                         const struct device_info *infos, size_t count)
 {
   struct build build = {0};
   struct client client = {0};
-  struct device_lock lock;
   struct sweep s = {.specs = specs, .build = &build, .client = &client};
-  bool cpu = strcmp(info->kind, "cpu") == 0;
+  bool cpu = strcmp(infos->kind, "cpu") == 0;
   dd_status status;
   int code;
 
   arena_init(&s.arena, NULL);
   budget_init(&s.budget, q->began, q->seconds, cpu ? 0.1 : 0.01);
-  s.options = (struct sweep_options){
-      .time = time, .sample = (uint32_t)q->sample, .cover = q->cover,
-      .parts = (uint32_t)(q->parts >= 0 ? q->parts : cpu ? 2 : 0),
-      .seed = (uint64_t)q->seed, .only = q->variant, .quiet = q->quiet,
-      .prune = time && q->prune && !q->variant,
-      .policy = policies[q->l2][q->launch]};
-  status = device_lock(&lock, info);
-  if (!status) status = open_and_run(&s, q, problems, info);
-  code = report(&s, q, status);
-  device_unlock(&lock);
+  s.options = options_of(q, time, cpu);
+  status = count > 1 ? conduct_recorded(&s, q, infos, count)
+                     : sweep_locked(&s, q, infos);
+  code = q->task ? report_to_parent(&s, q, status) : report(&s, q, status);
   client_close(&client);
   build_close(&build);
   sweep_release(&s);
   return code;
 }
 
+/* Only a sweep has what several need: a database where their shares meet. */
+static dd_status choose(const struct asked *q, bool time,
+                        struct device_info *infos, size_t *count)
+{
+  *count = 1;
+  if (q->task) {
+    infos[0] = q->task->info;
+    return DD_OK;
+  }
+  TRY(choose_devices(q->gpu, q->cpu, infos, count));
+  if (time || *count == 1) return DD_OK;
+  *count = 1;
+  return q->cpu ? DD_OK : fail(DD_BAD_ARGUMENT, "check wants one GPU, not "
+                               "'%s'", q->gpu);
+}
+
 /* What can be wrong with the words comes before a device is opened. */
-static int sweep_asked(const struct asked *q, bool time)
+static int sweep_asked(struct asked *q, bool time)
 {
   struct specs specs = {0};
   struct problems problems = {0};
-  struct device_info info;
+  struct device_info infos[DEVICES_MAX];
+  size_t count;
   dd_status status = specs_load(&specs, q->variants);
   int code;
 
+  q->problems = &problems;
   if (!status) status = read_problems(&specs, q, &problems);
-  if (!status) status = choose_device(q->gpu, q->cpu, &info);
+  if (!status) status = choose(q, time, infos, &count);
   code = status ? say_failure(status)
-                : sweep_device(q, time, &specs, &problems, &info);
+                : sweep_devices(q, time, &specs, infos, count);
   problems_release(&problems);
   specs_release(&specs);
   return code;
@@ -440,16 +549,20 @@ static int sweep_asked(const struct asked *q, bool time)
            (time) ? "the tuning database ($DIFFTUNE_DB, else ./difftune.db)"   \
                   : "store the proofs there (without it nothing is stored)")
 
-static int sweep_or_check(int argc, char **argv, bool time)
+static int sweep_or_check(int argc, char **argv, bool time,
+                          struct fleet_task *task)
 {
-  struct asked q = {.seed = 1, .parts = -1, .compile_limit = 120, .cache = true, .prune = true,
-                    .began = seconds_now()};
+  struct asked q = {.seed = 1, .parts = -1, .compile_limit = 120, .cache = true,
+                    .prune = true, .began = task ? task->began : seconds_now(),
+                    .argc = argc, .argv = argv, .task = task};
   int code;
   const struct option simulation = OPT_TEXT(
       "simulate", 0, &q.simulate, "DB",
       "no device: the races of this database again, by several rules");
   const struct option table[] = {
-      OPT_TEXT("gpu", 0, &q.gpu, "NAME", "a GPU by part of its name, index or UUID"),
+      OPT_TEXT("gpu", 0, &q.gpu, "NAME",
+               time ? "a GPU by part of its name, index or UUID; a list; all"
+                    : "a GPU by part of its name, index or UUID"),
       OPT_FLAG("cpu", 0, &q.cpu, "the CPU device"),
       OPT_OPS(&q.ops),
       OPT_SHAPES(&q.shapes),
@@ -501,10 +614,20 @@ static int sweep_or_check(int argc, char **argv, bool time)
 
 int cmd_sweep(int argc, char **argv)
 {
-  return sweep_or_check(argc, argv, true);
+  return sweep_or_check(argc, argv, true, NULL);
 }
 
 int cmd_check(int argc, char **argv)
 {
-  return sweep_or_check(argc, argv, false);
+  return sweep_or_check(argc, argv, false, NULL);
+}
+
+/* Its parent's end is its own at once: who resumes must be the only one. */
+int sweep_worker_main(int in_fd, int out_fd)
+{
+  struct fleet_task task;
+
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (fleet_task_read(&task, in_fd, out_fd)) return say_failure(DD_IO);
+  return sweep_or_check(task.argc, task.argv, true, &task);
 }

@@ -21,6 +21,9 @@
     "print the CUDA text of a variant")                                        \
   X(compile, "[OPTIONS]", "compile every variant, no GPU needed")              \
   X(show, "[SPELLING...]", "print the best of each problem")                   \
+  X(recheck, "[OPTIONS]",                                                      \
+    "say which winners a new driver or compiler leaves valid")                 \
+  X(reproduce, "ROW", "measure one row of the database again")               \
   X(explain, "SPELLING", "say what the library would run, and why")            \
   X(emit, "-o FILE.ddt|FILE.c", "write the dispatch table of a device")        \
   X(doctor, "", "look at what this machine has and lacks")
@@ -34,6 +37,10 @@ COMMAND_MAP(COMMAND_PROTOTYPE)
  * over two pipes (wire.h); stdin and stdout are not used. */
 #define WORKER_COMPILE "--worker-compile"
 #define WORKER_DEVICE "--worker-device"
+#define WORKER_SWEEP "--worker-sweep"
 enum { WORKER_IN = 3, WORKER_OUT = 4 };
+
+/* One board's share of a sweep (fleet.h); in cmd_sweep.c. */
+int sweep_worker_main(int in_fd, int out_fd);
 
 #endif

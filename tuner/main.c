@@ -76,6 +76,8 @@ static int run(int argc, char **argv)
     return farm_worker_main(WORKER_IN, WORKER_OUT);
   if (!strcmp(word, WORKER_DEVICE))
     return worker_device_main(WORKER_IN, WORKER_OUT);
+  if (!strcmp(word, WORKER_SWEEP))
+    return sweep_worker_main(WORKER_IN, WORKER_OUT);
   if (*word) return unknown_command(word);
   print_help(stderr);
   return EX_USAGE;

@@ -19,12 +19,14 @@ static void clear_line(void)
   line_open = false;
 }
 
+/* In one piece: others of a sweep's processes may be talking too. */
 static void say_list(const char *format, va_list args)
 {
+  char line[1024];
+
   clear_line();
-  fputs("difftune: ", stderr);
-  vfprintf(stderr, format, args);
-  fputc('\n', stderr);
+  snprintf(line, sizeof line, "difftune: %s\n", format);
+  vfprintf(stderr, line, args);
 }
 
 void say(const char *format, ...)

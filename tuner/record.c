@@ -5,8 +5,34 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "options.h"
 #include "output.h"
 #include "sweep.h"
+
+static dd_status open_recorder(struct recorder *r, const char *path,
+                               struct build *b, const struct device_info *info,
+                               uint64_t seed, const char *policy)
+{
+  memset(r, 0, sizeof *r);
+  r->build = b;
+  r->info = info;
+  r->seed = seed;
+  r->policy = policy;
+  TRY(db_open(path, DB_WRITE, &r->db));
+  TRY(db_device(r->db, info, &r->device));
+  return db_toolchain(r->db, bytes_string(&b->identity), &r->toolchain);
+}
+
+dd_status record_join(struct recorder *r, const char *path, struct build *b,
+                      const struct device_info *info, int64_t sweep,
+                      uint64_t seed, const char *policy)
+{
+  dd_status status = open_recorder(r, path, b, info, seed, policy);
+
+  r->sweep = status ? 0 : sweep;
+  r->joined = true;
+  return status;
+}
 
 dd_status record_begin(struct recorder *r, const char *path, struct build *b,
                        const struct device_info *info, const char *command,
@@ -17,18 +43,11 @@ dd_status record_begin(struct recorder *r, const char *path, struct build *b,
                            .host = host, .seed = (int64_t)seed,
                            .specs_hash = specs};
 
-  memset(r, 0, sizeof *r);
-  r->build = b;
-  r->info = info;
-  r->seed = seed;
-  r->policy = policy;
   gethostname(host, sizeof host - 1);
   hash_hex(&b->specs->ops.hash, specs);
   snprintf(version, sizeof version, "%d.%d.%d", DD_VERSION_MAJOR,
            DD_VERSION_MINOR, DD_VERSION_PATCH);
-  TRY(db_open(path, DB_WRITE, &r->db));
-  TRY(db_device(r->db, info, &r->device));
-  TRY(db_toolchain(r->db, bytes_string(&b->identity), &r->toolchain));
+  TRY(open_recorder(r, path, b, info, seed, policy));
   sweep.device = r->device;
   if (resume) TRY(db_sweep_find(r->db, &sweep, &r->sweep, &r->complete));
   r->resumed = r->sweep != 0;
@@ -46,7 +65,8 @@ dd_status record_end(struct recorder *r, dd_status status)
            : interrupted() ? "interrupted"
            : r->cut        ? "the budget is spent"
                            : "complete");
-  if (r->sweep && !r->complete) ended = db_sweep_end(r->db, r->sweep, sentence);
+  if (r->sweep && !r->complete && !r->joined)
+    ended = db_sweep_end(r->db, r->sweep, sentence);
   db_close(r->db);
   r->db = NULL;
   r->sweep = 0;
@@ -96,6 +116,21 @@ void put_shell_word(struct bytes *out, const char *word)
     if (*word == '\'') bytes_text(out, "'\\''");
     else bytes_add(out, word, 1);
   bytes_text(out, "'");
+}
+
+const char *command_line(int argc, char **argv)
+{
+  struct bytes line = BYTES_INIT;
+  const char *kept;
+
+  bytes_text(&line, "difftune");
+  for (int i = 0; i < argc; ++i) {
+    bytes_text(&line, " ");
+    put_shell_word(&line, argv[i]);
+  }
+  kept = keep_text(bytes_string(&line));
+  bytes_release(&line);
+  return kept;
 }
 
 /* The command line that shows a failure again, alone. */
@@ -189,11 +224,21 @@ static dd_status record_entry(struct recorder *r, const struct outcome *o,
   return e->raced ? record_measurement(r, o, e, problem, race) : DD_OK;
 }
 
+/* As the view `ranked` has it: what had fresh rounds comes first. */
 static double split_time(const struct outcome *o)
 {
-  const struct entry *e = &o->entries[o->count];
+  const struct standing *best = NULL;
+  uint32_t count = o->count + (o->has_split ? 1 : 0);
 
-  return o->has_split && e->raced ? e->standing.median_us : 0;
+  for (uint32_t i = 0; i < count; ++i) {
+    const struct entry *e = &o->entries[i];
+    const struct standing *s = &e->standing;
+    if (!e->raced || !e->candidate.split) continue;
+    if (!best || s->final > best->final ||
+        (s->final == best->final && s->median_us < best->median_us))
+      best = s;
+  }
+  return best ? best->median_us : 0;
 }
 
 /* *race is 0 where there was none. */
@@ -201,9 +246,10 @@ static dd_status record_race(struct recorder *r, const struct outcome *o,
                              int64_t problem, int64_t *race)
 {
   struct db_race row = {.sweep = r->sweep, .problem = problem,
-                        .device = r->device, .policy = r->policy,
-                        .floor = o->race.floor, .again = o->race.again,
-                        .sm_mhz = o->race.sm_mhz, .throttle = o->race.throttle,
+                        .device = r->device, .board = r->info->uuid,
+                        .policy = r->policy, .floor = o->race.floor,
+                        .again = o->race.again, .sm_mhz = o->race.sm_mhz,
+                        .throttle = o->race.throttle,
                         .split_us = split_time(o)};
 
   *race = 0;
@@ -268,12 +314,24 @@ static dd_status take_winner(struct recorder *r, const struct outcome *o,
   return DD_OK;
 }
 
+/* Before the file is locked: others may be waiting to write.  Should the view
+ * name another winner, that one is compiled while they wait. */
+static dd_status await_winner(struct recorder *r, const struct outcome *o)
+{
+  const struct part *p = winner_of(r, o);
+  const struct bytes *code;
+  dd_status status = p ? build_alone(r->build, p->index, &code) : DD_OK;
+
+  return status == DD_COMPILE ? DD_OK : status; /* record_winner() says it */
+}
+
 dd_status record_outcome(struct recorder *r, struct outcome *o)
 {
   int64_t problem, race = 0;
   dd_status status;
   uint32_t count = o->count + (o->has_split ? 1 : 0);
 
+  TRY(await_winner(r, o));
   TRY(db_batch_begin(r->db));
   status = db_problem(r->db, &o->problem, &problem);
   if (!status) status = record_race(r, o, problem, &race);
@@ -282,6 +340,32 @@ dd_status record_outcome(struct recorder *r, struct outcome *o)
   if (!status) status = take_winner(r, o, problem, false, &o->best);
   if (!status) status = take_winner(r, o, problem, true, &o->best_fused);
   if (!status) status = record_winner(r, o);
+  if (!status) return db_batch_commit(r->db);
+  db_batch_cancel(r->db);
+  return status;
+}
+
+static dd_status record_anchor_rows(struct recorder *r, struct outcome *o)
+{
+  struct entry *e = o->entries;
+  struct db_anchor a = {
+      .sweep = r->sweep, .device = r->device, .board = r->info->uuid,
+      .policy = r->policy, .median_us = e->standing.median_us,
+      .low_us = e->standing.low_us, .high_us = e->standing.high_us,
+      .copy_us = o->race.copy_us, .floor = o->race.floor};
+
+  TRY(db_problem(r->db, &o->problem, &a.problem));
+  TRY(record_candidate(r, e));
+  a.candidate = e->row;
+  return db_anchor(r->db, &a, &(int64_t){0});
+}
+
+dd_status record_anchor(struct recorder *r, struct outcome *o)
+{
+  dd_status status;
+
+  TRY(db_batch_begin(r->db));
+  status = record_anchor_rows(r, o);
   if (!status) return db_batch_commit(r->db);
   db_batch_cancel(r->db);
   return status;

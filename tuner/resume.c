@@ -65,14 +65,31 @@ static void place_split(struct resume *r, struct outcome *o)
   if (split->done) o->entries[o->count] = *split;
 }
 
+static dd_status count_stored(const struct recorder *r, const struct outcome *o,
+                              uint32_t *proven, uint32_t *refused)
+{
+  int64_t problem;
+
+  TRY(db_problem(r->db, &o->problem, &problem));
+  return db_sweep_counts(r->db, r->sweep, problem, proven, refused);
+}
+
+dd_status resume_is_stored(struct sweep *s, const struct outcome *o,
+                           bool *stored)
+{
+  uint32_t proven, refused;
+
+  TRY(count_stored(s->recorder, o, &proven, &refused));
+  *stored = proven + refused > 0;
+  return DD_OK;
+}
+
 static dd_status find_stored(struct sweep *s, struct outcome *o)
 {
   const struct recorder *r = s->recorder;
   uint32_t stored;
-  int64_t problem;
 
-  TRY(db_problem(r->db, &o->problem, &problem));
-  TRY(db_sweep_counts(r->db, r->sweep, problem, &o->proven, &o->refused));
+  TRY(count_stored(r, o, &o->proven, &o->refused));
   stored = o->proven + o->refused;
   if (!stored && !r->complete) return DD_OK;
   o->restored = o->begun = true;
@@ -92,16 +109,30 @@ static dd_status find_all_stored(struct sweep *s)
   return status;
 }
 
-dd_status resume_load(struct sweep *s)
+/* `only` NULL: all that are restored. */
+static dd_status read_rows(struct sweep *s, struct outcome *only)
 {
-  struct db_filter filter = {.device_kind = s->client->info.kind};
+  struct db_filter filter = {.device_kind = s->client->info.kind,
+                             .problem = only ? only->spelling : NULL};
   struct resume r = {.sweep = s};
 
   r.split = ARENA_ARRAY(&s->arena, struct entry, s->count + 1);
   if (!r.split) return fail(DD_NO_MEMORY, "out of memory");
-  TRY(find_all_stored(s));
   TRY(db_each(s->recorder->db, &filter, take_row, &r));
   for (uint32_t i = 0; i < s->count; ++i)
-    if (s->outcomes[i].restored) place_split(&r, &s->outcomes[i]);
+    if (s->outcomes[i].restored && (!only || only == &s->outcomes[i]))
+      place_split(&r, &s->outcomes[i]);
   return DD_OK;
+}
+
+dd_status resume_load(struct sweep *s)
+{
+  TRY(find_all_stored(s));
+  return read_rows(s, NULL);
+}
+
+dd_status resume_outcome(struct sweep *s, struct outcome *o)
+{
+  TRY(find_stored(s, o));
+  return o->restored ? read_rows(s, o) : DD_OK;
 }

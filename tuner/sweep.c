@@ -15,8 +15,7 @@ static bool is_stopped(const struct sweep *s)
   return interrupted() || budget_is_over(&s->budget);
 }
 
-static struct outcome *find_outcome(const struct sweep *s,
-                                    const struct problem *p)
+struct outcome *sweep_find(const struct sweep *s, const struct problem *p)
 {
   for (uint32_t i = 0; i < s->count; ++i)
     if (problem_equal(&s->outcomes[i].problem, p)) return &s->outcomes[i];
@@ -166,7 +165,7 @@ static dd_status add_parts(struct sweep *s, const struct problem *p,
 dd_status sweep_add(struct sweep *s, const struct problem *p, bool is_part,
                     double weight)
 {
-  struct outcome *o = find_outcome(s, p);
+  struct outcome *o = sweep_find(s, p);
 
   if (o) { /* somebody's part, and now asked for itself, or asked for twice */
     o->is_part = o->is_part && is_part;
@@ -187,6 +186,41 @@ static dd_status add_entry(struct sweep *s, struct entry *e, struct variant *v)
   e->candidate.step_count = 1;
   e->candidate.steps[0] = v->hash;
   e->label = s->build->parts[e->part[0]]->label;
+  return DD_OK;
+}
+
+static dd_status fix_entry(struct sweep *s, struct entry *e,
+                           const struct fixed *f)
+{
+  struct bytes label = BYTES_INIT;
+  struct part *const *parts = s->build->parts;
+
+  if (f->split) bytes_text(&label, "split:");
+  e->candidate.split = f->split;
+  e->candidate.step_count = f->step_count;
+  for (uint32_t i = 0; i < f->step_count; ++i) {
+    e->part[i] = f->part[i];
+    e->candidate.steps[i] = parts[f->part[i]]->variant.hash;
+    bytes_printf(&label, "%s%s%s", i ? "," : "", f->split ? " " : "",
+                 parts[f->part[i]]->label);
+  }
+  e->label = arena_text(&s->arena, bytes_string(&label), label.size);
+  bytes_release(&label);
+  return e->label ? DD_OK : fail(DD_NO_MEMORY, "out of memory");
+}
+
+dd_status sweep_add_fixed(struct sweep *s, const struct problem *p,
+                          const struct fixed *candidates, uint32_t count)
+{
+  struct outcome *o;
+
+  TRY(new_outcome(s, p, false, &o));
+  o->opened = true;
+  o->entries = ARENA_ARRAY(&s->arena, struct entry, count + 1);
+  if (!o->entries) return fail(DD_NO_MEMORY, "out of memory");
+  for (uint32_t i = 0; i < count; ++i)
+    TRY(fix_entry(s, &o->entries[o->count++], &candidates[i]));
+  s->total += count;
   return DD_OK;
 }
 
@@ -243,47 +277,65 @@ static bool is_hungry(const struct sweep *s)
 {
   const struct farm *farm = s->build->farm;
 
-  return s->ahead < s->count && s->ahead < s->current + PROBLEMS_AHEAD &&
+  return s->ahead < s->turn_count &&
+         s->ahead < s->current + PROBLEMS_AHEAD &&
          farm_queued(farm) < UNITS_AHEAD * (size_t)farm_workers(farm);
 }
 
 static void open_ahead(struct sweep *s)
 {
   while (!s->ahead_status && is_hungry(s)) {
-    struct outcome *o = &s->outcomes[s->ahead++];
-    if (!o->restored) s->ahead_status = open_outcome(s, o);
+    struct outcome *o = &s->outcomes[s->order[s->ahead++]];
+    if (!o->restored && !o->opened) s->ahead_status = open_outcome(s, o);
   }
 }
 
 /* ---- Storing ------------------------------------------------------------- */
 
+/* Who hands out the turns may forget what is stored, and only that. */
+static dd_status tell_stored(struct sweep *s, uint32_t outcome)
+{
+  return s->turns.done ? s->turns.done(s->turns.user, outcome) : DD_OK;
+}
+
 /* A problem's rows are one transaction, with the code of its winner, which is
  * compiled alone meanwhile: the next problem does not wait for it. */
 static dd_status record_finished(struct sweep *s, bool wait)
 {
-  for (; s->stored < s->count; ++s->stored) {
-    struct outcome *o = &s->outcomes[s->stored];
-    if (!o->unstored && s->stored >= s->current && !wait) return DD_OK;
-    if (!o->unstored) continue;
-    if (!wait && !record_is_ready(s->recorder, o)) return DD_OK;
-    o->unstored = false;
-    TRY(record_outcome(s->recorder, o));
+  for (; s->stored < s->turn_count; ++s->stored) {
+    uint32_t outcome = s->order[s->stored];
+    struct outcome *o = &s->outcomes[outcome];
+    if (!o->unstored && s->stored >= s->current) return DD_OK;
+    if (o->unstored) {
+      if (!wait && !record_is_ready(s->recorder, o)) return DD_OK;
+      o->unstored = false;
+      TRY(record_outcome(s->recorder, o));
+    } else if (!o->restored) {
+      continue;
+    }
+    TRY(tell_stored(s, outcome));
   }
   return DD_OK;
 }
 
-/* A transaction waits for the disk several times, as long as for a small race:
- * it has its turn while the device is at work.  After one that failed there is
- * none: parts would remember rows that were taken back. */
-static void record_beside(struct sweep *s)
+/* After one that failed there is none: parts would remember rows that were
+ * taken back. */
+static void record_more(struct sweep *s, bool wait)
 {
   const char *why;
 
-  if (!s->may_record || s->record_status) return;
-  s->record_status = record_finished(s, false);
+  if (!s->recorder || s->record_status) return;
+  s->record_status = record_finished(s, wait);
   if (!s->record_status) return;
   why = arena_text(&s->arena, dd_last_error(), strlen(dd_last_error()));
   s->record_error = why ? why : "out of memory";
+}
+
+/* A transaction waits for the disk several times, as long as for a small race:
+ * it has its turn while the device is at work. */
+static void record_beside(struct sweep *s)
+{
+  if (s->may_record) record_more(s, false);
 }
 
 static dd_status record_trouble(const struct sweep *s)
@@ -298,6 +350,7 @@ static void turn_farm(void *user)
   struct sweep *s = user;
 
   farm_turn(s->build->farm);
+  if (s->turns.take) s->turns.take(s->turns.user, false);
   open_ahead(s);
   record_beside(s);
 }
@@ -308,7 +361,7 @@ static dd_status call_at_length(struct sweep *s, const struct bytes *request,
 {
   dd_status status;
 
-  s->may_record = s->recorder != NULL;
+  s->may_record = true;
   status = client_call(s->client, request, seconds, reply);
   s->may_record = false;
   return status;
@@ -412,18 +465,24 @@ static void put_problem(const struct sweep *s, const struct outcome *o,
   wire_put_i64(request, (int64_t)s->options.seed);
 }
 
+/* NULL: none that anybody knows of yet. */
+static const struct outcome *next_outcome(const struct sweep *s)
+{
+  for (uint32_t i = s->current + 1; i < s->turn_count; ++i)
+    if (!s->outcomes[s->order[i]].restored) return &s->outcomes[s->order[i]];
+  return NULL;
+}
+
 /* While this problem is proven and raced the worker's host makes the next one's
  * inputs and references.  What fails is made when its turn comes; not even that
  * is tried again where the worker died of it. */
-static void prepare_next(struct sweep *s, const struct outcome *o)
+static void prepare_next(struct sweep *s)
 {
   struct bytes request = BYTES_INIT, reply = BYTES_INIT;
-  const struct outcome *end = s->outcomes + s->count;
+  const struct outcome *next = next_outcome(s);
 
-  do ++o;
-  while (o < end && o->restored);
-  if (o == end || s->no_ahead) return;
-  put_problem(s, o, REQUEST_PREPARE, &request);
+  if (!next || s->no_ahead) return;
+  put_problem(s, next, REQUEST_PREPARE, &request);
   s->no_ahead = client_call(s->client, &request, 60, &reply) != DD_OK;
   bytes_release(&request);
   bytes_release(&reply);
@@ -529,7 +588,7 @@ static dd_status keep_problem(struct sweep *s, struct outcome *o, int *generatio
     TRY(set_problem(s, o));
     TRY(try_canary(s, o));
     *generation = s->client->generation;
-    prepare_next(s, o);
+    prepare_next(s);
   }
   return DD_OK;
 }
@@ -656,6 +715,17 @@ static bool is_spent(const struct sweep *s, const struct outcome *o)
          (o->end > 0 && o->proven && now >= o->began + (o->end - o->began) / 2);
 }
 
+/* The part that decides: the first that is not there, else the first. */
+static const struct part *slowest_part(const struct sweep *s,
+                                       const struct entry *e)
+{
+  for (uint32_t i = 0; i < e->candidate.step_count; ++i) {
+    const struct part *p = s->build->parts[e->part[i]];
+    if (p->state != PART_COMPILED) return p;
+  }
+  return s->build->parts[e->part[0]];
+}
+
 /* Proves what is compiled; false in *waiting when no entry is left. */
 static dd_status prove_ready(struct sweep *s, struct outcome *o,
                              int *generation, bool *waiting)
@@ -663,7 +733,7 @@ static dd_status prove_ready(struct sweep *s, struct outcome *o,
   *waiting = false;
   for (uint32_t i = 0; i < o->count && !is_spent(s, o); ++i) {
     struct entry *e = &o->entries[i], *twin;
-    const struct part *p = s->build->parts[e->part[0]];
+    const struct part *p = slowest_part(s, e);
     if (e->done) continue;
     if (p->state == PART_WAITING || waits_for_default(s, o)) {
       *waiting = true;
@@ -673,7 +743,8 @@ static dd_status prove_ready(struct sweep *s, struct outcome *o,
       refuse(s, o, e, "compile", p->reason ? p->reason : "out of memory");
     else if (prune(s, o, e))
       continue;
-    else if ((twin = twin_find(s->build, &s->client->info, o, e)))
+    else if (!e->candidate.split &&
+             (twin = twin_find(s->build, &s->client->info, o, e)))
       follow_twin(s, o, e, twin);
     else
       TRY(prove(s, o, e, generation));
@@ -749,7 +820,7 @@ static dd_status make_split(struct sweep *s, const struct outcome *o,
     int bind[OP_MAX_TENSORS];
     struct outcome *part;
     dd_status status = problem_step(&s->specs->ops, &o->problem, i, &step, bind);
-    part = status ? NULL : find_outcome(s, &step);
+    part = status ? NULL : sweep_find(s, &step);
     if (!part || part->best_fused < 0) {
       bytes_release(&label);
       return fail(DD_UNSUPPORTED, "part %u of the split form has no variant "
@@ -936,13 +1007,11 @@ static dd_status record_rest(struct sweep *s, dd_status status)
 {
   char sentence[1024];
   double began = seconds_now();
-  dd_status recorded;
 
   snprintf(sentence, sizeof sentence, "%s", status ? dd_last_error() : "");
-  recorded = record_trouble(s);
-  if (!recorded) recorded = record_finished(s, true);
+  record_more(s, true);
   if (s->count) spent(&s->outcomes[s->count - 1], PHASE_RECORD, began, DD_OK);
-  return status ? fail(status, "%s", sentence) : recorded;
+  return status ? fail(status, "%s", sentence) : record_trouble(s);
 }
 
 /* What the end of the budget cut short is as if it had not begun: that its
@@ -960,7 +1029,6 @@ static dd_status sweep_problem(struct sweep *s, struct outcome *o)
   int generation = 0;
 
   if (o->restored) return DD_OK;
-  s->current = (uint32_t)(o - s->outcomes);
   if (!o->opened) {
     s->ahead = s->current + 1;
     TRY(open_outcome(s, o));
@@ -996,9 +1064,48 @@ uint32_t sweep_left(const struct sweep *s)
   return n;
 }
 
+/* ---- Whose turn it is ---------------------------------------------------- */
+
+static dd_status make_order(struct sweep *s)
+{
+  s->order = ARENA_ARRAY(&s->arena, uint32_t, s->count + 1);
+  return s->order ? DD_OK : fail(DD_NO_MEMORY, "out of memory");
+}
+
+dd_status sweep_turn(struct sweep *s, uint32_t outcome)
+{
+  if (!s->order) TRY(make_order(s));
+  if (outcome >= s->count || s->turn_count == s->count)
+    return fail(DD_BUG, "outcome %u of %u has no turn", outcome, s->count);
+  s->order[s->turn_count++] = outcome;
+  return DD_OK;
+}
+
+static dd_status give_all_turns(struct sweep *s)
+{
+  for (uint32_t i = 0; i < s->count; ++i) TRY(sweep_turn(s, i));
+  return DD_OK;
+}
+
+/* There may be nothing more until all is told that there is to tell. */
+static bool wait_for_turn(struct sweep *s)
+{
+  if (s->turns.take(s->turns.user, false)) return true;
+  record_more(s, true);
+  return !s->record_status && s->turns.take(s->turns.user, true);
+}
+
+static bool has_turn(struct sweep *s)
+{
+  if (is_stopped(s)) return false;
+  while (s->turns.take && s->current == s->turn_count)
+    if (!wait_for_turn(s)) return false;
+  return s->current < s->turn_count;
+}
+
 dd_status sweep_run(struct sweep *s)
 {
-  dd_status status = DD_OK;
+  dd_status status = s->turns.take ? DD_OK : give_all_turns(s);
 
   s->started = seconds_now();
   progress_begin(&s->progress, s->options.time ? "sweep" : "check",
@@ -1006,9 +1113,9 @@ dd_status sweep_run(struct sweep *s)
   s->client->beside = (struct client_beside){farm_rows, turn_farm, s};
   s->client->end = s->budget.stop;
   farm_set_end(s->build->farm, s->budget.end);
-  for (uint32_t i = 0; i < s->count && !status && !is_stopped(s); ++i)
-    status = sweep_problem(s, &s->outcomes[i]);
-  if (s->recorder) status = record_rest(s, status);
+  for (; !status && has_turn(s); ++s->current)
+    status = sweep_problem(s, &s->outcomes[s->order[s->current]]);
+  status = record_rest(s, status);
   s->client->beside = (struct client_beside){NULL, NULL, NULL};
   s->client->end = 0;
   progress_end(&s->progress);

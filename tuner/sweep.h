@@ -90,6 +90,16 @@ struct outcome {
   double seconds[PHASE_COUNT];
 };
 
+/* Where another process says, piece by piece, what is to be swept: `take` adds
+ * with sweep_turn() what it has said until now.  `wait`: there is nothing to
+ * do; false then: there will be nothing more.  `done` is told of each that is
+ * stored. */
+struct sweep_turns {
+  bool (*take)(void *user, bool wait);
+  dd_status (*done)(void *user, uint32_t outcome);
+  void *user;
+};
+
 struct sweep {
   struct specs *specs;
   struct build *build;
@@ -99,10 +109,13 @@ struct sweep {
   struct arena arena;
   struct outcome *outcomes; /* parts before those that need them */
   uint32_t count, capacity;
+  uint32_t *order; /* outcomes in the order in which they are swept */
+  uint32_t turn_count; /* of order */
+  struct sweep_turns turns; /* take NULL: all of them, as they were added */
   struct cover shown;
   double done, total; /* candidates, for the ETA */
-  uint32_t current, ahead; /* the outcome at hand, the next to be opened */
-  uint32_t stored;         /* outcomes before it have their rows, or none */
+  uint32_t current, ahead; /* turns: the one at hand, the next to be opened */
+  uint32_t stored;         /* turns before it have their rows, or none */
   dd_status ahead_status;  /* what became of opening ahead */
   bool may_record; /* during this call to the worker, which takes its time */
   dd_status record_status; /* what became of recording during calls */
@@ -122,12 +135,23 @@ struct sweep {
  * the caller. */
 dd_status sweep_add(struct sweep *s, const struct problem *p, bool is_part,
                     double weight);
+/* Adds a problem with these candidates alone, whose parts are in the build. */
+struct fixed {
+  bool split;
+  uint32_t step_count, part[OP_MAX_STEPS];
+};
+dd_status sweep_add_fixed(struct sweep *s, const struct problem *p,
+                          const struct fixed *candidates, uint32_t count);
+/* The outcome of a problem that was added; NULL: it was not. */
+struct outcome *sweep_find(const struct sweep *s, const struct problem *p);
 /* DD_BAD_ARGUMENT where options.only keeps nothing of what was added. */
 dd_status sweep_wants_any(const struct sweep *s);
 /* Runs them all.  DD_OK also where candidates, or all of a problem's, were
  * refused; stops early, with DD_OK, when interrupted() says so. */
 dd_status sweep_run(struct sweep *s);
 void sweep_release(struct sweep *s);
+/* This outcome's turn comes after those that have one; see sweep_turns. */
+dd_status sweep_turn(struct sweep *s, uint32_t outcome);
 /* Problems that were asked for and have not been swept. */
 uint32_t sweep_left(const struct sweep *s);
 

@@ -33,7 +33,9 @@ struct entry *twin_find(const struct build *b, const struct device_info *info,
   for (uint32_t i = 0; i < o->count && p->has_machine; ++i) {
     struct entry *other = &o->entries[i];
     const struct part *q = b->parts[other->part[0]];
-    if (other == e || !was_tried(other) || !q->has_machine) continue;
+    if (other == e || other->candidate.split || !was_tried(other) ||
+        !q->has_machine)
+      continue;
     if (hash_equal(&p->machine, &q->machine) &&
         same_launch(&p->variant, &q->variant, &o->problem, info))
       return other;

@@ -1,0 +1,156 @@
+#!/usr/bin/env python3
+"""Several boards that share a sweep store what one would, whoever is killed.
+
+usage: fleet.py DIFFTUNE
+
+Sweeps a few small problems on one CPU device, then on three (of the same
+processor: DIFFTUNE_CPU_DEVICES), undisturbed, with one board's process killed,
+with the parent killed and the sweep resumed, and after Ctrl-C.  Each time the
+database must end with one complete sweep and the same proofs and measurements.
+"""
+import os, pathlib, signal, sqlite3, subprocess, sys, tempfile, time
+
+program = str(pathlib.Path(sys.argv[1]).resolve())
+SHAPES = ["qknorm_rope:bf16 tokens=3 q_heads=2 head_dim=64"] + [
+    f"rope:bf16 tokens={t} q_heads=1 head_dim=64" for t in range(4, 24)]
+passed = failed = 0
+
+
+def check(what, holds, detail=""):
+    global passed, failed
+    passed, failed = passed + bool(holds), failed + (not holds)
+    if not holds:
+        print("FAIL", what, detail, flush=True)
+
+
+def start(db, boards, *more):
+    words = [program, "sweep", "--cpu", "--sample", "3", "--db", str(db), "--quiet", *more]
+    for shape in SHAPES:
+        words += ["--shapes", shape]
+    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                            env=dict(os.environ, DIFFTUNE_CPU_DEVICES=str(boards)))
+
+
+def ask(db, query):
+    try:
+        with sqlite3.connect(f"file:{db}?mode=ro", uri=True, timeout=30) as con:
+            return con.execute(query).fetchall()
+    except sqlite3.OperationalError:  # it is not made yet, or a killed writer's
+        return []                     # journal waits for somebody who may write
+
+
+def rows(db):
+    return sorted(ask(db, """
+        SELECT 'proof', p.spelling, CASE c.split WHEN 1 THEN 'split' ELSE c.label END
+        FROM proof AS t JOIN candidate AS c ON c.id = t.candidate
+        JOIN problem AS p ON p.id = t.problem UNION ALL
+        SELECT 'time', p.spelling, CASE c.split WHEN 1 THEN 'split' ELSE c.label END
+        FROM measurement AS t JOIN candidate AS c ON c.id = t.candidate
+        JOIN problem AS p ON p.id = t.problem"""))
+
+
+def is_board(pid):
+    try:
+        return b"--worker-sweep" in pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
+
+
+def boards_of(run):
+    """The processes that sweep for it, those that have ended aside."""
+    try:
+        text = pathlib.Path(f"/proc/{run.pid}/task/{run.pid}/children").read_text()
+    except OSError:
+        return []
+    return [int(pid) for pid in text.split() if is_board(pid)]
+
+
+def until(holds, run, seconds=60):
+    end = time.monotonic() + seconds
+    while not holds() and run.poll() is None and time.monotonic() < end:
+        time.sleep(0.002)
+    return holds()
+
+
+def have_ended(pids, seconds=60):
+    end = time.monotonic() + seconds
+    while any(is_board(pid) for pid in pids):
+        if time.monotonic() > end:
+            return False
+    return True
+
+
+def stored(db):
+    found = ask(db, "SELECT count(*) FROM race")
+    return found[0][0] if found else 0
+
+
+def check_whole(what, db, want):
+    subprocess.run([program, "show", "--db", str(db)], stdout=subprocess.DEVNULL)
+    check(f"{what}: the file is whole", ask(db, "PRAGMA integrity_check") == [("ok",)])
+    check(f"{what}: one sweep, complete",
+          ask(db, "SELECT outcome FROM sweep") == [("complete",)],
+          ask(db, "SELECT outcome FROM sweep"))
+    found = rows(db)
+    check(f"{what}: the rows are those of one board", found == want,
+          set(found) ^ set(want) or f"{len(found)} rows, not {len(want)}")
+
+
+with tempfile.TemporaryDirectory(prefix="difftune-fleet-") as name:
+    folder = pathlib.Path(name)
+    one = start(folder / "one.db", 1)
+    one.communicate()
+    want = rows(folder / "one.db")
+    check("one board ends with 0", one.returncode == 0)
+    check("it has rows", len(want) > 3 * len(SHAPES), len(want))
+
+    db = folder / "three.db"
+    three = start(db, 3, "-j", "3")
+    out, err = three.communicate()
+    check("three boards end with 0", three.returncode == 0, err)
+    check("it says how many", "begins on 3 x cpu" in err, err)
+    check("it prints every problem", all(shape in out for shape in SHAPES), out)
+    check_whole("three boards", db, want)
+    used = ask(db, "SELECT DISTINCT board FROM race ORDER BY 1")
+    check("each has raced", used == [("cpu",), ("cpu-1",), ("cpu-2",)], used)
+    anchors = ask(db, "SELECT count(*), count(DISTINCT board), count(DISTINCT candidate),"
+                      " count(DISTINCT problem) FROM anchor")
+    check("each has timed the same anchor", anchors == [(3, 3, 1, 1)], anchors)
+
+    db = folder / "board.db"
+    run = start(db, 3)
+    check("a board is at work", until(lambda: stored(db) > 1 and len(boards_of(run)) == 3, run))
+    os.kill(boards_of(run)[0], signal.SIGKILL)
+    out, err = run.communicate()
+    check("without one of its boards it ends with 0", run.returncode == 0, err)
+    check("and says so", "ended by signal 9" in err, err)
+    check_whole("a board killed", db, want)
+
+    db = folder / "all.db"
+    run = start(db, 3)
+    until(lambda: stored(db) > 1 and len(boards_of(run)) == 3, run)
+    for pid in boards_of(run):
+        os.kill(pid, signal.SIGKILL)
+    out, err = run.communicate()
+    check("without any board it ends with 69", run.returncode == 69, (run.returncode, err))
+    check("and says so", "no board is left" in err, err)
+    out, err = start(db, 3, "--resume").communicate()
+    check_whole("all boards killed", db, want)
+
+    db = folder / "parent.db"
+    for kill in range(4):
+        run = start(db, 3, "--resume")
+        before = stored(db)
+        until(lambda: stored(db) > before + 1, run)
+        boards = boards_of(run)
+        run.send_signal(signal.SIGINT if kill == 3 else signal.SIGKILL)
+        run.communicate()
+        if kill == 3:
+            check("Ctrl-C ends it with 130", run.returncode in (130, 0), run.returncode)
+        check("no board outlives its parent", have_ended(boards), boards)
+    last = start(db, 3, "--resume")
+    out, err = last.communicate()
+    check("the last run ends with 0", last.returncode == 0, err)
+    check_whole("the parent killed", db, want)
+print(f"{passed} passed, {failed} failed, {len(want)} rows each")
+sys.exit(failed != 0)
