@@ -218,7 +218,9 @@ __device__ inline void judge_vectors(const Elements& p, bool split, Seen& seen)
     uint4 got[MINE], rounded[MINE];
 #pragma unroll
     for (int j = 0; j < MINE; ++j) {
-        const long long v = min(first + j * THREADS, count - 1);
+        const long long v = first + j * THREADS;
+        got[j] = rounded[j] = make_uint4(0, 0, 0, 0);
+        if (v >= count) continue; // and not the last one's: that is being put back
         got[j] = work[v];
         rounded[j] = ((const uint4*)p.rounded)[v];
     }
