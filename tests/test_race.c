@@ -262,6 +262,27 @@ static void the_final_spares_the_slow(void **unused)
   race_release(&s.race);
 }
 
+/* One that was spared has fewer samples: what both have is compared, whoever is
+ * named first. */
+static void fewer_rounds_are_compared_as_far_as_they_go(void **unused)
+{
+  enum { FEW = 9, MANY = 24 };
+  struct comparison c;
+  struct race r;
+
+  (void)unused;
+  assert_ok(race_make(&r, &race_rule_default, 2, 1));
+  for (int i = 0; i < MANY; ++i) {
+    assert_ok(race_sample(&r, 0, i < FEW ? 2 : 1000, 1));
+    if (i < FEW) assert_ok(race_sample(&r, 1, 1, 1));
+  }
+  race_compare(&r, 0, 1, &c);
+  assert_true(fabs(c.low - log(2)) < 1e-9 && fabs(c.high - log(2)) < 1e-9);
+  race_compare(&r, 1, 0, &c);
+  assert_true(fabs(c.low + log(2)) < 1e-9 && fabs(c.high + log(2)) < 1e-9);
+  race_release(&r);
+}
+
 static void a_block_is_calm_or_not(void **unused)
 {
   struct race r = {0};
@@ -339,6 +360,7 @@ int main(void)
       cmocka_unit_test(keeps_what_must_be_kept),
       cmocka_unit_test(scores_are_fresh),
       cmocka_unit_test(the_final_spares_the_slow),
+      cmocka_unit_test(fewer_rounds_are_compared_as_far_as_they_go),
       cmocka_unit_test(a_block_is_calm_or_not),
       cmocka_unit_test(a_clock_that_stands_is_an_error),
       cmocka_unit_test(order_follows_the_seed),

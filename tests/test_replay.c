@@ -90,6 +90,23 @@ static void rules_can_be_compared(void **unused)
   assert_true(timings(hasty) < timings(usual) / 2);
 }
 
+/* The original may be dropped before the twin is: what both ran tells. */
+static void a_twin_needs_its_original(void **unused)
+{
+  struct replay_race r = recorded(0, 0.05);
+  struct replay_result result[TIMES];
+  struct race_rule rule = race_rule_default;
+
+  (void)unused;
+  rule.floor = 0;
+  rule.error = 1000; /* whoever is behind by one deviation is out */
+  for (rule.final_look = 1; rule.final_look < rule.final_rounds;
+       rule.final_look++) {
+    assert_ok(replay_run(&r, &rule, 1, TIMES, result));
+    for (int i = 0; i < TIMES; ++i) assert_true(result[i].timings > 0);
+  }
+}
+
 /* Only what has a standing; the others' ratios are not known. */
 static void a_database_is_read(void **unused)
 {
@@ -128,6 +145,7 @@ int main(void)
       cmocka_unit_test(the_fastest_wins),
       cmocka_unit_test(equals_follow_preference),
       cmocka_unit_test(rules_can_be_compared),
+      cmocka_unit_test(a_twin_needs_its_original),
       cmocka_unit_test(a_database_is_read),
   };
 

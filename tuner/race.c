@@ -302,9 +302,7 @@ void race_round_end(struct race *r)
 
 /* ---- The verdict --------------------------------------------------------- */
 
-/* Of two finalists their fresh rounds, else those of the screening. */
-static void compare_entries(const struct race *r, int a, int b,
-                            struct comparison *out)
+void race_compare(const struct race *r, int a, int b, struct comparison *out)
 {
   struct race_view x = race_samples(r, a), y = race_samples(r, b);
 
@@ -318,7 +316,7 @@ static void find_ties(struct race *r, int twin, const struct race_verdict *v)
     struct race_entry *e = &r->entries[i];
     struct comparison c;
     if (!e->survivor || i == twin) continue;
-    compare_entries(r, i, v->fastest, &c);
+    race_compare(r, i, v->fastest, &c);
     e->tied = c.low <= v->floor;
     e->equal = (c.median + c.low) / 2 <= r->rule.floor && e->final_from >= 0;
   }
@@ -360,7 +358,7 @@ void race_judge(struct race *r, int twin, int twin_of,
 
   *out = (struct race_verdict){.fastest = -1, .winner = -1};
   if (twin >= 0 && twin_of >= 0) {
-    compare_entries(r, twin, twin_of, &c);
+    race_compare(r, twin, twin_of, &c);
     out->noise = fabs(c.median);
   }
   out->floor = r->rule.floor + out->noise;

@@ -105,5 +105,8 @@ struct race_view {
   bool final;
 };
 struct race_view race_samples(const struct race *r, int entry);
+/* a against b in the rounds that both were in: of two finalists the fresh ones,
+ * else those of the screening. */
+void race_compare(const struct race *r, int a, int b, struct comparison *out);
 
 #endif

@@ -197,11 +197,10 @@ static dd_status run_once(struct run *r, const struct race_rule *rule)
 
 static bool told_apart(const struct run *r)
 {
-  struct race_view a = race_samples(&r->race, r->twin);
-  struct race_view b = race_samples(&r->race, r->twin_of);
   struct comparison c;
 
-  compare(a.ratio, b.ratio, a.count, &c);
+  if (r->twin_of < 0) return false;
+  race_compare(&r->race, r->twin, r->twin_of, &c);
   return c.low > r->race.rule.floor || c.high < -r->race.rule.floor;
 }
 
