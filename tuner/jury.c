@@ -1,6 +1,7 @@
 /* jury.c - judges all trials of a problem at once, on the device. */
 #include "jury.h"
 
+#include <math.h>
 #include <string.h>
 
 /* ---- As tuner/kernels/judge.cuh has it ----------------------------------- */
@@ -311,6 +312,7 @@ static struct finding finding_of(const struct judgement *rounded,
   j->wrong += rounded->wrong;
   j->bit_equal += rounded->bit_equal;
   if (rounded->error > j->error) j->error = rounded->error;
+  if (j->wrong && j->error <= 1) j->error = INFINITY;
   return f;
 }
 

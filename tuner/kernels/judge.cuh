@@ -253,7 +253,9 @@ DT_EXPORT(dt_judge, JudgeArgs)
 
 // ---- dt_round: the reference in the tensors' dtype -----------------------------
 // To nearest.  Were it not, dt_judge's counts would still be right, and its
-// worst error too large at most.
+// worst error too large at most.  A rounding can be wrong itself, where a value's
+// slack is a NaN; what a kernel leaves there may be right, so that only the count,
+// which dt_judge corrects, is told.
 __device__ inline unsigned bits_of(double value, int dtype)
 {
     if (dtype == 1) return __float_as_uint((float)value);
@@ -280,8 +282,12 @@ extern "C" __global__ void __launch_bounds__(256) dt_round(const __grid_constant
         const unsigned bits = bits_of(p.value[i], p.dtype);
         if (p.bytes == 2) ((unsigned short*)p.rounded)[i] = (unsigned short)bits;
         else ((unsigned*)p.rounded)[i] = bits;
+        Seen one = {0, 0, 0, 0};
+        judge_bits(p, i, bits, a.split, one);
         seen.judged++;
-        judge_bits(p, i, bits, a.split, seen);
+        seen.wrong += one.wrong;
+        seen.equal += one.equal;
+        if (!one.wrong) seen.worst = fmax(seen.worst, one.worst);
     }
     report(seen, a.tally[p.tally]);
 }
