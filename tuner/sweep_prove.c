@@ -191,5 +191,6 @@ dd_status sweep_prove_all(struct sweep *s, struct outcome *o, int *generation)
     TRY(prove_ready(s, o, generation, &waiting));
     if (waiting) TRY(sweep_wait_for_code(s, o));
   }
+  twin_settle(o);
   return DD_OK;
 }
