@@ -16,6 +16,7 @@
 #include "choose.h"
 #include "command.h"
 #include "fleet.h"
+#include "incumbent.h"
 #include "lock.h"
 #include "resume.h"
 #include "simulate.h"
@@ -24,7 +25,7 @@
 /* What the command line said. */
 struct asked {
   const char *variants, *db, *gpu, *variant, *simulate;
-  bool cpu, cover, json, quiet, verbose, cache, prune, resume;
+  bool cpu, cover, json, quiet, verbose, cache, prune, incumbent, resume;
   struct texts ops, shapes;
   int64_t seed, sample, parts, jobs, batch, compile_limit;
   int l2, launch;
@@ -292,6 +293,7 @@ static dd_status serve(struct sweep *s, const struct asked *q)
                                  s->options.policy);
 
   s->recorder = &recorder;
+  if (!status) status = incumbent_load(s);
   if (!status) status = fleet_serve(s, q->task);
   s->recorder = NULL;
   return record_end(&recorder, status);
@@ -309,6 +311,7 @@ static dd_status run(struct sweep *s, const struct asked *q)
                           q->resume);
     s->recorder = &recorder;
     if (!status && recorder.resumed) status = resume_load(s);
+    if (!status) status = incumbent_load(s);
   }
   if (!status) status = sweep_run(s);
   recorder.cut = budget_is_over(&s->budget) && sweep_left(s);
@@ -470,6 +473,7 @@ static struct sweep_options options_of(const struct asked *q, bool time,
       .seed = (uint64_t)q->seed, .only = q->variant,
       .quiet = q->quiet || q->task,
       .prune = time && q->prune && !q->variant,
+      .incumbent = time && q->incumbent,
       .policy = policies[q->l2][q->launch]};
 }
 
@@ -553,9 +557,12 @@ static int sweep_or_check(int argc, char **argv, bool time,
                           struct fleet_task *task)
 {
   struct asked q = {.seed = 1, .parts = -1, .compile_limit = 120, .cache = true,
-                    .prune = true, .began = task ? task->began : seconds_now(),
+                    .prune = true, .incumbent = true, .began = task ? task->began : seconds_now(),
                     .argc = argc, .argv = argv, .task = task};
   int code;
+  const struct option incumbent = OPT_FLAG(
+      "incumbent", 0, &q.incumbent,
+      "who has won before wins while it is tied (or --no-incumbent)");
   const struct option simulation = OPT_TEXT(
       "simulate", 0, &q.simulate, "DB",
       "no device: the races of this database again, by several rules");
@@ -595,6 +602,7 @@ static int sweep_or_check(int argc, char **argv, bool time,
                "keep compiled units for the next time (or --no-cache)"),
       OPT_FLAG("quiet", 'q', &q.quiet, "no progress"),
       OPT_FLAG("verbose", 'v', &q.verbose, "say where the time went"),
+      time ? incumbent : (struct option)OPT_END,
       time ? simulation : (struct option)OPT_END,
       OPT_END};
 

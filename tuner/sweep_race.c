@@ -1,6 +1,8 @@
 /* sweep_race.c - races what was proven, and finds the best. */
 #include "sweep_inner.h"
 
+#include <string.h>
+
 static bool races(const struct entry *e)
 {
   return e->proven && !e->stage && !e->twin;
@@ -20,6 +22,30 @@ static void put_racers(const struct outcome *o, struct bytes *request)
   wire_put_u32(request, count_racers(o));
   for (uint32_t i = 0; i < sweep_entry_count(o); ++i)
     if (races(&o->entries[i])) put_candidate(request, &o->entries[i].candidate);
+}
+
+static bool same_candidate(const struct candidate *a, const struct candidate *b)
+{
+  return a->split == b->split && a->step_count == b->step_count &&
+         !memcmp(a->steps, b->steps, a->step_count * sizeof a->steps[0]);
+}
+
+/* Which of the racers has won before, or whose machine code has. */
+static uint32_t find_incumbent(const struct outcome *o)
+{
+  uint32_t n = 0, found = NO_CANDIDATE;
+  const struct entry *e = NULL;
+
+  if (!o->incumbent.step_count) return NO_CANDIDATE;
+  for (uint32_t i = 0; i < sweep_entry_count(o) && !e; ++i)
+    if (same_candidate(&o->entries[i].candidate, &o->incumbent))
+      e = &o->entries[i];
+  if (e && e->twin) e = e->twin;
+  for (uint32_t i = 0; i < sweep_entry_count(o); ++i) {
+    if (e == &o->entries[i] && races(e)) found = n;
+    n += races(&o->entries[i]);
+  }
+  return found;
 }
 
 /* The nth of those that race; NULL: nobody's. */
@@ -77,6 +103,7 @@ static dd_status ask_race(struct sweep *s, struct outcome *o)
   wire_put_u32(&request, REQUEST_RACE);
   wire_put_text(&request, s->options.policy);
   wire_put_i64(&request, (int64_t)s->options.seed);
+  wire_put_u32(&request, find_incumbent(o));
   put_racers(o, &request);
   s->client->between = sweep_patience(s, o);
   status = sweep_call_at_length(s, &request, 120, &reply);
