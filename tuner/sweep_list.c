@@ -73,12 +73,11 @@ static bool wants_split_only(const struct sweep *s)
   return s->options.only && strcmp(s->options.only, "split") == 0;
 }
 
-static bool is_wanted(const struct sweep *s, const struct outcome *o,
-                      const char *label)
+static bool is_wanted(const struct sweep *s, const char *label)
 {
   bool all;
 
-  if (!s->options.only || o->is_part) return true;
+  if (!s->options.only) return true;
   count_words(label, s->options.only, &all);
   return all && !wants_split_only(s);
 }
@@ -111,15 +110,15 @@ bool sweep_may_split(const struct outcome *o)
   return o->problem.op->step_count > 0;
 }
 
-/* Chooses the variants that its sweep looks at; they become entries when its
- * turn is near. */
-static dd_status choose_points(struct sweep *s, struct outcome *o)
+/* Chooses the variants that its sweep looks at, of a part all that its sample
+ * has; they become entries when its turn is near. */
+static dd_status choose_points(struct sweep *s, struct outcome *o, bool is_part)
 {
   const struct device_info *info = &s->client->info;
-  uint32_t limit = o->is_part ? s->options.parts : s->options.sample, count;
+  uint32_t limit = is_part ? s->options.parts : s->options.sample, count;
   struct bytes label = BYTES_INIT;
 
-  if (s->options.cover && !o->is_part)
+  if (s->options.cover && !is_part)
     TRY(cover_points(&s->shown, NULL, &o->problem, info->arch, info->sms,
                      s->options.seed, &s->arena, &o->points, &count));
   else
@@ -128,13 +127,13 @@ static dd_status choose_points(struct sweep *s, struct outcome *o)
   for (uint32_t i = 0; i < count; ++i) {
     bytes_clear(&label);
     variant_print(&o->points[i], &label);
-    if (is_wanted(s, o, bytes_string(&label)))
+    if (is_part || is_wanted(s, bytes_string(&label)))
       o->points[o->point_count++] = o->points[i];
-    if (s->options.only && !o->is_part) keep_nearest(s, bytes_string(&label));
+    if (s->options.only && !is_part) keep_nearest(s, bytes_string(&label));
   }
   bytes_release(&label);
   s->total += o->point_count + sweep_may_split(o);
-  if (!o->is_part)
+  if (!is_part)
     s->wanted += o->point_count + (wants_split_only(s) && sweep_may_split(o));
   return DD_OK;
 }
@@ -154,20 +153,29 @@ static dd_status add_parts(struct sweep *s, const struct problem *p,
   return DD_OK;
 }
 
+/* Somebody's part, and now asked for itself, or the other way about: then
+ * options.only may have left it nothing to serve as a part with. */
+static dd_status add_again(struct sweep *s, struct outcome *o, bool is_part)
+{
+  bool is_bare = is_part && !o->is_part && !o->point_count;
+
+  o->is_part = o->is_part && is_part;
+  if (!is_bare) return DD_OK;
+  s->total -= sweep_may_split(o);
+  return choose_points(s, o, true);
+}
+
 dd_status sweep_add(struct sweep *s, const struct problem *p, bool is_part,
                     double weight)
 {
   struct outcome *o = sweep_find(s, p);
 
-  if (o) { /* somebody's part, and now asked for itself, or asked for twice */
-    o->is_part = o->is_part && is_part;
-    return DD_OK;
-  }
+  if (o) return add_again(s, o, is_part);
   TRY(add_parts(s, p, weight));
   TRY(new_outcome(s, p, is_part, &o));
   o->weight = weight;
   budget_add(&s->budget, weight);
-  return choose_points(s, o);
+  return choose_points(s, o, is_part);
 }
 
 static dd_status fix_entry(struct sweep *s, struct entry *e,
