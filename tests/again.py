@@ -58,6 +58,7 @@ def confirmed_is_tied(found):
     for f in found:
         check("confirmed: the old winner is tied", f["verdict"] == "confirmed"
               and (f["problem"], f["winner"]) in tied, f)
+        check("and is the winner still", f["winner_now"] == f["winner"], f)
 
 
 def winners(con, sweep):
