@@ -35,8 +35,8 @@ reproduce() { # name, options
   for row in $(scripts/bench/again.py rows fleet-one.db 20); do
     # shellcheck disable=SC2086 # the options are words
     "$difftune" reproduce "$row" $2 --db fleet-one.db --json
-  done >"$out/reproduce-$1.json" 2>"$out/reproduce-$1.log"
-  echo "on its $1 board: $(scripts/bench/again.py reproduced "$out/reproduce-$1.json")"
+  done >"$out/reproduce-${1##* }.json" 2>"$out/reproduce-${1##* }.log"
+  echo "on $1 board: $(scripts/bench/again.py reproduced "$out/reproduce-${1##* }.json")"
 }
 # shellcheck disable=SC2086 # the options are words
 {
@@ -52,6 +52,6 @@ reproduce() { # name, options
   echo "recheck: exit $?, $(echo "$(seconds) $start" | awk '{printf "%.1f", $1 - $2}') s"
   scripts/bench/again.py verdicts "$out/recheck.json"
 
-  reproduce own ''
-  reproduce other "$other"
+  reproduce "its own" ''
+  reproduce another "$other"
 } 2>&1 | tee "$out/fleet.txt"
