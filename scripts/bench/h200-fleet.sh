@@ -9,7 +9,7 @@
 # script.  The databases stay in the working folder: fleet-*.db.
 set -u
 difftune=$1 out=$2 shapes=${3:-zoo} kind=${4:-gpu}
-export DIFFTUNE_CACHE=${DIFFTUNE_CACHE:-$(mktemp -d)}
+export DIFFTUNE_CACHE="${DIFFTUNE_CACHE:-$(mktemp -d)}"
 mkdir -p "$out"
 one='--gpu 0' all='--gpu all' other='--gpu 1' boards=1
 [ "$kind" = cpu ] && one=--cpu all=--cpu other='' boards=4
