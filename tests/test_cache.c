@@ -256,7 +256,7 @@ static void use_long_ago(int i, int seconds)
   assert_int_equal(utimensat(AT_FDCWD, path, when, 0), 0);
 }
 
-/* Ten of 100 kB fit; the eleventh makes them nine, in the order of their use. */
+/* Ten of 100 kB fit; with the eleventh nine are left, those used last. */
 static void what_was_not_used_for_longest_makes_room(void **state)
 {
   struct hash used = key_of(1);

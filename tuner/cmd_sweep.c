@@ -540,7 +540,8 @@ static int sweep_or_check(int argc, char **argv, bool time,
                           struct fleet_task *task)
 {
   struct asked q = {.seed = 1, .parts = -1, .compile_limit = 120, .cache = true,
-                    .prune = true, .incumbent = true, .began = task ? task->began : seconds_now(),
+                    .prune = true, .incumbent = true,
+                    .began = task ? task->began : seconds_now(),
                     .argc = argc, .argv = argv, .task = task};
   int code;
   const struct option incumbent = OPT_FLAG(
