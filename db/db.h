@@ -226,6 +226,9 @@ dd_status db_variant_read(struct db *db, int64_t variant, const char *target,
                           int64_t toolchain, struct arena *arena,
                           struct db_variant_row *out);
 
+/* What names a stored variant. */
+dd_status db_variant_hash(struct db *db, int64_t variant, struct hash *out);
+
 /* Runs PRAGMA integrity_check and every row hash; the sentence names the first
  * table and row that is damaged. */
 dd_status db_verify(struct db *db);

@@ -582,6 +582,17 @@ static dd_status read_variant(struct db *db, int64_t variant,
   return status;
 }
 
+dd_status db_variant_hash(struct db *db, int64_t variant, struct hash *out)
+{
+  sqlite3_stmt *s;
+  bool whole;
+
+  TRY(verified(db, TABLE_VARIANT, variant, &s));
+  whole = hash_parse(text_at(s, VARIANT_HASH), out);
+  row_done(s);
+  return whole ? DD_OK : db_damaged(db, "a variant's hash is not one");
+}
+
 /* The newest code of a variant for a target by a toolchain; 0: none. */
 static dd_status find_code(struct db *db, int64_t variant, const char *target,
                            int64_t toolchain, int64_t *id)

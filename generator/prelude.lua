@@ -255,19 +255,21 @@ local function insert(t, at, v)
   t[at] = v
 end
 
-local function concat(t, between)
+local function concat(t, between, first, last)
   local size, n = 0, items("table.concat", t)
+  first, last = is.integer(first or 1), is.integer(last or n)
+  if not first or not last then refuse(nil, "table.concat takes items by whole numbers") end
   if between ~= nil and type(between) ~= "string" then
     refuse(nil, "table.concat puts a text between, not %s", show(between))
   end
-  for i = 1, n do
+  for i = first, last do
     if type(t[i]) ~= "string" and type(t[i]) ~= "number" then
       refuse(nil, "table.concat: item %d is %s", i, show(t[i]))
     end
     size = size + #tostring(t[i]) + (between and #between or 0)
     if size > MAX_TEXT then refuse(nil, "table.concat makes a text of more than %d bytes", MAX_TEXT) end
   end
-  return table.concat(t, between)
+  return table.concat(t, between, first, last)
 end
 
 local function sort(t, before)

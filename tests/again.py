@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""What was measured is measured again: reproduce and recheck.
+"""What was measured is measured again: by another sweep, reproduce and recheck.
 
 usage: again.py DIFFTUNE SOURCE_ROOT [SANITIZER]
 
@@ -58,6 +58,41 @@ def confirmed_is_tied(found):
     for f in found:
         check("confirmed: the old winner is tied", f["verdict"] == "confirmed"
               and (f["problem"], f["winner"]) in tied, f)
+        check("and is the winner still", f["winner_now"] == f["winner"], f)
+
+
+def winners(con, sweep):
+    """{problem: hash of the winner}, and the hashes of those that were tied."""
+    rows = con.execute("SELECT p.spelling, c.hash, s.position, s.tied FROM standing AS s"
+                       " JOIN race AS r ON r.id = s.race"
+                       " JOIN measurement AS m ON m.id = s.measurement"
+                       " JOIN candidate AS c ON c.id = m.candidate"
+                       " JOIN problem AS p ON p.id = m.problem WHERE r.sweep = ?", (sweep,)).fetchall()
+    return ({problem: name for problem, name, position, _ in rows if position == 1},
+            {(problem, name) for problem, name, _, tied in rows if tied})
+
+
+def check_incumbent(folder):
+    """Swept again, a problem keeps its winner as long as that is tied."""
+    db, sweeps = str(folder / "incumbent.db"), 4
+    words = ["sweep", "--cpu", "--quiet", "--sample", "8", "--db", db]
+    for tokens in range(3, 9):
+        words += ["--shapes", f"rope:bf16 tokens={tokens} q_heads=1 head_dim=64"]
+    for _ in range(sweeps):
+        code, _, err = difftune(*words)
+        check("a sweep into the same database ends with 0", code == 0, err)
+    kept = 0
+    with sqlite3.connect(db) as con:
+        for sweep in range(2, sweeps + 1):
+            old, (new, tied) = winners(con, sweep - 1)[0], winners(con, sweep)
+            check("every problem has a winner again", old.keys() == new.keys(), new)
+            for problem, name in old.items():
+                kept += new[problem] == name
+                check("a winner that is tied stays", new[problem] == name
+                      or (problem, name) not in tied, (problem, name, new[problem]))
+    check("some stay", kept, kept)
+    code, _, err = difftune(*words, "--no-incumbent")
+    check("--no-incumbent ends with 0", code == 0, err)
 
 
 def says_what_it_found(what, code, found, err):
@@ -80,6 +115,8 @@ with tempfile.TemporaryDirectory(prefix="difftune-again-") as name:
     check("the sweep ends with 0", code == 0, err)
     rows = json.loads(difftune("show", "--db", DB, "--all", "--json")[1])
     before = pathlib.Path(DB).read_bytes()
+
+    check_incumbent(folder)
 
     # ---- reproduce
     first = next(r for r in rows if r["rank"] == 1 and not r["split"])

@@ -31,6 +31,16 @@ def start(db, boards, *more):
                             env=dict(os.environ, DIFFTUNE_CPU_DEVICES=str(boards)))
 
 
+def finish(run, seconds=240):
+    """What it printed.  One that does not end is killed, and that is a failure."""
+    try:
+        return run.communicate(timeout=seconds)
+    except subprocess.TimeoutExpired:
+        check(f"it ends within {seconds} s", False, run.args)
+        run.kill()
+        return run.communicate()
+
+
 def ask(db, query):
     try:
         with sqlite3.connect(f"file:{db}?mode=ro", uri=True, timeout=30) as con:
@@ -99,14 +109,14 @@ def check_whole(what, db, want):
 with tempfile.TemporaryDirectory(prefix="difftune-fleet-") as name:
     folder = pathlib.Path(name)
     one = start(folder / "one.db", 1)
-    one.communicate()
+    finish(one)
     want = rows(folder / "one.db")
     check("one board ends with 0", one.returncode == 0)
     check("it has rows", len(want) > 3 * len(SHAPES), len(want))
 
     db = folder / "three.db"
     three = start(db, 3, "-j", "3")
-    out, err = three.communicate()
+    out, err = finish(three)
     check("three boards end with 0", three.returncode == 0, err)
     check("it says how many", "begins on 3 x cpu" in err, err)
     check("it prints every problem", all(shape in out for shape in SHAPES), out)
@@ -121,7 +131,7 @@ with tempfile.TemporaryDirectory(prefix="difftune-fleet-") as name:
     run = start(db, 3)
     check("a board is at work", until(lambda: stored(db) > 1 and len(boards_of(run)) == 3, run))
     os.kill(boards_of(run)[0], signal.SIGKILL)
-    out, err = run.communicate()
+    out, err = finish(run)
     check("without one of its boards it ends with 0", run.returncode == 0, err)
     check("and says so", "ended by signal 9" in err, err)
     check_whole("a board killed", db, want)
@@ -131,10 +141,10 @@ with tempfile.TemporaryDirectory(prefix="difftune-fleet-") as name:
     until(lambda: stored(db) > 1 and len(boards_of(run)) == 3, run)
     for pid in boards_of(run):
         os.kill(pid, signal.SIGKILL)
-    out, err = run.communicate()
+    out, err = finish(run)
     check("without any board it ends with 69", run.returncode == 69, (run.returncode, err))
     check("and says so", "no board is left" in err, err)
-    out, err = start(db, 3, "--resume").communicate()
+    out, err = finish(start(db, 3, "--resume"))
     check_whole("all boards killed", db, want)
 
     db = folder / "parent.db"
@@ -144,12 +154,12 @@ with tempfile.TemporaryDirectory(prefix="difftune-fleet-") as name:
         until(lambda: stored(db) > before + 1, run)
         boards = boards_of(run)
         run.send_signal(signal.SIGINT if kill == 3 else signal.SIGKILL)
-        run.communicate()
+        finish(run)
         if kill == 3:
             check("Ctrl-C ends it with 130", run.returncode in (130, 0), run.returncode)
         check("no board outlives its parent", have_ended(boards), boards)
     last = start(db, 3, "--resume")
-    out, err = last.communicate()
+    out, err = finish(last)
     check("the last run ends with 0", last.returncode == 0, err)
     check_whole("the parent killed", db, want)
 print(f"{passed} passed, {failed} failed, {len(want)} rows each")

@@ -89,10 +89,11 @@ static inline dd_status simulate_rounds(struct simulated *s, struct machine *m,
   return DD_OK;
 }
 
-/* A whole race of `count` candidates and an A/A twin; us[] has room for it. */
+/* A whole race of `count` candidates and an A/A twin; us[] has room for it.
+ * `incumbent` has won before; -1: nobody has. */
 static inline dd_status simulate(struct simulated *s, struct machine *m,
                                  const struct race_rule *rule, double *us,
-                                 int count, int *order)
+                                 int count, int incumbent, int *order)
 {
   s->twin = count;
   s->twin_of = -1;
@@ -100,6 +101,7 @@ static inline dd_status simulate(struct simulated *s, struct machine *m,
   for (int i = 0; i < count; ++i) us[i] *= 1 + m->place * normal(m);
   TRY(race_make(&s->race, rule, count + 1, m->random));
   race_wait(&s->race, s->twin);
+  if (incumbent >= 0) race_favour(&s->race, incumbent);
   TRY(simulate_rounds(s, m, us, order));
   race_judge(&s->race, s->twin, s->twin_of, &s->verdict);
   return DD_OK;

@@ -9,7 +9,7 @@ with all variants, or with SAMPLE variants each that cover every value of every
 tunable (sanitizer builds).  Every variant must be proven; then the database is
 shown, emitted twice, explained, and interrupted sweeps and refusals are tried.
 """
-import hashlib, json, pathlib, re, signal, sqlite3, subprocess, sys, tempfile
+import hashlib, json, os, pathlib, re, signal, sqlite3, subprocess, sys, tempfile
 
 program, source = str(pathlib.Path(sys.argv[1]).resolve()), pathlib.Path(sys.argv[2]).resolve()
 sample = int(sys.argv[3]) if len(sys.argv) > 3 else 0
@@ -138,6 +138,15 @@ def check_variant(folder):
     run = difftune(*words, "--variant", every[0] + " lanes=12345")
     check("one that matches nothing is an error", run.returncode == 64
           and f"'{every[0]}'" in run.stderr, (run.returncode, run.stderr))
+    whole = SMALL.replace("rope:", "qknorm_rope:")
+    for shapes in ([SMALL, whole], [whole, SMALL]):
+        asked = [word for shape in shapes for word in ("--shapes", shape)]
+        run = difftune("check", "--cpu", "--quiet", "--json", "--sample", 2, "--parts", 1, *asked,
+                       "--variant", "split")
+        found = {o["problem"]: o["candidates"] for o in json.loads(run.stdout)}
+        check("a part that is asked for itself still serves the split plan",
+              run.returncode == 0 and not run.stderr.count("no split plan")
+              and [c["label"][:6] for c in found[whole]] == ["split:"], (found, run.stderr))
     run = difftune(*words, "--variant", "split")
     check("rope has no split plan", run.returncode == 64 and "split form" in run.stderr,
           (run.returncode, run.stderr))
@@ -299,6 +308,16 @@ def check_interrupt(folder):
           con.execute("PRAGMA integrity_check").fetchone()[0] == "ok")
 
 
+def check_early_interrupt():
+    """Ctrl-C has its exit code where nothing looks out for it, too."""
+    run = subprocess.Popen([program, "generate", "qknorm_rope", "--list", "--json"],
+                           stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    os.read(run.stdout.fileno(), 1)  # it prints more than a pipe holds, and waits
+    run.send_signal(signal.SIGINT)
+    run.communicate()
+    check("SIGINT ends any command with 130", run.returncode == 130, run.returncode)
+
+
 def check_budget(folder):
     db = folder / "budget.db"
     words = ["sweep", "--cpu", "--quiet", "--json", "--db", db, "--budget", "12s",
@@ -339,6 +358,7 @@ with tempfile.TemporaryDirectory(prefix="difftune-sweep-") as name:
     check_refusals(db, folder)
     check_bad_databases(folder)
     check_interrupt(folder)
+    check_early_interrupt()
     check_budget(folder)
 print(f"{passed} passed, {failed} failed")
 sys.exit(failed != 0)

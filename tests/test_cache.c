@@ -4,11 +4,13 @@
 #include "test.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "cache.h"
+#include "cache_limit.h"
 
 static char folder[64];
 static struct cache cache;
@@ -203,6 +205,158 @@ static void many_processes_share_one_cold_cache(void **state)
   assert_int_equal(count_files(folder), KEYS); /* nothing is left aside */
 }
 
+/* ---- The limit ------------------------------------------------------- */
+
+static int make_limited_folder(void **state)
+{
+  setenv("DIFFTUNE_CACHE_MB", "1", 1);
+  return make_folder(state);
+}
+
+static int remove_limited_folder(void **state)
+{
+  unsetenv("DIFFTUNE_CACHE_MB");
+  return remove_folder_again(state);
+}
+
+static struct hash key_of(int i)
+{
+  char text[16];
+
+  snprintf(text, sizeof text, "unit %d", i);
+  return cache_key("limit", "cpu", text);
+}
+
+static void store_large(int i)
+{
+  struct bytes code = BYTES_INIT;
+  struct hash key = key_of(i);
+
+  fill(&code, i);
+  cache_store(&cache, &key, &code);
+  bytes_release(&code);
+}
+
+static bool is_there(int i)
+{
+  struct hash key = key_of(i);
+  char path[256];
+
+  path_of(&key, path);
+  return !access(path, F_OK);
+}
+
+static void use_long_ago(int i, int seconds)
+{
+  struct timespec when[2] = {{.tv_sec = seconds}, {.tv_sec = seconds}};
+  struct hash key = key_of(i);
+  char path[256];
+
+  path_of(&key, path);
+  assert_int_equal(utimensat(AT_FDCWD, path, when, 0), 0);
+}
+
+/* Ten of 100 kB fit; with the eleventh nine are left, those used last. */
+static void what_was_not_used_for_longest_makes_room(void **state)
+{
+  struct hash used = key_of(1);
+  struct bytes code = BYTES_INIT;
+
+  (void)state;
+  for (int i = 0; i < 10; ++i) store_large(i);
+  for (int i = 0; i < 10; ++i) assert_true(is_there(i));
+  for (int i = 0; i < 10; ++i) use_long_ago(i, 1000 + i);
+  assert_true(cache_find(&cache, &used, &code));
+  store_large(10);
+  for (int i = 0; i < 11; ++i)
+    assert_int_equal(is_there(i), i != 0 && i != 2);
+  assert_int_equal(cache.damaged, 0);
+  bytes_release(&code);
+}
+
+static int64_t bytes_in(const char *path)
+{
+  return cache_trim(path, INT64_MAX);
+}
+
+/* What another process has stored is noticed, here by the first store. */
+static void the_limit_is_the_folders(void **state)
+{
+  (void)state;
+  setenv("DIFFTUNE_CACHE_MB", "0", 1);
+  cache_open(&cache);
+  for (int i = 0; i < 30; ++i) store_large(i);
+  assert_int_equal(count_files(folder), 30);
+  setenv("DIFFTUNE_CACHE_MB", "1", 1);
+  cache_open(&cache);
+  store_large(30);
+  assert_true(bytes_in(folder) <= 1 << 20);
+  assert_true(is_there(30));
+}
+
+static void one_that_is_too_large_is_not_stored(void **state)
+{
+  struct bytes code = BYTES_INIT;
+  struct hash key = key_of(0);
+
+  (void)state;
+  for (int i = 0; i < 11; ++i)
+    for (int k = 0; k < SIZE / 10; ++k) bytes_text(&code, "0123456789");
+  store_large(1);
+  cache_store(&cache, &key, &code);
+  assert_false(is_there(0));
+  assert_true(is_there(1));
+  bytes_release(&code);
+}
+
+static void a_limit_that_is_no_number_is_the_usual_one(void **state)
+{
+  static const char *const texts[] = {"", "lots", "-1", "12k", "99999999999"};
+
+  (void)state;
+  for (size_t i = 0; i < COUNT_OF(texts); ++i) {
+    setenv("DIFFTUNE_CACHE_MB", texts[i], 1);
+    assert_int_equal(cache_limit(), (int64_t)2048 << 20);
+  }
+}
+
+/* Every one that is found is whole, though others remove them; nobody's view
+ * of the folder is older than a sixteenth of the limit. */
+static int write_all_limited(void)
+{
+  struct bytes want = BYTES_INIT, got = BYTES_INIT;
+  int bad = 0;
+
+  for (int i = 0; i < 3 * KEYS; ++i) {
+    struct hash key = key_of(i % KEYS);
+    fill(&want, i % KEYS);
+    if (!cache_find(&cache, &key, &got))
+      cache_store(&cache, &key, &want);
+    else if (got.size != want.size || memcmp(got.data, want.data, got.size))
+      bad = 1;
+  }
+  bytes_release(&want);
+  bytes_release(&got);
+  return bad || cache.damaged;
+}
+
+static void many_processes_keep_a_limit(void **state)
+{
+  (void)state;
+  for (int i = 0; i < WRITERS; ++i) {
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (!child) _exit(write_all_limited());
+  }
+  for (int i = 0; i < WRITERS; ++i) {
+    int status;
+    assert_true(wait(&status) > 0);
+    assert_int_equal(status, 0);
+  }
+  assert_true(bytes_in(folder) <= (1 << 20) + WRITERS * (SIZE + 256));
+  assert_true(count_files(folder) > 0);
+}
+
 /* ---- Folders --------------------------------------------------------- */
 
 static void the_folder_is_made_with_those_above_it(void **state)
@@ -239,6 +393,10 @@ static void a_folder_that_others_can_write_is_not_used(void **state)
 #define IN_FOLDER(test)                                                        \
   cmocka_unit_test_setup_teardown(test, make_folder, remove_folder_again)
 
+#define IN_LIMITED(test)                                                       \
+  cmocka_unit_test_setup_teardown(test, make_limited_folder,                   \
+                                  remove_limited_folder)
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -246,6 +404,11 @@ int main(void)
       IN_FOLDER(a_damaged_entry_is_not_found_and_goes_away),
       IN_FOLDER(a_misplaced_entry_is_not_found),
       IN_FOLDER(many_processes_share_one_cold_cache),
+      IN_LIMITED(what_was_not_used_for_longest_makes_room),
+      IN_LIMITED(the_limit_is_the_folders),
+      IN_LIMITED(one_that_is_too_large_is_not_stored),
+      IN_LIMITED(a_limit_that_is_no_number_is_the_usual_one),
+      IN_LIMITED(many_processes_keep_a_limit),
       IN_FOLDER(the_folder_is_made_with_those_above_it),
       IN_FOLDER(a_folder_that_others_can_write_is_not_used),
   };

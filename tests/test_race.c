@@ -22,15 +22,22 @@ static const struct {
                    .slow = 0.003, .slow_by = 0.1, .place = 0.001}},
 };
 
-static void run(struct simulated *s, struct machine *m, const double *us,
-                int count)
+static void run_after(struct simulated *s, struct machine *m, const double *us,
+                      int count, int incumbent)
 {
   double here[MAX];
   int order[MAX];
 
   memcpy(here, us, sizeof *us * (size_t)count);
-  assert_ok(simulate(s, m, &race_rule_default, here, count, order));
+  assert_ok(simulate(s, m, &race_rule_default, here, count, incumbent,
+                     order));
   assert_true(s->verdict.winner >= 0);
+}
+
+static void run(struct simulated *s, struct machine *m, const double *us,
+                int count)
+{
+  run_after(s, m, us, count, -1);
 }
 
 /* As spaces of variants are: dense near the fastest, up to 60 % behind it. */
@@ -96,6 +103,54 @@ static void agrees_with_itself(void **unused)
     }
   }
   assert_true(inside * 100 >= pairs * 99);
+}
+
+/* Of 600 problems swept three times, each time with the winner before as the
+ * incumbent, at least 99 % keep their winner, and no regret adds up. */
+static void the_incumbent_stays(void **unused)
+{
+  enum { RACES = 100, COUNT = 230, SWEEPS = 3 };
+  int again = 0, same = 0;
+
+  (void)unused;
+  for (size_t k = 0; k < COUNT_OF(machines); ++k) {
+    struct machine m = machines[k].machine, space = {.random = 80};
+    double regret = 0;
+    for (int n = 0; n < RACES; ++n) {
+      double us[MAX], best = random_space(&space, us, COUNT);
+      int winner = -1;
+      for (int i = 0; i < SWEEPS; ++i) {
+        struct simulated s;
+        run_after(&s, &m, us, COUNT, winner);
+        again += i > 0;
+        same += i > 0 && s.verdict.winner == winner;
+        winner = s.verdict.winner;
+        race_release(&s.race);
+      }
+      regret += (us[winner] / best - 1) / RACES;
+    }
+    assert_true(regret < 0.003);
+  }
+  assert_true(same * 100 >= again * 99);
+}
+
+/* One that is behind by more than the floor is no longer the winner. */
+static void an_incumbent_that_is_slower_goes(void **unused)
+{
+  struct machine m = {.random = 22, .noise = 0.003};
+  double us[4] = {5, 5.1, 5.01, 5.2};
+  struct simulated s;
+
+  (void)unused;
+  run_after(&s, &m, us, 4, 1);
+  assert_int_equal(s.verdict.winner, 0);
+  assert_false(s.race.entries[1].tied);
+  assert_true(race_samples(&s.race, 1).final);
+  race_release(&s.race);
+  run_after(&s, &m, us, 4, 2);
+  assert_int_equal(s.verdict.winner, 2);
+  assert_int_equal(s.race.entries[2].position, 1);
+  race_release(&s.race);
 }
 
 /* Equals: in at most 1 % of 1200 races the twin seems to differ from its
@@ -354,6 +409,8 @@ int main(void)
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(finds_the_fastest),
       cmocka_unit_test(agrees_with_itself),
+      cmocka_unit_test(the_incumbent_stays),
+      cmocka_unit_test(an_incumbent_that_is_slower_goes),
       cmocka_unit_test(claims_no_gap_between_equals),
       cmocka_unit_test(preference_decides_ties_alone),
       cmocka_unit_test(never_drops_on_one_sample),

@@ -120,6 +120,23 @@ static void memory_is_capped(void **state)
         PATH ":2: table.concat makes a text");
 }
 
+static void concat_takes_the_items_that_it_is_told(void **state)
+{
+  static const char said[] =
+      "local t = { 'a', 'b', 3, 'd' }\n"
+      "error(table.concat(t) .. '|' .. table.concat(t, '-', 2) .. '|' .. "
+      "table.concat(t, '-', 2, 3) .. '|' .. table.concat(t, '-', 4, 3) .. '|')";
+
+  (void)state;
+  stops(said, PATH ":2: ab3d|b-3-d|b-3||");
+  stops("table.concat({ 'a' }, '', 1, 2)", PATH ":1: table.concat: item 2 is");
+  stops("table.concat({ 'a' }, '', -1)", PATH ":1: table.concat: item -1 is");
+  stops("table.concat({ 'a' }, '', 1, math.maxinteger)",
+        PATH ":1: table.concat: item 2 is");
+  stops("table.concat({ 'a' }, '', 'x')",
+        PATH ":1: table.concat takes items by whole numbers");
+}
+
 static void recursion_ends(void **state)
 {
   char deep[2048] = "return ";
@@ -454,6 +471,7 @@ int main(void)
       cmocka_unit_test(endless_work_in_c_is_stopped_from_outside),
       cmocka_unit_test(a_late_answer_is_not_waited_for),
       cmocka_unit_test(memory_is_capped),
+      cmocka_unit_test(concat_takes_the_items_that_it_is_told),
       cmocka_unit_test(recursion_ends),
       cmocka_unit_test(lengths_are_not_trusted),
       cmocka_unit_test(dangerous_words_do_not_exist),

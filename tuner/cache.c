@@ -2,11 +2,14 @@
 #include "cache.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "cache_limit.h"
 
 enum {
   ENTRY_MAX = CACHE_FOLDER_MAX + 80,
@@ -57,9 +60,10 @@ static bool is_mine(const char *path)
 void cache_open(struct cache *c)
 {
   memset(c, 0, sizeof *c);
-  if (cache_path(c->folder) && make_folders(c->folder) && is_mine(c->folder))
-    return;
-  c->folder[0] = 0;
+  if (!cache_path(c->folder) || !make_folders(c->folder) || !is_mine(c->folder))
+    c->folder[0] = 0;
+  c->limit = cache_limit();
+  c->added = -1;
 }
 
 /* ---- Entries --------------------------------------------------------- */
@@ -108,13 +112,27 @@ bool cache_find(struct cache *c, const struct hash *key, struct bytes *code)
   if (!file_read(path, ENTRY_LIMIT, code) && is_whole(code, key)) {
     code->size -= HEAD;
     memmove(code->data, code->data + HEAD, code->size + 1); /* and its NUL */
+    utimensat(AT_FDCWD, path, NULL, 0); /* it was used */
     c->found++;
     return true;
   }
   bytes_clear(code);
-  remove(path);
-  c->damaged++;
+  c->damaged += !remove(path); /* not where it went to make room meanwhile */
   return false;
+}
+
+/* Others add to the folder too: it is looked at again after a sixteenth of the
+ * limit, and not each time, because looking takes a call per entry. */
+static void make_room(struct cache *c, int64_t size)
+{
+  if (!c->limit) return;
+  if (c->added >= 0) {
+    c->added += size;
+    c->size += size;
+    if (c->size <= c->limit && c->added <= c->limit / 16) return;
+  }
+  c->size = cache_trim(c->folder, c->limit);
+  c->added = 0;
 }
 
 /* Not synced: what a power cut leaves of it does not have its hash. */
@@ -140,14 +158,17 @@ void cache_store(struct cache *c, const struct hash *key,
   struct hash h = hash_of(code->data, code->size);
 
   if (!c->folder[0] || !code->size) return;
+  if (c->limit && (int64_t)code->size > c->limit) return;
   bytes_add(&head, magic, sizeof magic);
   bytes_add(&head, key, sizeof *key);
   bytes_add(&head, &h, sizeof h);
   entry_path(c, key, path, true);
   snprintf(aside, sizeof aside, "%s.XXXXXX", path);
-  if (!head.failed && write_aside(aside, &head, code) && !rename(aside, path))
+  if (!head.failed && write_aside(aside, &head, code) && !rename(aside, path)) {
     c->stored++;
-  else
+    make_room(c, (int64_t)(head.size + code->size));
+  } else {
     remove(aside);
+  }
   bytes_release(&head);
 }

@@ -6,7 +6,8 @@
  * text, so that nothing in it can grow old; it carries a hash of the code, so
  * that a damaged one is noticed, removed and compiled again.  Entries are
  * written aside and renamed: any number of processes may share a folder.  A
- * folder that cannot be used costs time and nothing else.
+ * folder that cannot be used costs time and nothing else.  It has a limit
+ * (cache_limit.h): what was not used for the longest time makes room.
  */
 #ifndef DIFFTUNE_CACHE_H
 #define DIFFTUNE_CACHE_H
@@ -17,6 +18,9 @@ enum { CACHE_FOLDER_MAX = 512 };
 struct cache { /* all zero: off */
   char folder[CACHE_FOLDER_MAX];
   uint64_t found, stored, damaged;
+  int64_t limit; /* bytes; 0: none */
+  int64_t size;  /* of all entries, as far as this process knows */
+  int64_t added; /* by it since it looked; -1: it has not looked yet */
 };
 
 /* $DIFFTUNE_CACHE, else $XDG_CACHE_HOME/difftune, else ~/.cache/difftune; false

@@ -12,6 +12,7 @@
 
 #include "choose.h"
 #include "command.h"
+#include "incumbent.h"
 #include "rerun.h"
 #include "stored.h"
 
@@ -253,6 +254,7 @@ static dd_status run_recorded(struct recheck *r, struct sweep *s)
   status = record_begin(&recorder, r->db_path, s->build, &r->rerun.info,
                         r->command, s->options.seed, s->options.policy, false);
   s->recorder = &recorder;
+  if (!status) status = incumbent_load(s);
   if (!status) status = sweep_run(s);
   s->recorder = NULL;
   return record_end(&recorder, status);

@@ -5,7 +5,6 @@
  * load the specs - choose a device - queue every variant for compiling - for
  * each problem prove what compiled, race it, tell the database - print.
  */
-#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,15 +15,16 @@
 #include "choose.h"
 #include "command.h"
 #include "fleet.h"
+#include "incumbent.h"
 #include "lock.h"
 #include "resume.h"
 #include "simulate.h"
-#include "spec.h"
+#include "weigh.h"
 
 /* What the command line said. */
 struct asked {
   const char *variants, *db, *gpu, *variant, *simulate;
-  bool cpu, cover, json, quiet, verbose, cache, prune, resume;
+  bool cpu, cover, json, quiet, verbose, cache, prune, incumbent, resume;
   struct texts ops, shapes;
   int64_t seed, sample, parts, jobs, batch, compile_limit;
   int l2, launch;
@@ -225,45 +225,31 @@ static dd_status read_problems(const struct specs *specs, const struct asked *q,
               "--shapes");
 }
 
-/* A problem's share of a model's step: calls times traffic, and of that the
- * root, because a small problem is not swept in no time. */
-struct weighed {
-  const struct problem *problem;
-  double weight;
-};
-
-static int heavier(const void *a, const void *b)
+/* The boards of a sweep that several share must agree on the order while rows
+ * come in: for them what is left to gain does not count. */
+static dd_status weigh(const struct sweep *s, const struct asked *q,
+                       bool shared, struct weighed *w, size_t count)
 {
-  const struct weighed *x = a, *y = b;
+  struct db *db = NULL;
+  dd_status status = DD_OK;
 
-  if (x->weight != y->weight) return x->weight < y->weight ? 1 : -1;
-  return (x->problem > y->problem) - (x->problem < y->problem);
-}
-
-static dd_status weigh(const struct specs *specs, struct weighed *w,
-                       size_t count, struct arena *a)
-{
-  struct zoo_site *sites;
-  uint32_t site_count;
-
-  TRY(spec_zoo(&specs->tree, a, &sites, &site_count));
-  for (size_t i = 0; i < count; ++i) {
-    int64_t reads, writes;
-    double calls = 0;
-    TRY(problem_traffic(w[i].problem, &reads, &writes));
-    for (uint32_t k = 0; k < site_count; ++k) {
-      struct problem p;
-      if (problem_parse(&specs->ops, sites[k].spelling, &p)) continue;
-      if (problem_equal(&p, w[i].problem)) calls += (double)sites[k].calls;
-    }
-    w[i].weight = sqrt((calls > 0 ? calls : 1) * (double)(reads + writes));
+  TRY(weigh_step(s->specs, w, count));
+  if (!shared && q->db && !access(q->db, F_OK)) {
+    status = db_open(q->db, DB_WRITE, &db);
+    if (!status)
+      status = weigh_gaps(db, &s->specs->ops, &s->client->info,
+                          s->options.policy, w, count);
+    db_close(db);
   }
-  return DD_OK;
+  if (!status) weigh_sort(w, count);
+  return status;
 }
 
 /* With a budget the heaviest come first: what is cut off at its end is light. */
-static dd_status add_problems(struct sweep *s, const struct problems *problems)
+static dd_status add_problems(struct sweep *s, const struct asked *q,
+                              bool shared)
 {
+  const struct problems *problems = q->problems;
   struct arena a;
   struct weighed *w;
   dd_status status;
@@ -273,10 +259,8 @@ static dd_status add_problems(struct sweep *s, const struct problems *problems)
   status = w ? DD_OK : fail(DD_NO_MEMORY, "out of memory");
   for (size_t i = 0; w && i < problems->count; ++i)
     w[i] = (struct weighed){&problems->item[i], 1};
-  if (!status && s->budget.end > 0) {
-    status = weigh(s->specs, w, problems->count, &a);
-    if (!status) qsort(w, problems->count, sizeof *w, heavier);
-  }
+  if (!status && s->budget.end > 0)
+    status = weigh(s, q, shared, w, problems->count);
   for (size_t i = 0; i < problems->count && !status; ++i)
     status = sweep_add(s, w[i].problem, false, w[i].weight);
   arena_release(&a);
@@ -292,6 +276,7 @@ static dd_status serve(struct sweep *s, const struct asked *q)
                                  s->options.policy);
 
   s->recorder = &recorder;
+  if (!status) status = incumbent_load(s);
   if (!status) status = fleet_serve(s, q->task);
   s->recorder = NULL;
   return record_end(&recorder, status);
@@ -309,6 +294,7 @@ static dd_status run(struct sweep *s, const struct asked *q)
                           q->resume);
     s->recorder = &recorder;
     if (!status && recorder.resumed) status = resume_load(s);
+    if (!status) status = incumbent_load(s);
   }
   if (!status) status = sweep_run(s);
   recorder.cut = budget_is_over(&s->budget) && sweep_left(s);
@@ -409,7 +395,7 @@ static dd_status open_and_run(struct sweep *s, const struct asked *q,
 {
   TRY(open_build(s->build, q, s->specs, info));
   TRY(client_open(s->client, info->kind, info->index, &s->specs->message));
-  TRY(add_problems(s, q->problems));
+  TRY(add_problems(s, q, q->task != NULL));
   if (!q->task) tell_beginning(s, info, 1);
   return run(s, q);
 }
@@ -450,7 +436,7 @@ static dd_status conduct_recorded(struct sweep *s, const struct asked *q,
 
   TRY(open_build(s->build, q, s->specs, infos));
   s->client->info = infos[0];
-  TRY(add_problems(s, q->problems));
+  TRY(add_problems(s, q, true));
   tell_beginning(s, infos, count);
   status = record_begin(&recorder, q->db, s->build, infos, q->command,
                         s->options.seed, s->options.policy, q->resume);
@@ -470,6 +456,7 @@ static struct sweep_options options_of(const struct asked *q, bool time,
       .seed = (uint64_t)q->seed, .only = q->variant,
       .quiet = q->quiet || q->task,
       .prune = time && q->prune && !q->variant,
+      .incumbent = time && q->incumbent,
       .policy = policies[q->l2][q->launch]};
 }
 
@@ -553,9 +540,13 @@ static int sweep_or_check(int argc, char **argv, bool time,
                           struct fleet_task *task)
 {
   struct asked q = {.seed = 1, .parts = -1, .compile_limit = 120, .cache = true,
-                    .prune = true, .began = task ? task->began : seconds_now(),
+                    .prune = true, .incumbent = true,
+                    .began = task ? task->began : seconds_now(),
                     .argc = argc, .argv = argv, .task = task};
   int code;
+  const struct option incumbent = OPT_FLAG(
+      "incumbent", 0, &q.incumbent,
+      "who has won before wins while it is tied (or --no-incumbent)");
   const struct option simulation = OPT_TEXT(
       "simulate", 0, &q.simulate, "DB",
       "no device: the races of this database again, by several rules");
@@ -595,6 +586,7 @@ static int sweep_or_check(int argc, char **argv, bool time,
                "keep compiled units for the next time (or --no-cache)"),
       OPT_FLAG("quiet", 'q', &q.quiet, "no progress"),
       OPT_FLAG("verbose", 'v', &q.verbose, "say where the time went"),
+      time ? incumbent : (struct option)OPT_END,
       time ? simulation : (struct option)OPT_END,
       OPT_END};
 

@@ -69,7 +69,10 @@ static int run(int argc, char **argv)
   const char *word = argc > 1 ? argv[1] : "";
   const struct command *c = command_find(word);
 
-  if (c) return c->run(argc - 1, argv + 1);
+  if (c) {
+    interrupt_ends();
+    return c->run(argc - 1, argv + 1);
+  }
   if (!strcmp(word, "-h") || !strcmp(word, "--help")) return print_help(stdout);
   if (!strcmp(word, "--version")) return print_version();
   if (!strcmp(word, WORKER_COMPILE))

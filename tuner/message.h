@@ -21,7 +21,8 @@ enum request {
                       that its trials took to make, also before */
   REQUEST_PREPARE, /* text spelling, i64 seed of the problem after -> nothing */
   REQUEST_CHECK,   /* candidate -> verdict */
-  REQUEST_RACE,    /* text policy, i64 seed, list of candidates -> results */
+  REQUEST_RACE,    /* text policy, i64 seed, u32 which of them has won before,
+                      list of candidates -> results */
 };
 
 #define ANSWER_NOTE UINT32_MAX  /* in place of a status */

@@ -122,6 +122,23 @@ static void on_interrupt(int number)
   interrupt_flag = 1;
 }
 
+static void on_early_interrupt(int number)
+{
+  (void)number;
+  _exit(EXIT_INTERRUPTED);
+}
+
+/* A shell that starts a job beside has it ignored, and that stays. */
+void interrupt_ends(void)
+{
+  struct sigaction action;
+
+  if (sigaction(SIGINT, NULL, &action) || action.sa_handler == SIG_IGN) return;
+  memset(&action, 0, sizeof action);
+  action.sa_handler = on_early_interrupt;
+  sigaction(SIGINT, &action, NULL);
+}
+
 /* SA_RESETHAND: the second signal does what it always did.  No SA_RESTART:
  * whoever waits in poll() is woken. */
 void interrupt_watch(void)

@@ -29,6 +29,8 @@ int say_missing(const char *path);
  * that has gone away (`difftune show | head`) is not worth a sentence. */
 int output_finish(int code);
 
+/* SIGINT ends the process at once, with EXIT_INTERRUPTED. */
+void interrupt_ends(void);
 /* From the first call on, SIGINT and SIGTERM set a flag instead of ending the
  * process; a second one ends it. */
 void interrupt_watch(void);

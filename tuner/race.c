@@ -56,6 +56,14 @@ void race_prefer(struct race *r, int entry, int preferred)
   r->entries[entry].preferred = preferred;
 }
 
+void race_favour(struct race *r, int entry)
+{
+  struct race_entry *e = &r->entries[entry];
+
+  e->kept = e->incumbent = true;
+  e->preferred = -1;
+}
+
 void race_wait(struct race *r, int entry)
 {
   r->entries[entry].alive = false;
@@ -318,7 +326,9 @@ static void find_ties(struct race *r, int twin, const struct race_verdict *v)
     if (!e->survivor || i == twin) continue;
     race_compare(r, i, v->fastest, &c);
     e->tied = c.low <= v->floor;
-    e->equal = (c.median + c.low) / 2 <= r->rule.floor && e->final_from >= 0;
+    e->equal = e->final_from >= 0 &&
+               (e->incumbent ? e->tied
+                             : (c.median + c.low) / 2 <= r->rule.floor);
   }
 }
 

@@ -19,7 +19,8 @@
  * cannot be told from that, by its 99 % interval, is `tied`.  Those that half
  * of the interval brings within the rule's floor are `equal`, and of them the
  * one that was preferred beforehand wins: the margin keeps it inside the tie
- * set of a second race even where that one takes another.
+ * set of a second race even where that one takes another.  The incumbent, which
+ * has won before, wins again as long as it is tied.
  * docs/measuring.md says why, and what it costs.
  */
 #ifndef DIFFTUNE_RACE_H
@@ -41,7 +42,7 @@ extern const struct race_rule race_rule_default;
 enum race_phase { RACE_SCREEN, RACE_FINAL, RACE_OVER };
 
 struct race_entry {
-  bool kept, alive;
+  bool kept, alive, incumbent;
   bool survivor, finalist; /* of the screening; chosen for the final */
   bool tied, equal;        /* to the fastest; may win */
   int preferred;           /* the lower one wins between equals */
@@ -70,6 +71,8 @@ void race_release(struct race *r);
 void race_keep(struct race *r, int entry);
 /* Without it the first entry is the one most preferred. */
 void race_prefer(struct race *r, int entry, int preferred);
+/* The winner of an earlier race: kept, preferred to all while it is tied. */
+void race_favour(struct race *r, int entry);
 
 /* Lets an entry in that waits until now; the A/A twin enters the final. */
 void race_wait(struct race *r, int entry);

@@ -36,7 +36,8 @@ dd_status rerun_open(struct rerun *r, struct specs *specs,
   r->sweep.build = &r->build;
   r->sweep.client = &r->client;
   r->sweep.options = (struct sweep_options){
-      .time = true, .seed = seed, .policy = policy, .quiet = true};
+      .time = true, .seed = seed, .policy = policy, .quiet = true,
+      .incumbent = true};
   TRY(find_device(d, &r->info));
   device_target(&r->info, target);
   TRY(device_lock(&r->lock, &r->info));

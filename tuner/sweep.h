@@ -24,6 +24,7 @@ struct sweep_options {
                          the split plan alone; NULL: all */
   const char *policy; /* "cold graph", "warm eager", ... */
   bool prune; /* leave out what prune.h says is slow */
+  bool incumbent; /* who has won before wins while it is tied (incumbent.h) */
   bool quiet;
 };
 
@@ -84,6 +85,7 @@ struct outcome {
   double weight;      /* its part in the budget */
   double began, end;  /* of its share; end 0: none */
   double longest;     /* seconds of the longest check that ended well */
+  struct candidate incumbent; /* step_count 0: nobody has won before */
   struct race_summary race;
   uint32_t pruned;
   uint32_t proven, refused; /* refused by the race: not counted as proven */

@@ -42,3 +42,15 @@ struct entry *twin_find(const struct build *b, const struct device_info *info,
   }
   return NULL;
 }
+
+void twin_settle(struct outcome *o)
+{
+  for (uint32_t i = 0; i < o->count; ++i) {
+    struct entry *e = &o->entries[i], *old = e->twin;
+    if (!old || old < e) continue;
+    for (uint32_t k = 0; k < o->count; ++k)
+      if (o->entries[k].twin == old) o->entries[k].twin = e;
+    old->twin = e;
+    e->twin = NULL;
+  }
+}

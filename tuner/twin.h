@@ -15,4 +15,8 @@
 struct entry *twin_find(const struct build *b, const struct device_info *info,
                         const struct outcome *o, const struct entry *e);
 
+/* Of each set of twins the first in the list races: who was compiled first
+ * would be another one in another sweep. */
+void twin_settle(struct outcome *o);
+
 #endif

@@ -28,6 +28,7 @@ struct race_job {
   int *registers; /* of each: its hungriest step's */
   int *order;
   int count; /* without the twin */
+  uint32_t incumbent; /* which has won before, or NO_CANDIDATE */
   bool is_cpu;
   double copy_us[SAMPLES_MAX]; /* the reference's, of the final */
   int copy_count;
@@ -127,6 +128,8 @@ static void prefer_all(struct race_job *job)
           job);
   for (int i = 0; i < job->count; ++i)
     race_prefer(&job->race, job->order[i], i);
+  if (job->incumbent < (uint32_t)job->count)
+    race_favour(&job->race, (int)job->incumbent);
 }
 
 /* ---- The final ----------------------------------------------------------- */
@@ -401,6 +404,7 @@ dd_status answer_race(struct worker *w, struct wire_reader *r,
 {
   const char *policy = wire_text(r, &w->arena, "a policy");
   uint64_t seed = (uint64_t)wire_i64(r, "a seed");
+  uint32_t incumbent = wire_u32(r, "an incumbent");
   int count = (int)wire_count(r, CANDIDATES_MAX, "candidates");
   struct race_job job;
   struct arena a;
@@ -410,6 +414,7 @@ dd_status answer_race(struct worker *w, struct wire_reader *r,
     return fail(DD_BUG, "there is nothing to race");
   arena_init(&a, NULL);
   status = job_make(&job, w, count, seed, &a);
+  job.incumbent = incumbent;
   for (int i = 0; i < count && !status; ++i)
     get_candidate(r, &job.candidates[i]);
   if (!status) status = wire_status(r, true, DD_BUG);

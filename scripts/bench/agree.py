@@ -3,13 +3,13 @@
 
 usage: agree.py A.db B.db...
 
-Each database is one sweep of the same problems.  Every pair is compared, in both
+Of each database the newest race of each problem counts.  Every pair is compared, in both
 directions; then the noise of the A/A twins and what disturbed the races.
 """
 import itertools, sqlite3, statistics, sys
 
 ROWS = """SELECT problem, policy, candidate_hash, label, rank, tied, median_us, noise, floor,
-                 again, sm_mhz, throttle FROM ranked WHERE race IS NOT NULL"""
+                 again, sm_mhz, throttle FROM ranked WHERE race IN (SELECT race FROM newest)"""
 
 
 def read(path):

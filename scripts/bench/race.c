@@ -4,7 +4,8 @@
  * usage: race [RACES]     (scripts/bench/race.sh builds and runs it)
  *
  * Each space of 230 variants, dense near the fastest, is raced three times, as
- * three sweeps would; so are eight equal candidates.
+ * three sweeps would; so are eight equal candidates.  Then once more, with the
+ * first race's winner as the incumbent.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,7 +34,8 @@ static const struct {
 
 struct tally {
   double regret, worst;
-  long samples, races, lost, twins, untied, same, inside, pairs;
+  long samples, races, lost, twins, untied, same, inside, pairs, stayed;
+  double stayed_regret;
 };
 
 static bool told_apart(const struct simulated *s)
@@ -68,23 +70,43 @@ static void count_agreement(struct tally *t, const struct simulated *s)
   }
 }
 
+static void race_once(struct simulated *s, struct machine *m, const double *us,
+                      int count, int incumbent)
+{
+  double here[SPACE + 1];
+  int order[SPACE + 1];
+
+  memcpy(here, us, sizeof *us * (size_t)count);
+  if (!simulate(s, m, &race_rule_default, here, count, incumbent, order))
+    return;
+  fprintf(stderr, "%s\n", dd_last_error());
+  exit(1);
+}
+
+static void race_again(struct tally *t, struct machine *m, const double *us,
+                       double best, int count, int incumbent)
+{
+  struct simulated s;
+
+  race_once(&s, m, us, count, incumbent);
+  t->stayed += s.verdict.winner == incumbent;
+  t->stayed_regret += us[s.verdict.winner] / best - 1;
+  race_release(&s.race);
+}
+
 static void race_space(struct tally *t, struct machine *m, const double *us,
                        int count)
 {
   struct simulated s[SWEEPS];
-  double best = us[0], here[SPACE + 1];
-  int order[SPACE + 1];
+  double best = us[0];
 
   for (int i = 0; i < count; ++i) best = us[i] < best ? us[i] : best;
   for (int k = 0; k < SWEEPS; ++k) {
-    memcpy(here, us, sizeof *us * (size_t)count);
-    if (simulate(&s[k], m, &race_rule_default, here, count, order)) {
-      fprintf(stderr, "%s\n", dd_last_error());
-      exit(1);
-    }
+    race_once(&s[k], m, us, count, -1);
     count_race(t, &s[k], us, best, count);
   }
   count_agreement(t, s);
+  race_again(t, m, us, best, count, s[0].verdict.winner);
   for (int k = 0; k < SWEEPS; ++k) race_release(&s[k].race);
 }
 
@@ -96,11 +118,15 @@ static double percent(double part, double of)
 static void print(const char *name, const struct tally *t,
                   const struct tally *equals)
 {
-  printf("| %s | %.2f | %.2f | %.2f | %.1f | %.1f | %.2f | %.2f | %.1f |\n",
+  double spaces = (double)t->races / SWEEPS;
+
+  printf("| %s | %.2f | %.2f | %.2f | %.1f | %.1f | %.1f | %.2f | %.2f | %.2f |"
+         " %.1f |\n",
          name, percent(t->regret, (double)t->races), 100 * t->worst,
          percent((double)t->lost, (double)t->races),
          percent((double)t->same, (double)t->pairs),
          percent((double)t->inside, (double)t->pairs),
+         percent((double)t->stayed, spaces), percent(t->stayed_regret, spaces),
          percent((double)equals->twins, (double)equals->races),
          percent((double)equals->untied, (double)equals->races * EQUALS),
          (double)t->samples / (double)t->races / SPACE);
@@ -111,8 +137,9 @@ int main(int argc, char **argv)
   int races = argc > 1 ? atoi(argv[1]) : 500;
 
   printf("| machine | regret %% | worst %% | > 2 %% | same winner %% | "
-         "inside the tie set %% | false twins %% | equals untied %% | "
-         "timings each |\n|---|---|---|---|---|---|---|---|---|\n");
+         "inside the tie set %% | incumbent stays %% | and its regret %% | "
+         "false twins %% | equals untied %% | "
+         "timings each |\n|---|---|---|---|---|---|---|---|---|---|---|\n");
   for (size_t k = 0; k < COUNT_OF(machines); ++k) {
     struct machine m = machines[k].machine, space = {.random = 79};
     struct tally t = {0}, equals = {0};

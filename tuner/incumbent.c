@@ -1,0 +1,43 @@
+/* incumbent.c - who has won before, by the database that a sweep goes into. */
+#include "incumbent.h"
+
+#include <string.h>
+
+static bool is_of(const struct sweep *s, const struct db_row *row)
+{
+  const struct device_info *info = &s->client->info;
+
+  return !strcmp(row->device, info->name) && row->arch == info->arch &&
+         row->sms == info->sms && !strcmp(row->policy, s->options.policy);
+}
+
+static dd_status take_incumbent(struct db *db, const struct db_row *row,
+                                struct outcome *o)
+{
+  o->incumbent = (struct candidate){.split = row->split,
+                                    .step_count = row->step_count};
+  for (uint32_t i = 0; i < row->step_count; ++i)
+    TRY(db_variant_hash(db, row->steps[i], &o->incumbent.steps[i]));
+  return DD_OK;
+}
+
+static dd_status visit(void *user, const struct db_row *row)
+{
+  struct sweep *s = user;
+
+  if (!is_of(s, row)) return DD_OK;
+  for (uint32_t i = 0; i < s->count; ++i)
+    if (!strcmp(s->outcomes[i].spelling, row->problem))
+      return take_incumbent(s->recorder->db, row, &s->outcomes[i]);
+  return DD_OK;
+}
+
+dd_status incumbent_load(struct sweep *s)
+{
+  struct db_filter filter = {.device_kind = s->client->info.kind,
+                             .device = s->client->info.name,
+                             .best_only = true};
+
+  if (!s->options.incumbent) return DD_OK;
+  return db_each(s->recorder->db, &filter, visit, s);
+}

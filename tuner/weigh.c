@@ -1,0 +1,101 @@
+/* weigh.c - which problems of a sweep with a budget come first. */
+#include "weigh.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "spec.h"
+
+static double calls_of(const struct specs *specs, const struct zoo_site *sites,
+                       uint32_t count, const struct problem *wanted)
+{
+  double calls = 0;
+
+  for (uint32_t k = 0; k < count; ++k) {
+    struct problem p;
+    if (problem_parse(&specs->ops, sites[k].spelling, &p)) continue;
+    if (problem_equal(&p, wanted)) calls += (double)sites[k].calls;
+  }
+  return calls > 0 ? calls : 1;
+}
+
+dd_status weigh_step(const struct specs *specs, struct weighed *w,
+                     size_t count)
+{
+  struct zoo_site *sites;
+  uint32_t site_count;
+  struct arena a;
+  dd_status status;
+
+  arena_init(&a, NULL);
+  status = spec_zoo(&specs->tree, &a, &sites, &site_count);
+  for (size_t i = 0; i < count && !status; ++i) {
+    int64_t reads, writes;
+    status = problem_traffic(w[i].problem, &reads, &writes);
+    if (status) break;
+    w[i].weight = sqrt((double)(reads + writes) *
+                       calls_of(specs, sites, site_count, w[i].problem));
+  }
+  arena_release(&a);
+  return status;
+}
+
+/* ---- What is left to gain ------------------------------------------------ */
+
+struct gaps {
+  const struct op_set *ops;
+  const struct device_info *info;
+  const char *policy;
+  struct weighed *item;
+  size_t count;
+};
+
+/* As fast as a copy is no reason to leave it out: the copy is one of three. */
+static double gap_of(const struct db_row *row)
+{
+  double gap = 1 - row->copy_us / row->median_us;
+
+  return gap > 0.05 ? gap : 0.05;
+}
+
+static dd_status take_gap(void *user, const struct db_row *row)
+{
+  struct gaps *g = user;
+  struct problem p;
+
+  if (strcmp(row->device, g->info->name) || row->arch != g->info->arch ||
+      row->sms != g->info->sms || strcmp(row->policy, g->policy) ||
+      row->copy_us <= 0 || problem_parse(g->ops, row->problem, &p))
+    return DD_OK;
+  for (size_t i = 0; i < g->count; ++i)
+    if (problem_equal(&p, g->item[i].problem))
+      g->item[i].weight *= sqrt(gap_of(row));
+  return DD_OK;
+}
+
+dd_status weigh_gaps(struct db *db, const struct op_set *ops,
+                     const struct device_info *info, const char *policy,
+                     struct weighed *w, size_t count)
+{
+  struct db_filter filter = {.device_kind = info->kind, .device = info->name,
+                             .best_only = true};
+  struct gaps gaps = {ops, info, policy, w, count};
+
+  return db_each(db, &filter, take_gap, &gaps);
+}
+
+/* ---- The order ----------------------------------------------------------- */
+
+static int heavier(const void *a, const void *b)
+{
+  const struct weighed *x = a, *y = b;
+
+  if (x->weight != y->weight) return x->weight < y->weight ? 1 : -1;
+  return (x->problem > y->problem) - (x->problem < y->problem);
+}
+
+void weigh_sort(struct weighed *w, size_t count)
+{
+  qsort(w, count, sizeof *w, heavier);
+}
