@@ -4,7 +4,7 @@
  *     floor OUT.ddt VARIANTS [sm_NN ...]
  *
  * Each op's default variant for every io dtype and rounding that its rules
- * allow, as text for the CPU device and as a cubin for each target: about 10
+ * allow, as text for the CPU device and as a cubin for each target: up to 9
  * variants an op.  A target that this NVRTC has never heard of is left out, and
  * that is said; any other failure fails the build.
  */

@@ -1,7 +1,7 @@
 /*
  * space.h - walk the variants of a scheme that fit a problem.
  *
- * A scheme has 3 to 12 tunables and 10^2 to 10^6 points; conditions reject
+ * A scheme has 1 to 13 tunables and up to 10^6 points; conditions reject
  * most.  The walk keeps no list: memory does not grow with the space.  A
  * condition that fails rules out every point that agrees in the tunables it
  * names, and those that follow one another are passed over in one step:

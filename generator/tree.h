@@ -1,7 +1,7 @@
 /*
  * tree.h - the files under variants/: from a folder, or built into difftune.
  *
- * A few dozen files, 200 kB in all, read once at the start.  Paths are written
+ * A hundred files, 300 kB in all, read once at the start.  Paths are written
  * from the repository's root ("variants/common/device.cuh"), the same string
  * in #include lines, messages and here.
  */

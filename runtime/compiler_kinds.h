@@ -2,7 +2,7 @@
  * compiler_kinds.h - the two compilers behind compiler.h.
  *
  * cpu   compiler_cpu.c: the system's C++ compiler and cpu_shim.h
- * cuda  compiler.c: NVRTC
+ * cuda  nvrtc.c: NVRTC
  *
  * The contracts are those of compiler_identity() and compile_unit().
  */

@@ -2,7 +2,7 @@
  * context.c - open and close: a device, the floor, and the host's table.
  *
  * Once per process and device.  What a context holds never changes while it is
- * open but for the code it has loaded and the plans of typed entry points.
+ * open but for the code it has loaded, the plans it keeps and what is pinned.
  */
 #include "internal.h"
 

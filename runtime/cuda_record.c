@@ -5,8 +5,8 @@
  * The launches are captured from a stream of our own, so a recording takes the
  * same path as an ordinary launch.  The stream waits for the legacy default
  * stream (it is no CU_STREAM_NON_BLOCKING one), where fills and copies run.  A
- * graph has 1 to 512 nodes and runs for about a millisecond; a `struct
- * recording` is the CUgraphExec itself.
+ * graph has 1 to some hundred nodes and runs for a tenth of a millisecond or
+ * longer; a `struct recording` is the CUgraphExec itself.
  */
 #ifdef DIFFTUNE_CUDA
 #include "cuda_driver.h"

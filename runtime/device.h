@@ -4,9 +4,9 @@
  * cuda  the driver API, found with dlopen          (cuda.c)
  * cpu   the same kernels, one fiber per CUDA thread (cpu.c, cpu_fiber.cpp)
  *
- * The tuner uses all of it; the library uses attach, load, kernel, occupancy
- * and launch.  Device memory is addressed by void *, as CUDA does on a 64-bit
- * host; on the CPU device it is host memory.
+ * The tuner uses nearly all of it; the library attach, close, load, unload,
+ * kernel, occupancy, capturing and launch.  Device memory is addressed by
+ * void *, as CUDA does on a 64-bit host; on the CPU device it is host memory.
  */
 #ifndef DIFFTUNE_DEVICE_H
 #define DIFFTUNE_DEVICE_H

@@ -35,7 +35,7 @@ struct dd_context {
   _Atomic(struct typed *) typed; /* read without it */
 };
 
-/* The floor: a table that the build puts into the library (floor.S). */
+/* The floor: a table that the build puts into the library (floor.c). */
 extern const unsigned char floor_table[], floor_table_end[];
 
 /* Copies a caller's struct of struct_size bytes over `out`, which has `known`

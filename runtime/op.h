@@ -8,7 +8,7 @@
  * generator/spec.c, as one message that op_set_read() turns into these structs;
  * the library carries the message inside, so that it needs no Lua.
  *
- * There are about 10 ops with up to 60 symbols, 1 to 3 schemes each.
+ * There are a dozen ops with up to 60 symbols, two or three schemes each.
  */
 #ifndef DIFFTUNE_OP_H
 #define DIFFTUNE_OP_H

@@ -1,9 +1,9 @@
 /*
  * test_traps.c - bugs that shipped elsewhere, each a test by name.
  *
- * The list is OPS's; "proven" means that `difftune check` compared a sample of
- * the variants (the default first, then every value of every tunable as far as
- * the sample goes) with the reference on the CPU device.
+ * "Proven" means that `difftune check` compared a sample of the variants (the
+ * default first, then every value of every tunable as far as the sample goes)
+ * with the reference on the CPU device.
  */
 #include "test.h"
 

@@ -2,8 +2,9 @@
  * cmd_sweep.c - difftune sweep and difftune check: one story, with and without
  * the race.
  *
- * load the specs - choose a device - queue every variant for compiling - for
- * each problem prove what compiled, race it, tell the database - print.
+ * load the specs - choose a device - for each problem, its variants queued for
+ * compiling before its turn: prove what compiled, race it, tell the database -
+ * print.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -566,7 +567,7 @@ static int sweep_or_check(int argc, char **argv, bool time,
       OPT_FLAG("cover", 0, &q.cover,
                "of each problem one, and every value of every tunable once"),
       OPT_INT("parts", 0, &q.parts, 0, 65536, "N",
-              "the same for the parts of split forms (0: all)"),
+              "the same for each part of split forms, 0: all (0; cpu: 2)"),
       OPT_CHOICE("l2", 0, &q.l2, l2_words, "cold|warm", "the L2 cache (cold)"),
       OPT_CHOICE("launch", 0, &q.launch, launch_words, "graph|eager",
                  "replays of a graph, or launches one by one (graph)"),

@@ -114,7 +114,7 @@ static void list_release(struct list *l)
 
 /* ---- Starting and stopping a worker ---------------------------------- */
 
-/* Our environment with TMPDIR set to `folder`; freed with free_environment. */
+/* Our environment with TMPDIR set to `folder`; lives in the arena. */
 static char **make_environment(const char *folder, struct arena *a)
 {
   size_t n = 0, kept = 0;

@@ -1,7 +1,7 @@
 /*
  * farm.h - compile units in worker processes.
  *
- * NVRTC is 70 MB of somebody else's C++ that is fed generated text: it takes
+ * NVRTC is 100 MB of somebody else's C++ that is fed generated text: it takes
  * milliseconds as a rule, sometimes crashes, sometimes never comes back, and
  * obeys #include "/etc/passwd".  So it runs in processes that see only the
  * compiler's own folders (Landlock, where the kernel has it) and that may die:

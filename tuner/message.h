@@ -20,7 +20,7 @@ enum request {
   REQUEST_PROBLEM, /* text spelling, i64 seed -> i64 traffic bytes, f64 seconds
                       that its trials took to make, also before */
   REQUEST_PREPARE, /* text spelling, i64 seed of the problem after -> nothing */
-  REQUEST_CHECK,   /* candidate -> verdict */
+  REQUEST_CHECK,   /* candidate -> proof */
   REQUEST_RACE,    /* text policy, i64 seed, u32 which of them has won before,
                       list of candidates -> results */
 };

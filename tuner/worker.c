@@ -2,7 +2,8 @@
  * worker.c - the process that holds a device: loads, proves, serves.
  *
  * It dies with its parent, and its death costs the parent one candidate.  It
- * keeps every variant it was given, and the trials of one problem at a time.
+ * keeps every variant it was given, the trials of the problem at hand, and
+ * small ones of those before.
  */
 #include "worker.h"
 

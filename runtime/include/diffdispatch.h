@@ -16,7 +16,7 @@
  * or calls abort().
  *
  * Whoever makes a thing frees it; whatever is passed in is only read, and only
- * during the call.  Each function below ends with three facts:
+ * during the call.  Where it needs saying, a function's comment ends with:
  *   Owns    who frees what, and with which call
  *   Threads what may run at the same time
  *   Fails   the statuses worth handling
@@ -121,7 +121,7 @@ typedef struct dd_open_options {
 #define DD_OPEN_OPTIONS_INIT                                                   \
   {sizeof(dd_open_options), NULL, NULL, NULL, 0, 0, NULL, NULL}
 
-#define DD_OPEN_EXACT_ONLY 0x1u /* DD_UNTUNED rather than a near neighbour */
+#define DD_OPEN_EXACT_ONLY 0x1u /* DD_UNTUNED for what was not measured */
 
 #define DD_OPEN_SHARED_TABLE 0x2u /* whoever owns or may write its file */
 
@@ -146,7 +146,7 @@ DD_API void dd_close(dd_context *ctx);
 /* The choice for one problem, loaded and ready to launch. */
 typedef struct dd_plan dd_plan;
 
-/* How the choice was made, best first. */
+/* How the choice was made; by the library, best first. */
 typedef enum dd_match {
   DD_MATCH_EXACT = 0,  /* this problem was measured on this device */
   DD_MATCH_NEAR = 1,   /* a problem near it was, on this device */

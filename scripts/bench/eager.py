@@ -3,8 +3,8 @@
 
 usage: eager.py LIBDIFFDISPATCH.so        (needs torch and a GPU)
 
-For ops 1, 6, 7 and 8: the same random bf16 inputs go through the library's
-default variant (rounding=each) and through the unfused chain of PyTorch ops
+For four ops: the same random bf16 inputs go through the library's default
+variant (rounding=each) and through the unfused chain of PyTorch ops
 that it stands for; and through rounding=once, against the same mathematics in
 float64 on the stored inputs.  Errors are in ulp of the exact result, of those
 elements that are not next to zero: where terms cancel, an ulp of what is left
