@@ -328,25 +328,101 @@ static void test_fork(void **state)
 
 /* ---- Many threads at first ---------------------------------------------- */
 
+/* Four shapes of the typed entry point, of which dd_launch() and dd_prepare()
+ * share one, and one of an op's own entry point. */
+enum { SHAPES = 4, DOORS = 6, LAUNCHED = SHAPES + 2 };
+
 struct many {
   struct host host;
   pthread_barrier_t start;
-  atomic_int failures;
+  atomic_int failures, next;
 };
 
+static bool by_type(struct many *m)
+{
+  dd_qknorm_rope_args args = m->host.args;
+  bool failed = false;
+
+  for (int i = 0; i < SHAPES; ++i) {
+    args.tokens = 37 + i;
+    failed |= dd_qknorm_rope(m->host.ctx, &args, NULL) != DD_OK;
+  }
+  return failed;
+}
+
+static bool by_tensors(struct many *m)
+{
+  return launch_tensors(&m->host) != DD_OK;
+}
+
+static bool by_op(struct many *m)
+{
+  static const int64_t rows[] = {1, 8, 64};
+  dd_tensor x = {memory[0], 2, 0, 3, 4, 16, 1, rows, NULL, 0}, y = x;
+  dd_norm_args args = {.struct_size = sizeof args, .x = &x, .y = &y};
+
+  y.data = memory[1];
+  return dd_norm(m->host.ctx, &args, NULL) != DD_OK;
+}
+
+static bool by_list(struct many *m)
+{
+  const char *spelling = SPELLING;
+
+  return dd_prepare(m->host.ctx, &spelling, 1, NULL) != DD_OK;
+}
+
+static bool by_plan(struct many *m)
+{
+  dd_problem p = DD_PROBLEM_INIT;
+  dd_plan *plan;
+  bool failed;
+
+  p.spelling = SPELLING;
+  if (dd_plan_make(m->host.ctx, &p, &plan)) return true;
+  failed = dd_plan_launch(plan, m->host.buffers, NULL, NULL) != DD_OK;
+  dd_plan_free(plan);
+  return failed;
+}
+
+/* Who watches meets what others are adding. */
+static bool by_watching(struct many *m)
+{
+  dd_counters c = DD_COUNTERS_INIT;
+  dd_problem p = DD_PROBLEM_INIT;
+  char text[4096];
+
+  p.spelling = SPELLING;
+  return dd_trace(m->host.ctx, text, sizeof text, NULL) ||
+         dd_count(m->host.ctx, &c, 0) ||
+         dd_explain(m->host.ctx, &p, text, sizeof text, NULL);
+}
+
+/* Each thread begins at another door. */
 static void *first_use(void *many)
 {
+  static bool (*const doors[DOORS])(struct many *m) = {
+      by_type, by_tensors, by_op, by_list, by_plan, by_watching};
   struct many *m = many;
-  const char *spelling = SPELLING;
-  dd_qknorm_rope_args args = m->host.args;
+  int first = m->next++;
 
   pthread_barrier_wait(&m->start);
-  for (int i = 0; i < 4; ++i) {
-    args.tokens = 37 + i;
-    m->failures += dd_qknorm_rope(m->host.ctx, &args, NULL) != DD_OK;
-  }
-  m->failures += dd_prepare(m->host.ctx, &spelling, 1, NULL) != DD_OK;
+  for (int i = 0; i < DOORS; ++i) m->failures += doors[(first + i) % DOORS](m);
   return NULL;
+}
+
+/* Every problem is kept once, and no launch of it is lost. */
+static void check_trace(dd_context *ctx)
+{
+  char text[4096];
+  int lines = 0;
+  long launches = 0;
+
+  assert_ok(dd_trace(ctx, text, sizeof text, NULL));
+  for (const char *at = text; (at = strstr(at, " # ")); ++lines)
+    launches += strtol(at += 3, NULL, 10);
+  assert_int_equal(lines, SHAPES + 1);
+  assert_int_equal(launches, (long)THREADS * LAUNCHED);
 }
 
 static void race_once(void)
@@ -360,6 +436,7 @@ static void race_once(void)
     assert_int_equal(pthread_create(&threads[i], NULL, first_use, &m), 0);
   for (int i = 0; i < THREADS; ++i) pthread_join(threads[i], NULL);
   assert_int_equal(m.failures, 0);
+  check_trace(m.host.ctx);
   pthread_barrier_destroy(&m.start);
   host_close(&m.host);
 }

@@ -809,7 +809,7 @@ static void test_out_of_memory(void **state)
 
 /* ---- dd_qknorm_rope ------------------------------------------------------ */
 
-enum { TOKENS = 5, HEADS = 3, DIM = 64, CALLERS = 8 };
+enum { TOKENS = 5, HEADS = 3, DIM = 64, CALLERS = 64 };
 
 struct qk {
   _Alignas(64) float q[TOKENS * HEADS * DIM], k[TOKENS * HEADS * DIM];
