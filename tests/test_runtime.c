@@ -732,81 +732,6 @@ static void test_describe(void **state)
   close_table(&f);
 }
 
-/* ---- Memory -------------------------------------------------------------- */
-
-static void *by_user(void *user, void *block, size_t old_size, size_t new_size)
-{
-  return test_resize(user, block, old_size, new_size);
-}
-
-/* Opens, plans, launches, closes; the first failure. */
-static dd_status whole_life(const struct bytes *table, struct test_memory *m)
-{
-  dd_open_options o = DD_OPEN_OPTIONS_INIT;
-  void *buffers[] = {x, out};
-  dd_problem problem = DD_PROBLEM_INIT;
-  dd_context *ctx;
-  dd_plan *p;
-  dd_status status;
-
-  o.device = "cpu";
-  o.table_data = table->data;
-  o.table_size = table->size;
-  o.allocate = by_user;
-  o.user = m;
-  status = dd_open(&o, &ctx);
-  if (status) {
-    assert_null(ctx);
-    return status;
-  }
-  problem.spelling = SMALL;
-  status = dd_plan_make(ctx, &problem, &p);
-  if (!status) {
-    long before = m->calls;
-    status = dd_plan_launch(p, buffers, NULL, NULL);
-    assert_int_equal(m->calls, before);
-    dd_plan_free(p);
-  }
-  dd_close(ctx);
-  return status;
-}
-
-/* Every allocation fails once, the library's own and those of what it uses:
- * the call fails with a sentence, and nothing is left behind. */
-static void test_out_of_memory(void **state)
-{
-  struct allocator kept = default_allocator;
-  struct test_memory m;
-  struct bytes table = BYTES_INIT;
-  struct tiny t;
-  long n = 1, failures = 0;
-
-  (void)state;
-  make(&t);
-  assert_ok(table_write(&t.writer, &table));
-  tiny_release(&t);
-  test_memory_init(&m);
-  for (;; ++n) {
-    dd_status status;
-    m.calls = 0;
-    m.fail_at = n;
-    default_allocator = m.allocator;
-    status = whole_life(&table, &m);
-    default_allocator = kept;
-    if (m.live) fail_msg("call %ld: %zu bytes are left", n, m.live);
-    if (m.calls < n) {
-      assert_int_equal(status, DD_OK);
-      break;
-    }
-    if (status && status != DD_NO_MEMORY && status != DD_COMPILE &&
-        !strstr(dd_last_error(), "memory"))
-      fail_msg("call %ld: %s: %s", n, dd_status_name(status), dd_last_error());
-    failures += status != DD_OK;
-  }
-  assert_true(failures > 10);
-  bytes_release(&table);
-}
-
 /* ---- dd_qknorm_rope ------------------------------------------------------ */
 
 enum { TOKENS = 5, HEADS = 3, DIM = 64, CALLERS = 64 };
@@ -1131,6 +1056,135 @@ static void test_tensors_refusals(void **state)
                dd_launch(ctx, "qknorm_rope:fp32", l.list, 9,
                          &(dd_attr){"position_offset", 0.5}, 1, NULL));
   dd_close(ctx);
+}
+
+/* ---- Memory -------------------------------------------------------------- */
+
+static void *by_user(void *user, void *block, size_t old_size, size_t new_size)
+{
+  return test_resize(user, block, old_size, new_size);
+}
+
+/* What a host of the table asks: plans of its own, prepared ones, a pin, and
+ * words about them. */
+static dd_status use_plans(dd_context *ctx, struct test_memory *m)
+{
+  void *buffers[] = {x, out};
+  const char *spellings[] = {LARGE, SMALL_SCALE};
+  dd_problem problem = DD_PROBLEM_INIT;
+  dd_plan *p;
+  dd_status status;
+  long before;
+
+  problem.spelling = SMALL;
+  TRY(dd_plan_make(ctx, &problem, &p));
+  before = m->calls;
+  status = dd_plan_launch(p, buffers, NULL, NULL);
+  assert_int_equal(m->calls, before);
+  dd_plan_free(p);
+  TRY(status);
+  TRY(dd_prepare(ctx, spellings, 2, NULL));
+  TRY(dd_pin(ctx, SMALL, "affine.fast threads=64 vec=4"));
+  TRY(dd_explain(ctx, &problem, NULL, 0, NULL));
+  return dd_trace(ctx, NULL, 0, NULL);
+}
+
+/* Entry points, of the library's own ops: made, then found. */
+static dd_status use_entries(dd_context *ctx, struct test_memory *m)
+{
+  struct dl *l = malloc(sizeof *l);
+  dd_status status;
+  long before;
+
+  dl_init(l);
+  status = dd_qknorm_rope(ctx, &l->d.args, NULL);
+  if (!status) status = dl_launch(ctx, l, "qknorm_rope:fp32");
+  before = m->calls;
+  if (!status) status = dl_launch(ctx, l, "qknorm_rope:fp32");
+  if (!status) status = dd_qknorm_rope(ctx, &l->d.args, NULL);
+  if (!status) assert_int_equal(m->calls, before);
+  free(l);
+  return status;
+}
+
+/* A host's table in memory, as a file, or none. */
+struct life {
+  const struct bytes *table;
+  const char *path;
+};
+
+/* Opens, uses, closes; the first failure. */
+static dd_status whole_life(const struct life *l, struct test_memory *m)
+{
+  dd_open_options o = DD_OPEN_OPTIONS_INIT;
+  dd_context *ctx;
+  dd_status status;
+
+  o.device = "cpu";
+  o.table = l->path;
+  if (l->table) {
+    o.table_data = l->table->data;
+    o.table_size = l->table->size;
+  }
+  o.allocate = by_user;
+  o.user = m;
+  status = dd_open(&o, &ctx);
+  if (status) {
+    assert_null(ctx);
+    return status;
+  }
+  status = l->table || l->path ? use_plans(ctx, m) : use_entries(ctx, m);
+  dd_close(ctx);
+  return status;
+}
+
+/* Every allocation fails once, the library's own and those of what it uses:
+ * the call fails with a sentence, and nothing is left behind. */
+static void fail_each(const struct life *l)
+{
+  struct allocator kept = default_allocator;
+  struct test_memory m;
+  long n = 1, failures = 0;
+
+  test_memory_init(&m);
+  for (;; ++n) {
+    dd_status status;
+    m.calls = 0;
+    m.fail_at = n;
+    default_allocator = m.allocator;
+    status = whole_life(l, &m);
+    default_allocator = kept;
+    if (m.live) fail_msg("call %ld: %zu bytes are left", n, m.live);
+    if (m.calls < n) {
+      assert_ok(status);
+      break;
+    }
+    if (status && status != DD_NO_MEMORY && status != DD_COMPILE &&
+        !strstr(dd_last_error(), "memory"))
+      fail_msg("call %ld: %s: %s", n, dd_status_name(status), dd_last_error());
+    failures += status != DD_OK;
+  }
+  assert_true(failures > 10);
+}
+
+static void test_out_of_memory(void **state)
+{
+  struct bytes table = BYTES_INIT;
+  char folder[64], path[128];
+  struct tiny t;
+
+  (void)state;
+  make(&t);
+  assert_ok(table_write(&t.writer, &table));
+  tiny_release(&t);
+  test_folder(folder, sizeof folder);
+  snprintf(path, sizeof path, "%s/a.ddt", folder);
+  assert_ok(file_write(path, table.data, table.size));
+  fail_each(&(struct life){.table = &table});
+  fail_each(&(struct life){.path = path});
+  fail_each(&(struct life){0});
+  test_folder_remove(folder);
+  bytes_release(&table);
 }
 
 /* Pointers at every alignment that a float may have. */
