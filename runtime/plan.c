@@ -453,6 +453,15 @@ static void count_plan(struct dd_context *ctx, dd_status status,
     atomic_fetch_add_explicit(&ctx->refused, 1, memory_order_relaxed);
 }
 
+dd_status plan_make(struct dd_context *ctx, const dd_problem *problem,
+                    struct dd_plan **out)
+{
+  dd_status status = make(ctx, problem, out);
+
+  count_plan(ctx, status, *out);
+  return status;
+}
+
 dd_status dd_plan_make(dd_context *ctx, const dd_problem *problem,
                        dd_plan **out)
 {
@@ -466,8 +475,8 @@ dd_status dd_plan_make(dd_context *ctx, const dd_problem *problem,
   TRY(struct_read("dd_problem", problem,
                   offsetof(dd_problem, spelling) + sizeof(char *), &p,
                   sizeof p));
-  status = make(ctx, &p, out);
-  count_plan(ctx, status, *out);
+  status = plan_make(ctx, &p, out);
+  advise(ctx, p.spelling, status, *out);
   return status;
 }
 
@@ -615,6 +624,14 @@ static dd_status launch_step(const struct dd_plan *plan,
   return plan->device->api->launch(plan->device, &launch, stream);
 }
 
+/* Asking costs as much as the rest of a launch: only for a trace. */
+static enum launch_kind launch_kind(const struct dd_plan *plan, void *stream)
+{
+  return plan->ctx->traced && plan->device->api->capturing(plan->device, stream)
+             ? LAUNCH_CAPTURED
+             : LAUNCH_EAGER;
+}
+
 dd_status plan_launch(const struct dd_plan *plan, void *const *buffers,
                       void *workspace, const double *attr, void *stream)
 {
@@ -631,7 +648,7 @@ dd_status plan_launch(const struct dd_plan *plan, void *const *buffers,
   }
   for (uint32_t i = 0; i < plan->step_count; ++i)
     TRY(launch_step(plan, &plan->steps[i], buffers, workspace, attr, stream));
-  if (plan->launches) launches_add(plan->launches);
+  if (plan->launches) launches_add(plan->launches, launch_kind(plan, stream));
   return DD_OK;
 }
 

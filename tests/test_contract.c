@@ -263,6 +263,42 @@ static void test_capture(void **state)
   host_close(&h);
 }
 
+/* Launches that a graph took are told from those that ran. */
+static void test_trace_of_captures(void **state)
+{
+  dd_open_options o = DD_OPEN_OPTIONS_INIT;
+  struct host h;
+  CUstream stream;
+  CUgraph graph;
+  char text[512];
+
+  (void)state;
+  host_open(&h);
+  dd_plan_free(h.plan);
+  h.plan = NULL;
+  dd_close(h.ctx);
+  o.flags = DD_OPEN_TRACE;
+  assert_ok(dd_open(&o, &h.ctx));
+  assert_int_equal(cuda.cuStreamCreate_(&stream, 0), 0);
+  for (int i = 0; i < 2; ++i) assert_ok(dd_qknorm_rope(h.ctx, &h.args, stream));
+  assert_int_equal(cuda.cuStreamBeginCapture_(stream,
+                                              CU_STREAM_CAPTURE_MODE_GLOBAL),
+                   0);
+  for (int i = 0; i < 3; ++i) assert_ok(dd_qknorm_rope(h.ctx, &h.args, stream));
+  h.args.tokens = 36;
+  assert_fails(DD_NOT_PREPARED, "tokens=36",
+               dd_qknorm_rope(h.ctx, &h.args, stream));
+  assert_int_equal(cuda.cuStreamEndCapture_(stream, &graph), 0);
+  assert_int_equal(cuda.cuGraphDestroy_(graph), 0);
+  assert_int_equal(cuda.cuStreamDestroy_(stream), 0);
+  assert_ok(dd_trace(h.ctx, text, sizeof text, NULL));
+  assert_non_null(strstr(text, "tokens=37 q_heads=4 head_dim=128 # 5 launches, "
+                               "3 captured, default\n"));
+  assert_non_null(strstr(text, "tokens=36 q_heads=4 head_dim=128 # 0 launches, "
+                               "0 captured, 1 refused, no plan\n"));
+  host_close(&h);
+}
+
 static void test_prepare_refusals(void **state)
 {
   const char *list[] = {SPELLING, "qknorm_rope:bf16 tokens=1", NULL};
@@ -461,6 +497,7 @@ int main(void)
       cmocka_unit_test(test_a_million_launches),
       cmocka_unit_test(test_first_use_by_many),
       cmocka_unit_test(test_capture),
+      cmocka_unit_test(test_trace_of_captures),
       cmocka_unit_test(test_prepare_refusals),
       cmocka_unit_test(test_fork),
   };

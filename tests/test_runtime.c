@@ -11,6 +11,7 @@
 _Static_assert(sizeof(dd_attr) == 16, "dd_attr comes in arrays: frozen");
 _Static_assert(offsetof(dd_problem, attr_count) == 24, "fields never move");
 _Static_assert(offsetof(dd_open_options, user) == 56, "fields never move");
+_Static_assert(offsetof(dd_open_options, warn) == 64, "fields never move");
 _Static_assert(offsetof(dd_qknorm_rope_args, eps) == 216,
                "fields never move");
 
@@ -128,8 +129,8 @@ static void test_open_refusals(void **state)
   o.struct_size = 1 << 20;
   assert_fails(DD_BAD_ARGUMENT, "struct_size is 1048576", dd_open(&o, &ctx));
   o = (dd_open_options)DD_OPEN_OPTIONS_INIT;
-  o.flags = 10;
-  assert_fails(DD_BAD_ARGUMENT, "unknown bits: 0x8", dd_open(&o, &ctx));
+  o.flags = 0x82;
+  assert_fails(DD_BAD_ARGUMENT, "unknown bits: 0x80", dd_open(&o, &ctx));
   o.flags = 0;
   o.device = "tpu";
   assert_fails(DD_NO_DEVICE, "of kind 'tpu'", dd_open(&o, &ctx));
@@ -910,6 +911,120 @@ static void test_trace(void **state)
   test_folder_remove(folder);
 }
 
+/* From one moment on, each problem's counts too. */
+static void test_trace_reset(void **state)
+{
+  dd_counters c = DD_COUNTERS_INIT;
+  dd_context *ctx = open_cpu();
+  char text[256];
+  struct qk d;
+
+  (void)state;
+  qk_init(&d);
+  for (int i = 0; i < 3; ++i) assert_ok(dd_qknorm_rope(ctx, &d.args, NULL));
+  assert_ok(dd_count(ctx, &c, 1));
+  assert_int_equal(c.by_default, 1);
+  assert_ok(dd_qknorm_rope(ctx, &d.args, NULL));
+  assert_ok(dd_trace(ctx, text, sizeof text, NULL));
+  assert_string_equal(text, "qknorm_rope:fp32 tokens=5 q_heads=3 head_dim=64 "
+                            "# 1 launches, default\n");
+  dd_close(ctx);
+}
+
+/* Refused problems are in the trace, and get their plan when they may. */
+static void test_trace_of_refusals(void **state)
+{
+  const char *spelling = "affine:fp32 rows=9 width=64";
+  dd_counters c = DD_COUNTERS_INIT;
+  struct fixture f;
+  struct tiny t;
+  char text[256];
+
+  (void)state;
+  make(&t);
+  assert_ok(open_with(&f, &t, DD_OPEN_EXACT_ONLY | DD_OPEN_TRACE));
+  for (int i = 0; i < 2; ++i)
+    assert_fails(DD_UNTUNED, "rows=9", dd_prepare(f.ctx, &spelling, 1, NULL));
+  assert_ok(dd_trace(f.ctx, text, sizeof text, NULL));
+  assert_string_equal(text, "affine:fp32 rows=9 width=64 # 0 launches, "
+                            "0 captured, 2 refused, no plan\n");
+  assert_ok(dd_pin(f.ctx, spelling, "affine.fast threads=64 vec=4"));
+  assert_ok(dd_count(f.ctx, &c, 1));
+  assert_int_equal(c.refused, 2);
+  assert_ok(dd_prepare(f.ctx, &spelling, 1, NULL));
+  assert_ok(dd_trace(f.ctx, text, sizeof text, NULL));
+  assert_string_equal(text, "affine:fp32 rows=9 width=64 # 0 launches, "
+                            "0 captured, pinned\n");
+  close_table(&f);
+  tiny_release(&t);
+}
+
+/* What a host was told, one line each. */
+static void take_warning(void *user, const char *text)
+{
+  bytes_printf(user, "%s\n", text);
+}
+
+static dd_context *open_warned(const struct bytes *table, uint32_t flags,
+                               struct bytes *said)
+{
+  dd_open_options o = DD_OPEN_OPTIONS_INIT;
+  dd_context *ctx;
+
+  o.device = "cpu";
+  o.table_data = table->data;
+  o.table_size = table->size;
+  o.flags = flags;
+  o.user = said;
+  o.warn = take_warning;
+  assert_ok(dd_open(&o, &ctx));
+  return ctx;
+}
+
+static void test_warnings(void **state)
+{
+  const char *list[] = {LARGE, "affine:fp32 rows=500 width=64",
+                        "affine:fp32 width=64 rows=500"};
+  struct bytes said = BYTES_INIT;
+  dd_problem p = DD_PROBLEM_INIT;
+  struct fixture f;
+  dd_context *ctx;
+  dd_plan *plan;
+
+  (void)state;
+  open_table(&f);
+  ctx = open_warned(&f.table, 0, &said);
+  for (int i = 0; i < 2; ++i) assert_ok(dd_prepare(ctx, list, 3, NULL));
+  assert_string_equal(
+      bytes_string(&said),
+      "'affine:fp32 rows=500 width=64' was not measured on this device: "
+      "affine.fast threads=64 vec=4 (near, 2.5 us); `difftune sweep --cpu "
+      "--shapes 'affine:fp32 rows=500 width=64'` measures it, and `difftune "
+      "emit` makes the table\n");
+  bytes_clear(&said);
+  p.spelling = SMALL;
+  assert_ok(dd_plan_make(ctx, &p, &plan));
+  dd_plan_free(plan);
+  p.spelling = "affine:fp32 rows=8 width=65";
+  assert_ok(dd_plan_make(ctx, &p, &plan));
+  dd_plan_free(plan);
+  assert_non_null(strstr(bytes_string(&said), "width=65' was not measured"));
+  assert_null(strstr(bytes_string(&said), "width=64"));
+  dd_close(ctx);
+  bytes_clear(&said);
+  ctx = open_warned(&f.table, DD_OPEN_EXACT_ONLY, &said);
+  for (int i = 0; i < 2; ++i)
+    assert_fails(DD_UNTUNED, "rows=500", dd_prepare(ctx, list + 1, 1, NULL));
+  assert_int_equal(strncmp(bytes_string(&said), "'affine:fp32 rows=500 "
+                           "width=64' was not measured on this device: "
+                           "refused; `difftune sweep", 82), 0);
+  assert_ptr_equal(strchr(bytes_string(&said), '\n'),
+                   bytes_string(&said) + said.size - 1);
+  dd_close(ctx);
+  bytes_release(&said);
+  close_table(&f);
+}
+
 static void test_digest(void **state)
 {
   char first[65], second[65];
@@ -1117,9 +1232,11 @@ struct life {
 static dd_status whole_life(const struct life *l, struct test_memory *m)
 {
   dd_open_options o = DD_OPEN_OPTIONS_INIT;
+  dd_problem problem = DD_PROBLEM_INIT;
   dd_context *ctx;
   dd_status status;
 
+  problem.spelling = LARGE;
   o.device = "cpu";
   o.table = l->path;
   if (l->table) {
@@ -1133,7 +1250,8 @@ static dd_status whole_life(const struct life *l, struct test_memory *m)
     assert_null(ctx);
     return status;
   }
-  status = l->table || l->path ? use_plans(ctx, m) : use_entries(ctx, m);
+  if (l->path) status = dd_explain(ctx, &problem, NULL, 0, NULL);
+  else status = l->table ? use_plans(ctx, m) : use_entries(ctx, m);
   dd_close(ctx);
   return status;
 }
@@ -1337,6 +1455,9 @@ int main(void)
       cmocka_unit_test(test_typed),
       cmocka_unit_test(test_counters),
       cmocka_unit_test(test_trace),
+      cmocka_unit_test(test_trace_reset),
+      cmocka_unit_test(test_trace_of_refusals),
+      cmocka_unit_test(test_warnings),
       cmocka_unit_test(test_digest),
       cmocka_unit_test(test_tensors),
       cmocka_unit_test(test_tensors_with_strides),
