@@ -491,6 +491,77 @@ static void test_first_use_by_many(void **state)
   assert_int_equal(in_child(race_child, false), 0);
 }
 
+/* ---- Memory -------------------------------------------------------------- */
+
+static void *by_user(void *user, void *block, size_t old_size, size_t new_size)
+{
+  return test_resize(user, block, old_size, new_size);
+}
+
+/* Every door, made and then found; the second time takes no memory. */
+static dd_status use_doors(struct many *m, const struct test_memory *memory_)
+{
+  dd_context *ctx = m->host.ctx;
+  const char *spelling = SPELLING;
+  long before;
+
+  TRY(dd_prepare(ctx, &spelling, 1, NULL));
+  TRY(dd_qknorm_rope(ctx, &m->host.args, NULL));
+  TRY(launch_tensors(&m->host));
+  if (by_op(m)) return DD_NO_MEMORY;
+  before = memory_->calls;
+  TRY(dd_qknorm_rope(ctx, &m->host.args, NULL));
+  TRY(launch_tensors(&m->host));
+  if (by_op(m)) return DD_NO_MEMORY;
+  assert_int_equal(memory_->calls, before);
+  return dd_trace(ctx, NULL, 0, NULL);
+}
+
+static dd_status whole_life(struct many *m, struct test_memory *memory_)
+{
+  dd_open_options o = DD_OPEN_OPTIONS_INIT;
+  dd_status status;
+
+  o.allocate = by_user;
+  o.user = memory_;
+  TRY(dd_open(&o, &m->host.ctx));
+  status = use_doors(m, memory_);
+  dd_close(m->host.ctx);
+  return status;
+}
+
+/* Every allocation fails once, without a table: the call fails with a sentence,
+ * and nothing is left behind.  (With one: tests/test_runtime.c.) */
+static void test_out_of_memory(void **state)
+{
+  struct allocator kept = default_allocator;
+  struct test_memory memory_;
+  struct many m = {.failures = 0};
+  dd_context *first;
+  dd_status status;
+  long n = 1, failures = 0;
+
+  (void)state;
+  host_open(&m.host);
+  first = m.host.ctx;
+  test_memory_init(&memory_);
+  do {
+    memory_.calls = 0;
+    memory_.fail_at = n;
+    default_allocator = memory_.allocator;
+    status = whole_life(&m, &memory_);
+    default_allocator = kept;
+    if (memory_.live) fail_msg("call %ld: %zu bytes", n, memory_.live);
+    if (status && !strstr(dd_last_error(), "memory"))
+      fail_msg("call %ld: %s", n, dd_last_error());
+    failures += status != DD_OK;
+  } while (memory_.calls >= n++);
+  assert_ok(status);
+  assert_true(failures > 30);
+  m.host.ctx = first;
+  host_close(&m.host);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -500,6 +571,7 @@ int main(void)
       cmocka_unit_test(test_trace_of_captures),
       cmocka_unit_test(test_prepare_refusals),
       cmocka_unit_test(test_fork),
+      cmocka_unit_test(test_out_of_memory),
   };
 
   setenv("DIFFTUNE_LIBCUDA", DIFFTUNE_FAKE_CUDA, 1);
