@@ -113,7 +113,7 @@ void typed_free(struct dd_context *ctx);
 /* A place in a kernel's argument struct that a launch fills in. */
 struct plan_pointer {
   uint16_t offset;
-  uint16_t buffer; /* 0: NULL, else 1 + its index; or IN_WORKSPACE + tensor */
+  uint16_t buffer; /* 1 + its index; or IN_WORKSPACE + tensor */
   int64_t skip;    /* bytes of the buffer that stand before the tensor */
 };
 enum { IN_WORKSPACE = 0x8000 };
