@@ -48,7 +48,8 @@ size_t text_cut(const char *text, size_t length, char *out, size_t size)
 /* ---- Opening ------------------------------------------------------------ */
 
 #define KNOWN_FLAGS                                                            \
-  (DD_OPEN_EXACT_ONLY | DD_OPEN_SHARED_TABLE | DD_OPEN_NO_SYSTEM_TABLE)
+  (DD_OPEN_EXACT_ONLY | DD_OPEN_SHARED_TABLE | DD_OPEN_NO_SYSTEM_TABLE |       \
+   DD_OPEN_TRACE)
 
 static dd_status read_options(const dd_open_options *options,
                               dd_open_options *out)
@@ -69,6 +70,8 @@ static dd_status read_options(const dd_open_options *options,
   /* A program that runs with more rights than its user obeys no variable. */
   path = secure_getenv("DIFFDISPATCH_TABLE");
   if (!out->table && !out->table_data && path && *path) out->table = path;
+  path = secure_getenv("DIFFDISPATCH_TRACE");
+  if (path && *path) out->flags |= DD_OPEN_TRACE;
   return DD_OK;
 }
 
@@ -163,6 +166,9 @@ static struct dd_context *new_context(const dd_open_options *o)
   if (!ctx) return NULL;
   memset(ctx, 0, sizeof *ctx);
   ctx->allocator = a;
+  ctx->traced = o->flags & DD_OPEN_TRACE;
+  ctx->warn = o->warn;
+  ctx->user = o->user;
   forks_watch();
   ctx->forks = forks_seen();
   pthread_mutex_init(&ctx->lock, NULL); /* glibc's never fails */

@@ -330,7 +330,7 @@ static dd_status cuda_launch(struct device *d, const struct launch *l,
   if (needs_shared(l)) return launch_inside(d, l, stream);
   result = enqueue(l, stream);
   if (result == CUDA_ERROR_INVALID_CONTEXT) return launch_inside(d, l, stream);
-  return cuda_check("cuLaunchKernelEx", result);
+  return result ? cuda_check("cuLaunchKernelEx", result) : DD_OK;
 }
 
 /* ---- Memory ---------------------------------------------------------- */

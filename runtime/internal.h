@@ -2,8 +2,8 @@
  * internal.h - the library's own structs: the context and the plan.
  *
  * context.c opens and closes, plan.c makes and launches, prepared.c keeps
- * plans, entry.c finds them by the arguments of typed.c and tensors.c,
- * explain.c puts a choice in words.
+ * plans, entry.c finds them by the arguments of typed.c and tensors.c, trace.c
+ * counts, explain.c puts a choice in words.
  */
 #ifndef DIFFDISPATCH_INTERNAL_H
 #define DIFFDISPATCH_INTERNAL_H
@@ -17,8 +17,7 @@
 
 struct loaded; /* code on the device, by the variant's hash (plan.c) */
 struct typed;  /* plans by arguments (entry.c) */
-struct launches; /* of one problem (prepared.c) */
-struct prepared; /* plans by spelling (prepared.c) */
+struct prepared; /* plans by spelling, below */
 struct pin;      /* named variants (pin.c) */
 
 struct dd_context {
@@ -32,6 +31,9 @@ struct dd_context {
   struct pin *pins;          /* under the lock */
   _Atomic uint64_t made[DD_MATCH_PINNED + 1], refused; /* see dd_count */
   uint32_t forks; /* forks_seen() when it was opened; see context_forked() */
+  bool traced;    /* launches ask whether they are captured */
+  void (*warn)(void *user, const char *text); /* the host's, or NULL */
+  void *user;
   _Atomic(struct typed *) typed; /* read without it */
 };
 
@@ -66,15 +68,42 @@ dd_status choose(struct dd_context *ctx, const struct matcher *m,
                  const char *spelling, struct match *out);
 void pins_free(struct dd_context *ctx);
 
+/* Threads count apart, a cache line each: a counter that all of them shared
+ * would cost more than the launch. */
+enum { LAUNCH_SHARDS = 8, LAUNCH_LINE = 64 };
+enum launch_kind { LAUNCH_EAGER, LAUNCH_CAPTURED, LAUNCH_KINDS };
+struct launches {
+  union {
+    _Atomic uint64_t count[LAUNCH_KINDS];
+    char line[LAUNCH_LINE];
+  } shard[LAUNCH_SHARDS];
+  uint64_t before[LAUNCH_KINDS]; /* the last reset; under the lock */
+};
+void launches_add(struct launches *l, enum launch_kind kind);
+
+/* A problem that dd_prepare() or an entry point met.  All but the launches is
+ * under the context's lock. */
+struct prepared {
+  struct prepared *next;
+  dd_plan *plan; /* NULL: none could be made so far */
+  uint64_t refused;
+  bool advised; /* of a refusal */
+  struct launches launches;
+  size_t size; /* of this block */
+  char spelling[];
+};
+
 /* The context's own plan for a problem, made if it must; a stream that is being
  * captured must not: DD_NOT_PREPARED. */
 dd_status prepared_get(struct dd_context *ctx, const char *spelling,
                        void *stream, dd_plan **out);
 void prepared_free(struct dd_context *ctx);
-/* Adds one to the launches of a problem that the context keeps. */
-void launches_add(struct launches *l);
 /* To the file that $DIFFDISPATCH_TRACE names, if it does. */
 void trace_write(struct dd_context *ctx);
+/* Tells the host what would have the problem measured, if it was not: `plan` is
+ * what it got, NULL where it was refused. */
+void advise(struct dd_context *ctx, const char *spelling, dd_status status,
+            const struct dd_plan *plan);
 
 void loaded_free(struct dd_context *ctx);
 void typed_free(struct dd_context *ctx);
@@ -84,7 +113,7 @@ void typed_free(struct dd_context *ctx);
 /* A place in a kernel's argument struct that a launch fills in. */
 struct plan_pointer {
   uint16_t offset;
-  uint16_t buffer; /* 0: NULL, else 1 + its index; or IN_WORKSPACE + tensor */
+  uint16_t buffer; /* 1 + its index; or IN_WORKSPACE + tensor */
   int64_t skip;    /* bytes of the buffer that stand before the tensor */
 };
 enum { IN_WORKSPACE = 0x8000 };
@@ -125,6 +154,9 @@ struct dd_plan {
   struct plan_step steps[];
 };
 
+/* dd_plan_make() without a word to the host. */
+dd_status plan_make(struct dd_context *ctx, const dd_problem *problem,
+                    struct dd_plan **out);
 /* `attr` has one value per attribute of plan->op, or is NULL: those baked in
  * when the plan was made. */
 dd_status plan_launch(const struct dd_plan *plan, void *const *buffers,

@@ -400,15 +400,15 @@ dd_status match_find(const struct matcher *m, const char *spelling,
 
 /* ---- By name ------------------------------------------------------------- */
 
-static const struct table_variant *find_named(const struct matcher *m,
-                                              const struct table *t,
-                                              const struct problem *p,
-                                              const char *name, size_t length)
+static dd_status find_named(const struct matcher *m, const struct table *t,
+                            const struct problem *p, const char *name,
+                            size_t length, const struct table_variant **out)
 {
   const struct table_variant *found = NULL;
   struct bytes text = BYTES_INIT;
+  dd_status status = DD_OK;
 
-  for (uint32_t i = 0; i < t->variant_count && !found; ++i) {
+  for (uint32_t i = 0; i < t->variant_count && !found && !status; ++i) {
     const struct table_variant *v = &t->variants[i];
     if (strcmp(v->variant.op->name, p->op->name)) continue;
     bytes_clear(&text);
@@ -416,9 +416,11 @@ static const struct table_variant *find_named(const struct matcher *m,
     if (text.size == length && !memcmp(bytes_string(&text), name, length) &&
         !misfit(m, v, p))
       found = v;
+    status = bytes_status(&text);
   }
   bytes_release(&text);
-  return found;
+  *out = found;
+  return status;
 }
 
 static uint32_t count_parts(const char *variants)
@@ -449,7 +451,7 @@ static dd_status named_in(const struct matcher *m, struct table *t,
     if (parts == 1) fused_step(NULL, &out->problem, s);
     else if (problem_step(&t->ops, &out->problem, i, &s->problem, s->bind))
       return DD_OK;
-    s->variant = find_named(m, t, &s->problem, variants, length);
+    TRY(find_named(m, t, &s->problem, variants, length, &s->variant));
     if (!s->variant) return DD_OK;
     variants += length + 3 * (end != NULL);
   }

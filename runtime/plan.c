@@ -197,6 +197,7 @@ static dd_status find_pointers(const struct match *m,
     uintptr_t mark;
     if (op->args[i].kind != ARG_TENSOR) continue;
     memcpy(&mark, args + op->args[i].offset, sizeof mark);
+    if (!(uint16_t)mark) continue; /* NULL, as args_fill() left it */
     out->pointers[out->pointer_count++] = (struct plan_pointer){
         (uint16_t)op->args[i].offset, (uint16_t)mark,
         (int64_t)(mark >> MARK_BITS)};
@@ -453,6 +454,15 @@ static void count_plan(struct dd_context *ctx, dd_status status,
     atomic_fetch_add_explicit(&ctx->refused, 1, memory_order_relaxed);
 }
 
+dd_status plan_make(struct dd_context *ctx, const dd_problem *problem,
+                    struct dd_plan **out)
+{
+  dd_status status = make(ctx, problem, out);
+
+  count_plan(ctx, status, *out);
+  return status;
+}
+
 dd_status dd_plan_make(dd_context *ctx, const dd_problem *problem,
                        dd_plan **out)
 {
@@ -466,8 +476,8 @@ dd_status dd_plan_make(dd_context *ctx, const dd_problem *problem,
   TRY(struct_read("dd_problem", problem,
                   offsetof(dd_problem, spelling) + sizeof(char *), &p,
                   sizeof p));
-  status = make(ctx, &p, out);
-  count_plan(ctx, status, *out);
+  status = plan_make(ctx, &p, out);
+  advise(ctx, p.spelling, status, *out);
   return status;
 }
 
@@ -582,7 +592,7 @@ static void *find_pointer(const struct dd_plan *plan,
 
   if (p->buffer >= IN_WORKSPACE)
     return (char *)workspace + plan->scratch_at[p->buffer - IN_WORKSPACE];
-  base = p->buffer ? buffers[p->buffer - 1] : NULL;
+  base = buffers[p->buffer - 1];
   return base ? base + p->skip : NULL;
 }
 
@@ -590,7 +600,7 @@ static void *find_pointer(const struct dd_plan *plan,
  * OP_MAX_ARGS_SIZE, so that the last piece may be longer than what is left. */
 static void copy_args(uint8_t *to, const uint8_t *from, size_t size)
 {
-  enum { PIECE = 32 };
+  enum { PIECE = 64 };
 
   _Static_assert(OP_MAX_ARGS_SIZE % PIECE == 0, "no piece leaves its array");
   for (size_t i = 0; i < size; i += PIECE) memcpy(to + i, from + i, PIECE);
@@ -601,11 +611,11 @@ static dd_status launch_step(const struct dd_plan *plan,
                              void *workspace, const double *attr, void *stream)
 {
   _Alignas(16) uint8_t args[OP_MAX_ARGS_SIZE];
+  const struct plan_pointer *end = s->pointers + s->pointer_count;
   struct launch launch = s->launch;
 
   copy_args(args, s->args, launch.args_size);
-  for (uint32_t i = 0; i < s->pointer_count; ++i) {
-    const struct plan_pointer *p = &s->pointers[i];
+  for (const struct plan_pointer *p = s->pointers; p < end; ++p) {
     void *pointer = find_pointer(plan, p, buffers, workspace);
     memcpy(args + p->offset, &pointer, sizeof pointer);
   }
@@ -613,6 +623,14 @@ static dd_status launch_step(const struct dd_plan *plan,
     TRY(put_attr(&s->attrs[i], attr[s->attrs[i].attr], args));
   launch.args = args;
   return plan->device->api->launch(plan->device, &launch, stream);
+}
+
+/* Asking costs as much as the rest of a launch: only for a trace. */
+static enum launch_kind launch_kind(const struct dd_plan *plan, void *stream)
+{
+  return plan->ctx->traced && plan->device->api->capturing(plan->device, stream)
+             ? LAUNCH_CAPTURED
+             : LAUNCH_EAGER;
 }
 
 dd_status plan_launch(const struct dd_plan *plan, void *const *buffers,
@@ -631,7 +649,7 @@ dd_status plan_launch(const struct dd_plan *plan, void *const *buffers,
   }
   for (uint32_t i = 0; i < plan->step_count; ++i)
     TRY(launch_step(plan, &plan->steps[i], buffers, workspace, attr, stream));
-  if (plan->launches) launches_add(plan->launches);
+  if (plan->launches) launches_add(plan->launches, launch_kind(plan, stream));
   return DD_OK;
 }
 

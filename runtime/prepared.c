@@ -7,26 +7,7 @@
  */
 #include "internal.h"
 
-#include <stdlib.h>
 #include <string.h>
-
-/* Threads count apart, a cache line each: a counter that all of them shared
- * would cost more than the launch. */
-enum { SHARDS = 8, LINE = 64 };
-struct launches {
-  union {
-    _Atomic uint64_t count;
-    char line[LINE];
-  } shard[SHARDS];
-};
-
-struct prepared {
-  struct prepared *next;
-  dd_plan *plan;
-  struct launches launches;
-  size_t size; /* of this block */
-  char spelling[];
-};
 
 /* ---- After a fork ------------------------------------------------------- */
 
@@ -77,39 +58,78 @@ static struct prepared *look_up(const struct dd_context *ctx,
   return p;
 }
 
+/* There, or new; NULL: out of memory.  Under the lock. */
+static struct prepared *look_up_or_add(struct dd_context *ctx,
+                                       const char *spelling)
+{
+  size_t length = strlen(spelling) + 1, size = sizeof(struct prepared) + length;
+  struct prepared *p = look_up(ctx, spelling);
+
+  if (p) return p;
+  p = mem_resize(&ctx->allocator, NULL, 0, size);
+  if (!p) return NULL;
+  memset(p, 0, sizeof *p);
+  p->size = size;
+  memcpy(p->spelling, spelling, length);
+  p->next = ctx->prepared;
+  ctx->prepared = p;
+  return p;
+}
+
 static dd_plan *find(struct dd_context *ctx, const char *spelling)
 {
   struct prepared *p;
+  dd_plan *plan;
 
   pthread_mutex_lock(&ctx->lock);
   p = look_up(ctx, spelling);
+  plan = p ? p->plan : NULL;
   pthread_mutex_unlock(&ctx->lock);
-  return p ? p->plan : NULL;
+  return plan;
 }
 
 /* Where two threads made the same plan at once, the first stays. */
 static dd_status keep(struct dd_context *ctx, const char *spelling,
                       dd_plan **plan)
 {
-  size_t size = sizeof(struct prepared) + strlen(spelling) + 1;
-  struct prepared *p = mem_resize(&ctx->allocator, NULL, 0, size), *there;
+  dd_plan *there = NULL;
+  struct prepared *p;
 
-  if (!p) return fail(DD_NO_MEMORY, "out of memory");
-  memset(&p->launches, 0, sizeof p->launches);
-  (*plan)->launches = &p->launches;
-  p->plan = *plan;
-  p->size = size;
-  memcpy(p->spelling, spelling, size - sizeof *p);
   pthread_mutex_lock(&ctx->lock);
-  there = look_up(ctx, spelling);
-  p->next = ctx->prepared;
-  if (!there) ctx->prepared = p;
+  p = look_up_or_add(ctx, spelling);
+  if (p) there = p->plan;
+  if (p && !there) {
+    (*plan)->launches = &p->launches;
+    p->plan = *plan;
+  }
   pthread_mutex_unlock(&ctx->lock);
-  if (!there) return DD_OK;
-  dd_plan_free(*plan);
-  *plan = there->plan;
-  mem_resize(&ctx->allocator, p, size, 0);
+  if (!p) return fail(DD_NO_MEMORY, "out of memory");
+  if (there) {
+    dd_plan_free(*plan);
+    *plan = there;
+  } else {
+    advise(ctx, spelling, DD_OK, *plan);
+  }
   return DD_OK;
+}
+
+/* A problem that got no plan is met as well; for want of memory it is not. */
+static dd_status note_refusal(struct dd_context *ctx, const char *spelling,
+                              dd_status status)
+{
+  struct prepared *p;
+  bool advised = true;
+
+  pthread_mutex_lock(&ctx->lock);
+  p = look_up_or_add(ctx, spelling);
+  if (p) {
+    p->refused++;
+    advised = p->advised;
+    p->advised |= status == DD_UNTUNED;
+  }
+  pthread_mutex_unlock(&ctx->lock);
+  if (!advised) advise(ctx, spelling, status, NULL);
+  return status;
 }
 
 static dd_status make(struct dd_context *ctx, const char *spelling,
@@ -119,12 +139,24 @@ static dd_status make(struct dd_context *ctx, const char *spelling,
   dd_status status;
 
   problem.spelling = spelling;
-  TRY(dd_plan_make(ctx, &problem, out));
+  status = plan_make(ctx, &problem, out);
+  if (status == DD_UNTUNED || status == DD_UNSUPPORTED)
+    return note_refusal(ctx, spelling, status);
+  TRY(status);
   status = keep(ctx, spelling, out);
   if (!status) return DD_OK;
   dd_plan_free(*out);
   *out = NULL;
   return status;
+}
+
+static dd_status refuse_capture(struct dd_context *ctx, const char *spelling)
+{
+  dd_status status =
+      fail(DD_NOT_PREPARED, "'%.300s' was not prepared, and its stream is "
+           "being captured; call dd_prepare() before", spelling);
+
+  return note_refusal(ctx, spelling, status);
 }
 
 static dd_status get(struct dd_context *ctx, const char *spelling, bool capture,
@@ -133,123 +165,8 @@ static dd_status get(struct dd_context *ctx, const char *spelling, bool capture,
   *out = find(ctx, spelling);
   if (*out) return DD_OK;
   if (capture && ctx->device->api->capturing(ctx->device, stream))
-    return fail(DD_NOT_PREPARED, "'%.300s' was not prepared, and its stream is "
-                "being captured; call dd_prepare() before", spelling);
+    return refuse_capture(ctx, spelling);
   return make(ctx, spelling, out);
-}
-
-/* ---- Counting ----------------------------------------------------------- */
-
-/* The first threads have a shard each, which nobody else writes: no bus lock.
- * All others share the last. */
-void launches_add(struct launches *l)
-{
-  static _Atomic uint32_t threads;
-  static _Thread_local uint32_t self; /* 0: not numbered yet */
-  _Atomic uint64_t *count;
-
-  if (!self)
-    self = 1 + atomic_fetch_add_explicit(&threads, 1, memory_order_relaxed);
-  if (self >= SHARDS) {
-    atomic_fetch_add_explicit(&l->shard[SHARDS - 1].count, 1,
-                              memory_order_relaxed);
-    return;
-  }
-  count = &l->shard[self - 1].count;
-  atomic_store_explicit(
-      count, atomic_load_explicit(count, memory_order_relaxed) + 1,
-      memory_order_relaxed);
-}
-
-static uint64_t launches_sum(const struct launches *l)
-{
-  uint64_t sum = 0;
-
-  for (int i = 0; i < SHARDS; ++i)
-    sum += atomic_load_explicit(&l->shard[i].count, memory_order_relaxed);
-  return sum;
-}
-
-/* Lines that `difftune sweep --shapes FILE` takes. */
-static dd_status trace(struct dd_context *ctx, struct bytes *out)
-{
-  pthread_mutex_lock(&ctx->lock);
-  for (struct prepared *p = ctx->prepared; p; p = p->next)
-    bytes_printf(out, "%s # %llu launches, %s\n", p->spelling,
-                 (unsigned long long)launches_sum(&p->launches),
-                 match_word(p->plan->how));
-  pthread_mutex_unlock(&ctx->lock);
-  return bytes_status(out);
-}
-
-dd_status dd_trace(dd_context *ctx, char *text, size_t size, size_t *length)
-{
-  struct bytes out = BYTES_INIT;
-  dd_status status;
-
-  if (length) *length = 0;
-  if (text && size) *text = 0;
-  if (!ctx) return fail(DD_BAD_ARGUMENT, "no context was given");
-  status = trace(ctx, &out);
-  if (!status && length) *length = out.size;
-  if (!status) text_cut(bytes_string(&out), out.size, text, size);
-  bytes_release(&out);
-  return status;
-}
-
-/* Nobody hears of a failure: the host is closing. */
-void trace_write(struct dd_context *ctx)
-{
-  const char *path = secure_getenv("DIFFDISPATCH_TRACE");
-  struct bytes out = BYTES_INIT;
-
-  if (!path || !*path || !ctx->prepared || context_forked(ctx)) return;
-  if (!trace(ctx, &out)) file_write(path, bytes_string(&out), out.size);
-  bytes_release(&out);
-}
-
-static uint64_t take(_Atomic uint64_t *count, int reset)
-{
-  return reset ? atomic_exchange_explicit(count, 0, memory_order_relaxed)
-               : atomic_load_explicit(count, memory_order_relaxed);
-}
-
-dd_status dd_count(dd_context *ctx, dd_counters *out, int reset)
-{
-  dd_counters c = {0};
-
-  if (!ctx || !out)
-    return fail(DD_BAD_ARGUMENT, "no %s given", ctx ? "place for the counters "
-                "was" : "context was");
-  if (out->struct_size < offsetof(dd_counters, pinned))
-    return fail(DD_BAD_ARGUMENT, "dd_counters.struct_size is %zu, not %zu",
-                out->struct_size, sizeof c);
-  c.struct_size = out->struct_size;
-  c.exact = take(&ctx->made[DD_MATCH_EXACT], reset);
-  c.near_sizes = take(&ctx->made[DD_MATCH_NEAR], reset);
-  c.other_device = take(&ctx->made[DD_MATCH_DEVICE], reset);
-  c.split = take(&ctx->made[DD_MATCH_SPLIT], reset);
-  c.by_default = take(&ctx->made[DD_MATCH_DEFAULT], reset);
-  c.refused = take(&ctx->refused, reset);
-  c.pinned = take(&ctx->made[DD_MATCH_PINNED], reset);
-  memcpy(out, &c, c.struct_size < sizeof c ? c.struct_size : sizeof c);
-  return DD_OK;
-}
-
-dd_status dd_digest(dd_context *ctx, char digest[65])
-{
-  struct hash seals[2];
-
-  if (!ctx || !digest)
-    return fail(DD_BAD_ARGUMENT, "no context or no place for the digest was "
-                "given");
-  seals[0] = ctx->matcher.table ? ctx->host.seal : ctx->floor.seal;
-  if (ctx->matcher.under) {
-    seals[1] = ctx->system.seal;
-    seals[0] = hash_of(seals, sizeof seals);
-  }
-  hash_hex(&seals[0], digest);
-  return DD_OK;
 }
 
 /* ---- Getting ------------------------------------------------------------ */

@@ -31,36 +31,28 @@ static char *tensor_data(const dd_tensor *t)
   return (char *)t->data + t->byte_offset;
 }
 
-/* The trailing zeros of these bits are those of the least aligned row. */
+/* The trailing zeros of these bits are those of the least aligned row: where
+ * rows lie one after another, of the second. */
 static uint64_t row_bits(const dd_tensor *t)
 {
   uint64_t bits = (uintptr_t)tensor_data(t), bytes = t->type_bits / 8u;
-  uint64_t inner = 1;
 
-  for (int i = t->rank - 1; i >= 0; --i) {
-    uint64_t stride = t->strides ? (uint64_t)t->strides[i] : inner;
-    if (i < t->rank - 1) bits |= stride * bytes;
-    inner *= (uint64_t)t->shape[i];
-  }
+  if (t->rank < 2) return bits;
+  if (!t->strides) return bits | (uint64_t)t->shape[t->rank - 1] * bytes;
+  for (int i = 0; i < t->rank - 1; ++i) bits |= (uint64_t)t->strides[i] * bytes;
   return bits;
 }
 
-static void key_tensor(const dd_tensor *t, struct key *key, uint64_t *bits)
+/* Returns where the next word goes. */
+static int64_t *key_tensor(const dd_tensor *t, int64_t *word, uint64_t *bits)
 {
-  size_t size = (size_t)t->rank * sizeof *t->shape;
-
-  key->word[key->words++] = 1 | (int64_t)t->rank << 8 |
-                            (int64_t)t->type_code << 16 |
-                            (int64_t)t->type_bits << 24 |
-                            (int64_t)t->lanes << 32 |
-                            (int64_t)(t->strides != NULL) << 48;
-  memcpy(key->word + key->words, t->shape, size);
-  key->words += (uint32_t)t->rank;
-  if (t->strides) {
-    memcpy(key->word + key->words, t->strides, size);
-    key->words += (uint32_t)t->rank;
-  }
+  *word++ = 1 | (int64_t)t->rank << 8 | (int64_t)t->type_code << 16 |
+            (int64_t)t->type_bits << 24 | (int64_t)t->lanes << 32 |
+            (int64_t)(t->strides != NULL) << 48;
+  for (int i = 0; i < t->rank; ++i) *word++ = t->shape[i];
+  for (int i = 0; t->strides && i < t->rank; ++i) *word++ = t->strides[i];
   if (t->type_code != DL_INT) *bits |= row_bits(t); /* lists: one by one */
+  return word;
 }
 
 static const char *who(const struct call *c)
@@ -68,13 +60,14 @@ static const char *who(const struct call *c)
   return c->entry ? c->entry->op : "launch";
 }
 
-static dd_status check_call(const struct call *c)
+static dd_status check_call(const struct call *c, size_t *length)
 {
+  *length = c->text ? strlen(c->text) : 0;
   if (!c->text)
     return fail(DD_BAD_ARGUMENT, "dd_%s: no op was given", who(c));
-  if (strlen(c->text) >= TEXT_WORDS * 8)
+  if (*length >= TEXT_WORDS * 8)
     return fail(DD_BAD_ARGUMENT, "dd_%s: a text of %zu bytes is too long",
-                who(c), strlen(c->text));
+                who(c), *length);
   if (c->count > OP_MAX_TENSORS || (c->count && !c->tensors))
     return fail(DD_BAD_ARGUMENT, "dd_%s: %zu tensors%s", who(c), c->count,
                 c->tensors ? " are too many" : ", but no list of them");
@@ -87,21 +80,22 @@ static dd_status check_call(const struct call *c)
   return DD_OK;
 }
 
-static void make_key(const struct call *c, struct key *key, int64_t *align)
+static void make_key(const struct call *c, size_t length, struct key *key,
+                     int64_t *align)
 {
-  size_t length = strlen(c->text);
+  int64_t *word = key->word + length / 8 + 2;
   uint64_t bits = 16;
 
   key->word[0] = (int64_t)(uintptr_t)c->entry;
-  key->words = (uint32_t)(length / 8 + 2);
-  key->word[key->words - 1] = 0;
+  word[-1] = 0;
   memcpy(key->word + 1, c->text, length);
   for (size_t i = 0; i < c->count; ++i) {
-    if (c->tensors[i]) key_tensor(c->tensors[i], key, &bits);
-    else key->word[key->words++] = 0;
+    if (c->tensors[i]) word = key_tensor(c->tensors[i], word, &bits);
+    else *word++ = 0;
   }
   *align = (int64_t)(bits & -bits);
-  key->word[key->words++] = *align;
+  *word++ = *align;
+  key->words = (uint32_t)(word - key->word);
   key_end(key);
 }
 
@@ -334,11 +328,12 @@ dd_status call_resolve(struct dd_context *ctx, const struct call *c,
 {
   struct key key;
   int64_t align;
+  size_t length;
 
   if (!ctx) return fail(DD_BAD_ARGUMENT, "no context was given");
   if (context_forked(ctx)) return refuse_forked();
-  TRY(check_call(c));
-  make_key(c, &key, &align);
+  TRY(check_call(c, &length));
+  make_key(c, length, &key, &align);
   *out = entry_find(ctx, &key);
   return *out ? DD_OK : resolve(ctx, c, &key, align, stream, out);
 }
@@ -368,6 +363,7 @@ dd_status call_launch(const struct entry *e, const struct call *c,
                       const double *attr, void *stream)
 {
   const struct dd_plan *plan = e->plan;
+  uint32_t count = plan->buffer_count;
   void *buffers[OP_MAX_TENSORS];
 
   if (c->workspace_needed) {
@@ -378,7 +374,7 @@ dd_status call_launch(const struct entry *e, const struct call *c,
     return fail(DD_BAD_ARGUMENT, "dd_%s: the plan takes a workspace of %zu "
                 "bytes, not %zu; workspace_needed asks for the size", who(c),
                 plan->workspace_size, c->workspace_size);
-  for (uint32_t i = 0; i < plan->buffer_count; ++i)
+  for (uint32_t i = 0; i < count; ++i)
     buffers[i] = tensor_data(c->tensors[e->source[i]]);
   return plan_launch(plan, buffers, c->workspace, attr, stream);
 }

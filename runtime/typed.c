@@ -73,7 +73,7 @@ static uint64_t row_bits(const void *tensor, const int64_t stride[2],
 
 static int64_t qk_align(const qk_args *a, bool in_place)
 {
-  int64_t bytes = dtype_bytes(a->io), row = a->head_dim;
+  int64_t bytes = a->io == DD_F32 ? 4 : 2, row = a->head_dim;
   uint64_t bits = 16 | (uintptr_t)a->q_weight | (uintptr_t)a->k_weight |
                   (uintptr_t)a->cos | (uintptr_t)a->sin;
 
@@ -86,6 +86,22 @@ static int64_t qk_align(const qk_args *a, bool in_place)
   return (int64_t)(bits & -bits);
 }
 
+static void key_stride(struct key *key, const int64_t stride[2])
+{
+  if (contiguous(stride)) return;
+  key->word[key->words++] = stride[0];
+  key->word[key->words++] = stride[1];
+}
+
+/* Strides that are contiguous are a bit, for they are what most calls have. */
+static int64_t qk_contiguous(const qk_args *a)
+{
+  return (int64_t)contiguous(a->q_stride) |
+         (int64_t)contiguous(a->k_stride) << 1 |
+         (int64_t)contiguous(a->q_out_stride) << 2 |
+         (int64_t)contiguous(a->k_out_stride) << 3;
+}
+
 static void qk_key(const qk_args *a, bool in_place, int64_t align,
                    struct key *key)
 {
@@ -94,19 +110,19 @@ static void qk_key(const qk_args *a, bool in_place, int64_t align,
   w[0] = (int64_t)a->io | (int64_t)a->neox << 8 |
          (int64_t)a->table_dtype << 16 |
          (int64_t)a->position_type << 24 | (int64_t)in_place << 32 |
-         (int64_t)!a->sin << 33 | (int64_t)!a->positions << 34 | align << 40;
+         (int64_t)!a->sin << 33 | (int64_t)!a->positions << 34 |
+         qk_contiguous(a) << 35 | align << 40;
   w[1] = a->tokens;
   w[2] = a->q_heads;
   w[3] = a->kv_heads;
   w[4] = a->head_dim;
   w[5] = a->rope_dim;
   w[6] = a->seq;
-  memcpy(w + 7, a->q_stride, 16);
-  memcpy(w + 9, a->k_stride, 16);
-  memcpy(w + 11, a->q_out_stride, 16);
-  memcpy(w + 13, a->k_out_stride, 16);
-  w[15] = 0;
-  key->words = 16;
+  key->words = 7;
+  key_stride(key, a->q_stride);
+  key_stride(key, a->k_stride);
+  key_stride(key, a->q_out_stride);
+  key_stride(key, a->k_out_stride);
   key_end(key);
 }
 
@@ -193,10 +209,11 @@ static dd_status qk_launch(const struct entry *e, const qk_args *a,
   const void *const tensors[] = {a->q,        a->k,        a->q_out,
                                  a->k_out,    a->q_weight, a->k_weight,
                                  a->cos,      a->sin,      a->positions};
+  uint32_t count = e->plan->buffer_count;
   void *buffers[OP_MAX_TENSORS];
   double attr[OP_MAX_ATTRS];
 
-  for (uint32_t i = 0; i < e->plan->buffer_count; ++i)
+  for (uint32_t i = 0; i < count; ++i)
     memcpy(&buffers[i], &tensors[e->source[i]], sizeof buffers[i]);
   qk_attrs(e, a, attr);
   return plan_launch(e->plan, buffers, NULL, attr, stream);

@@ -1,18 +1,41 @@
 /*
  * fuzz_table.c - any bytes at all as a table: refused, or safe to look through.
  *
- * In a build with clang the target fuzzer_table is a libFuzzer program.  As a
- * test it mutates a small table by itself, the same on every run.  It is opened
- * as the library's own, whose seals are not checked: else nothing behind them
- * would ever be reached.
+ * In a build with clang the target fuzzer_table is a libFuzzer program; another
+ * build's fuzz_table writes what it begins with:
+ *
+ *     CC=clang CXX=clang++ cmake --preset asan -B build/fuzz
+ *     cmake --build build/fuzz --target fuzzer_table fuzz_table
+ *     mkdir corpus && build/fuzz/tests/fuzz_table corpus/seed
+ *     build/fuzz/tests/fuzzer_table -runs=1000000 corpus
+ *
+ * As a test it mutates that table by itself, the same on every run.  It is
+ * opened as the library's own, whose seals are not checked: else nothing behind
+ * them would ever be reached.
  */
 #include "test.h"
 
+#include "match.h"
 #include "tiny.h"
 
 enum { TRIES = 20000, SEED_LIMIT = 1 << 16 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* What a host might ask of it. */
+static void choose(struct table *t)
+{
+  static const char *const spellings[] = {
+      "affine:fp32 rows=8 width=64", "affine:fp32 rows=9 width=64 align=4",
+      "affine:fp32 rows=8 width=64 mode=twice inplace=0"};
+  static const struct device_info cpu = {.kind = "cpu", .name = "cpu",
+                                         .sms = 1};
+  struct matcher m = {.table = t, .floor = t, .device = &cpu};
+  struct match found;
+
+  for (size_t i = 0; i < COUNT_OF(spellings); ++i)
+    match_find(&m, spellings[i], &found);
+}
 
 static void look_through(struct table *t)
 {
@@ -28,6 +51,7 @@ static void look_through(struct table *t)
     for (uint32_t j = 0; j < t->variants[i].code_count; ++j)
       table_code_read(t, &t->variants[i].codes[j], &code);
   bytes_release(&code);
+  choose(t);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -44,7 +68,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
   return 0;
 }
 
-#ifndef DIFFTUNE_FUZZER
+#ifdef DIFFTUNE_FUZZER
+/* Only the names are asked for; the devices are not linked. */
+const struct device_api *device_kind_find(const char *kind)
+{
+  static const struct device_api any;
+
+  return !strcmp(kind, "cpu") || !strcmp(kind, "cuda") ? &any : NULL;
+}
+#else
 static uint64_t state = 1;
 
 static uint32_t draw(uint32_t below)
@@ -61,20 +93,34 @@ static size_t mutate(uint8_t *data, size_t size)
   return draw(8) ? size : draw((uint32_t)size);
 }
 
+static void make_seed(struct bytes *seed)
+{
+  struct tiny t;
+  uint32_t fast, scale, shift;
+
+  tiny_init(&t);
+  fast = tiny_variant(&t, "fast", "affine:fp32 rows=8 width=64", 64, 4);
+  scale = tiny_variant(&t, "fast", "scale:fp32 rows=8 width=64", 32, 1);
+  shift = tiny_variant(&t, "fast", "shift:fp32 rows=8 width=64", 32, 1);
+  for (uint32_t i = 0; i < t.writer.variant_count; ++i) {
+    t.code[i].bytes = "code";
+    t.code[i].size = 4;
+  }
+  tiny_plan(&t, "affine:fp32 rows=8 width=64", 1, fast, 0);
+  tiny_plan(&t, "affine:fp32 rows=64 width=64", 2, scale, shift);
+  tiny_plan(&t, "scale:fp32 rows=8 width=64", 1, scale, 0);
+  assert_ok(table_write(&t.writer, seed));
+  tiny_release(&t);
+  assert_true(seed->size < SEED_LIMIT);
+}
+
 static void test_mutations(void **unused)
 {
   static uint8_t work[SEED_LIMIT];
   struct bytes seed = BYTES_INIT;
-  struct tiny t;
-  uint32_t fast;
 
   (void)unused;
-  tiny_init(&t);
-  fast = tiny_variant(&t, "fast", "affine:fp32 rows=8 width=64", 64, 4);
-  tiny_plan(&t, "affine:fp32 rows=8 width=64", 1, fast, 0);
-  assert_ok(table_write(&t.writer, &seed));
-  tiny_release(&t);
-  assert_true(seed.size < SEED_LIMIT);
+  make_seed(&seed);
   for (int i = 0; i < TRIES; ++i) {
     memcpy(work, seed.data, seed.size);
     LLVMFuzzerTestOneInput(work, mutate(work, seed.size));
@@ -82,10 +128,23 @@ static void test_mutations(void **unused)
   bytes_release(&seed);
 }
 
-int main(void)
+static int write_seed(const char *path)
+{
+  struct bytes seed = BYTES_INIT;
+  dd_status status;
+
+  make_seed(&seed);
+  status = file_write(path, seed.data, seed.size);
+  if (status) fprintf(stderr, "fuzz_table: %s\n", dd_last_error());
+  bytes_release(&seed);
+  return status != DD_OK;
+}
+
+int main(int argc, char **argv)
 {
   const struct CMUnitTest tests[] = {cmocka_unit_test(test_mutations)};
 
+  if (argc == 2) return write_seed(argv[1]);
   return cmocka_run_group_tests(tests, NULL, NULL);
 }
 #endif

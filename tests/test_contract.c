@@ -263,6 +263,42 @@ static void test_capture(void **state)
   host_close(&h);
 }
 
+/* Launches that a graph took are told from those that ran. */
+static void test_trace_of_captures(void **state)
+{
+  dd_open_options o = DD_OPEN_OPTIONS_INIT;
+  struct host h;
+  CUstream stream;
+  CUgraph graph;
+  char text[512];
+
+  (void)state;
+  host_open(&h);
+  dd_plan_free(h.plan);
+  h.plan = NULL;
+  dd_close(h.ctx);
+  o.flags = DD_OPEN_TRACE;
+  assert_ok(dd_open(&o, &h.ctx));
+  assert_int_equal(cuda.cuStreamCreate_(&stream, 0), 0);
+  for (int i = 0; i < 2; ++i) assert_ok(dd_qknorm_rope(h.ctx, &h.args, stream));
+  assert_int_equal(cuda.cuStreamBeginCapture_(stream,
+                                              CU_STREAM_CAPTURE_MODE_GLOBAL),
+                   0);
+  for (int i = 0; i < 3; ++i) assert_ok(dd_qknorm_rope(h.ctx, &h.args, stream));
+  h.args.tokens = 36;
+  assert_fails(DD_NOT_PREPARED, "tokens=36",
+               dd_qknorm_rope(h.ctx, &h.args, stream));
+  assert_int_equal(cuda.cuStreamEndCapture_(stream, &graph), 0);
+  assert_int_equal(cuda.cuGraphDestroy_(graph), 0);
+  assert_int_equal(cuda.cuStreamDestroy_(stream), 0);
+  assert_ok(dd_trace(h.ctx, text, sizeof text, NULL));
+  assert_non_null(strstr(text, "tokens=37 q_heads=4 head_dim=128 # 5 launches, "
+                               "3 captured, default\n"));
+  assert_non_null(strstr(text, "tokens=36 q_heads=4 head_dim=128 # 0 launches, "
+                               "0 captured, 1 refused, no plan\n"));
+  host_close(&h);
+}
+
 static void test_prepare_refusals(void **state)
 {
   const char *list[] = {SPELLING, "qknorm_rope:bf16 tokens=1", NULL};
@@ -328,25 +364,101 @@ static void test_fork(void **state)
 
 /* ---- Many threads at first ---------------------------------------------- */
 
+/* Four shapes of the typed entry point, of which dd_launch() and dd_prepare()
+ * share one, and one of an op's own entry point. */
+enum { SHAPES = 4, DOORS = 6, LAUNCHED = SHAPES + 2 };
+
 struct many {
   struct host host;
   pthread_barrier_t start;
-  atomic_int failures;
+  atomic_int failures, next;
 };
 
+static bool by_type(struct many *m)
+{
+  dd_qknorm_rope_args args = m->host.args;
+  bool failed = false;
+
+  for (int i = 0; i < SHAPES; ++i) {
+    args.tokens = 37 + i;
+    failed |= dd_qknorm_rope(m->host.ctx, &args, NULL) != DD_OK;
+  }
+  return failed;
+}
+
+static bool by_tensors(struct many *m)
+{
+  return launch_tensors(&m->host) != DD_OK;
+}
+
+static bool by_op(struct many *m)
+{
+  static const int64_t rows[] = {1, 8, 64};
+  dd_tensor x = {memory[0], 2, 0, 3, 4, 16, 1, rows, NULL, 0}, y = x;
+  dd_norm_args args = {.struct_size = sizeof args, .x = &x, .y = &y};
+
+  y.data = memory[1];
+  return dd_norm(m->host.ctx, &args, NULL) != DD_OK;
+}
+
+static bool by_list(struct many *m)
+{
+  const char *spelling = SPELLING;
+
+  return dd_prepare(m->host.ctx, &spelling, 1, NULL) != DD_OK;
+}
+
+static bool by_plan(struct many *m)
+{
+  dd_problem p = DD_PROBLEM_INIT;
+  dd_plan *plan;
+  bool failed;
+
+  p.spelling = SPELLING;
+  if (dd_plan_make(m->host.ctx, &p, &plan)) return true;
+  failed = dd_plan_launch(plan, m->host.buffers, NULL, NULL) != DD_OK;
+  dd_plan_free(plan);
+  return failed;
+}
+
+/* Who watches meets what others are adding. */
+static bool by_watching(struct many *m)
+{
+  dd_counters c = DD_COUNTERS_INIT;
+  dd_problem p = DD_PROBLEM_INIT;
+  char text[4096];
+
+  p.spelling = SPELLING;
+  return dd_trace(m->host.ctx, text, sizeof text, NULL) ||
+         dd_count(m->host.ctx, &c, 0) ||
+         dd_explain(m->host.ctx, &p, text, sizeof text, NULL);
+}
+
+/* Each thread begins at another door. */
 static void *first_use(void *many)
 {
+  static bool (*const doors[DOORS])(struct many *m) = {
+      by_type, by_tensors, by_op, by_list, by_plan, by_watching};
   struct many *m = many;
-  const char *spelling = SPELLING;
-  dd_qknorm_rope_args args = m->host.args;
+  int first = m->next++;
 
   pthread_barrier_wait(&m->start);
-  for (int i = 0; i < 4; ++i) {
-    args.tokens = 37 + i;
-    m->failures += dd_qknorm_rope(m->host.ctx, &args, NULL) != DD_OK;
-  }
-  m->failures += dd_prepare(m->host.ctx, &spelling, 1, NULL) != DD_OK;
+  for (int i = 0; i < DOORS; ++i) m->failures += doors[(first + i) % DOORS](m);
   return NULL;
+}
+
+/* Every problem is kept once, and no launch of it is lost. */
+static void check_trace(dd_context *ctx)
+{
+  char text[4096];
+  int lines = 0;
+  long launches = 0;
+
+  assert_ok(dd_trace(ctx, text, sizeof text, NULL));
+  for (const char *at = text; (at = strstr(at, " # ")); ++lines)
+    launches += strtol(at += 3, NULL, 10);
+  assert_int_equal(lines, SHAPES + 1);
+  assert_int_equal(launches, (long)THREADS * LAUNCHED);
 }
 
 static void race_once(void)
@@ -360,6 +472,7 @@ static void race_once(void)
     assert_int_equal(pthread_create(&threads[i], NULL, first_use, &m), 0);
   for (int i = 0; i < THREADS; ++i) pthread_join(threads[i], NULL);
   assert_int_equal(m.failures, 0);
+  check_trace(m.host.ctx);
   pthread_barrier_destroy(&m.start);
   host_close(&m.host);
 }
@@ -378,14 +491,87 @@ static void test_first_use_by_many(void **state)
   assert_int_equal(in_child(race_child, false), 0);
 }
 
+/* ---- Memory -------------------------------------------------------------- */
+
+static void *by_user(void *user, void *block, size_t old_size, size_t new_size)
+{
+  return test_resize(user, block, old_size, new_size);
+}
+
+/* Every door, made and then found; the second time takes no memory. */
+static dd_status use_doors(struct many *m, const struct test_memory *memory_)
+{
+  dd_context *ctx = m->host.ctx;
+  const char *spelling = SPELLING;
+  long before;
+
+  TRY(dd_prepare(ctx, &spelling, 1, NULL));
+  TRY(dd_qknorm_rope(ctx, &m->host.args, NULL));
+  TRY(launch_tensors(&m->host));
+  if (by_op(m)) return DD_NO_MEMORY;
+  before = memory_->calls;
+  TRY(dd_qknorm_rope(ctx, &m->host.args, NULL));
+  TRY(launch_tensors(&m->host));
+  if (by_op(m)) return DD_NO_MEMORY;
+  assert_int_equal(memory_->calls, before);
+  return dd_trace(ctx, NULL, 0, NULL);
+}
+
+static dd_status whole_life(struct many *m, struct test_memory *memory_)
+{
+  dd_open_options o = DD_OPEN_OPTIONS_INIT;
+  dd_status status;
+
+  o.allocate = by_user;
+  o.user = memory_;
+  TRY(dd_open(&o, &m->host.ctx));
+  status = use_doors(m, memory_);
+  dd_close(m->host.ctx);
+  return status;
+}
+
+/* Every allocation fails once, without a table: the call fails with a sentence,
+ * and nothing is left behind.  (With one: tests/test_runtime.c.) */
+static void test_out_of_memory(void **state)
+{
+  struct allocator kept = default_allocator;
+  struct test_memory memory_;
+  struct many m = {.failures = 0};
+  dd_context *first;
+  dd_status status;
+  long n = 1, failures = 0;
+
+  (void)state;
+  host_open(&m.host);
+  first = m.host.ctx;
+  test_memory_init(&memory_);
+  do {
+    memory_.calls = 0;
+    memory_.fail_at = n;
+    default_allocator = memory_.allocator;
+    status = whole_life(&m, &memory_);
+    default_allocator = kept;
+    if (memory_.live) fail_msg("call %ld: %zu bytes", n, memory_.live);
+    if (status && !strstr(dd_last_error(), "memory"))
+      fail_msg("call %ld: %s", n, dd_last_error());
+    failures += status != DD_OK;
+  } while (memory_.calls >= n++);
+  assert_ok(status);
+  assert_true(failures > 30);
+  m.host.ctx = first;
+  host_close(&m.host);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_a_million_launches),
       cmocka_unit_test(test_first_use_by_many),
       cmocka_unit_test(test_capture),
+      cmocka_unit_test(test_trace_of_captures),
       cmocka_unit_test(test_prepare_refusals),
       cmocka_unit_test(test_fork),
+      cmocka_unit_test(test_out_of_memory),
   };
 
   setenv("DIFFTUNE_LIBCUDA", DIFFTUNE_FAKE_CUDA, 1);

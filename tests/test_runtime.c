@@ -11,6 +11,7 @@
 _Static_assert(sizeof(dd_attr) == 16, "dd_attr comes in arrays: frozen");
 _Static_assert(offsetof(dd_problem, attr_count) == 24, "fields never move");
 _Static_assert(offsetof(dd_open_options, user) == 56, "fields never move");
+_Static_assert(offsetof(dd_open_options, warn) == 64, "fields never move");
 _Static_assert(offsetof(dd_qknorm_rope_args, eps) == 216,
                "fields never move");
 
@@ -128,8 +129,8 @@ static void test_open_refusals(void **state)
   o.struct_size = 1 << 20;
   assert_fails(DD_BAD_ARGUMENT, "struct_size is 1048576", dd_open(&o, &ctx));
   o = (dd_open_options)DD_OPEN_OPTIONS_INIT;
-  o.flags = 10;
-  assert_fails(DD_BAD_ARGUMENT, "unknown bits: 0x8", dd_open(&o, &ctx));
+  o.flags = 0x82;
+  assert_fails(DD_BAD_ARGUMENT, "unknown bits: 0x80", dd_open(&o, &ctx));
   o.flags = 0;
   o.device = "tpu";
   assert_fails(DD_NO_DEVICE, "of kind 'tpu'", dd_open(&o, &ctx));
@@ -732,84 +733,9 @@ static void test_describe(void **state)
   close_table(&f);
 }
 
-/* ---- Memory -------------------------------------------------------------- */
-
-static void *by_user(void *user, void *block, size_t old_size, size_t new_size)
-{
-  return test_resize(user, block, old_size, new_size);
-}
-
-/* Opens, plans, launches, closes; the first failure. */
-static dd_status whole_life(const struct bytes *table, struct test_memory *m)
-{
-  dd_open_options o = DD_OPEN_OPTIONS_INIT;
-  void *buffers[] = {x, out};
-  dd_problem problem = DD_PROBLEM_INIT;
-  dd_context *ctx;
-  dd_plan *p;
-  dd_status status;
-
-  o.device = "cpu";
-  o.table_data = table->data;
-  o.table_size = table->size;
-  o.allocate = by_user;
-  o.user = m;
-  status = dd_open(&o, &ctx);
-  if (status) {
-    assert_null(ctx);
-    return status;
-  }
-  problem.spelling = SMALL;
-  status = dd_plan_make(ctx, &problem, &p);
-  if (!status) {
-    long before = m->calls;
-    status = dd_plan_launch(p, buffers, NULL, NULL);
-    assert_int_equal(m->calls, before);
-    dd_plan_free(p);
-  }
-  dd_close(ctx);
-  return status;
-}
-
-/* Every allocation fails once, the library's own and those of what it uses:
- * the call fails with a sentence, and nothing is left behind. */
-static void test_out_of_memory(void **state)
-{
-  struct allocator kept = default_allocator;
-  struct test_memory m;
-  struct bytes table = BYTES_INIT;
-  struct tiny t;
-  long n = 1, failures = 0;
-
-  (void)state;
-  make(&t);
-  assert_ok(table_write(&t.writer, &table));
-  tiny_release(&t);
-  test_memory_init(&m);
-  for (;; ++n) {
-    dd_status status;
-    m.calls = 0;
-    m.fail_at = n;
-    default_allocator = m.allocator;
-    status = whole_life(&table, &m);
-    default_allocator = kept;
-    if (m.live) fail_msg("call %ld: %zu bytes are left", n, m.live);
-    if (m.calls < n) {
-      assert_int_equal(status, DD_OK);
-      break;
-    }
-    if (status && status != DD_NO_MEMORY && status != DD_COMPILE &&
-        !strstr(dd_last_error(), "memory"))
-      fail_msg("call %ld: %s: %s", n, dd_status_name(status), dd_last_error());
-    failures += status != DD_OK;
-  }
-  assert_true(failures > 10);
-  bytes_release(&table);
-}
-
 /* ---- dd_qknorm_rope ------------------------------------------------------ */
 
-enum { TOKENS = 5, HEADS = 3, DIM = 64, CALLERS = 8 };
+enum { TOKENS = 5, HEADS = 3, DIM = 64, CALLERS = 64 };
 
 struct qk {
   _Alignas(64) float q[TOKENS * HEADS * DIM], k[TOKENS * HEADS * DIM];
@@ -985,6 +911,120 @@ static void test_trace(void **state)
   test_folder_remove(folder);
 }
 
+/* From one moment on, each problem's counts too. */
+static void test_trace_reset(void **state)
+{
+  dd_counters c = DD_COUNTERS_INIT;
+  dd_context *ctx = open_cpu();
+  char text[256];
+  struct qk d;
+
+  (void)state;
+  qk_init(&d);
+  for (int i = 0; i < 3; ++i) assert_ok(dd_qknorm_rope(ctx, &d.args, NULL));
+  assert_ok(dd_count(ctx, &c, 1));
+  assert_int_equal(c.by_default, 1);
+  assert_ok(dd_qknorm_rope(ctx, &d.args, NULL));
+  assert_ok(dd_trace(ctx, text, sizeof text, NULL));
+  assert_string_equal(text, "qknorm_rope:fp32 tokens=5 q_heads=3 head_dim=64 "
+                            "# 1 launches, default\n");
+  dd_close(ctx);
+}
+
+/* Refused problems are in the trace, and get their plan when they may. */
+static void test_trace_of_refusals(void **state)
+{
+  const char *spelling = "affine:fp32 rows=9 width=64";
+  dd_counters c = DD_COUNTERS_INIT;
+  struct fixture f;
+  struct tiny t;
+  char text[256];
+
+  (void)state;
+  make(&t);
+  assert_ok(open_with(&f, &t, DD_OPEN_EXACT_ONLY | DD_OPEN_TRACE));
+  for (int i = 0; i < 2; ++i)
+    assert_fails(DD_UNTUNED, "rows=9", dd_prepare(f.ctx, &spelling, 1, NULL));
+  assert_ok(dd_trace(f.ctx, text, sizeof text, NULL));
+  assert_string_equal(text, "affine:fp32 rows=9 width=64 # 0 launches, "
+                            "0 captured, 2 refused, no plan\n");
+  assert_ok(dd_pin(f.ctx, spelling, "affine.fast threads=64 vec=4"));
+  assert_ok(dd_count(f.ctx, &c, 1));
+  assert_int_equal(c.refused, 2);
+  assert_ok(dd_prepare(f.ctx, &spelling, 1, NULL));
+  assert_ok(dd_trace(f.ctx, text, sizeof text, NULL));
+  assert_string_equal(text, "affine:fp32 rows=9 width=64 # 0 launches, "
+                            "0 captured, pinned\n");
+  close_table(&f);
+  tiny_release(&t);
+}
+
+/* What a host was told, one line each. */
+static void take_warning(void *user, const char *text)
+{
+  bytes_printf(user, "%s\n", text);
+}
+
+static dd_context *open_warned(const struct bytes *table, uint32_t flags,
+                               struct bytes *said)
+{
+  dd_open_options o = DD_OPEN_OPTIONS_INIT;
+  dd_context *ctx;
+
+  o.device = "cpu";
+  o.table_data = table->data;
+  o.table_size = table->size;
+  o.flags = flags;
+  o.user = said;
+  o.warn = take_warning;
+  assert_ok(dd_open(&o, &ctx));
+  return ctx;
+}
+
+static void test_warnings(void **state)
+{
+  const char *list[] = {LARGE, "affine:fp32 rows=500 width=64",
+                        "affine:fp32 width=64 rows=500"};
+  struct bytes said = BYTES_INIT;
+  dd_problem p = DD_PROBLEM_INIT;
+  struct fixture f;
+  dd_context *ctx;
+  dd_plan *plan;
+
+  (void)state;
+  open_table(&f);
+  ctx = open_warned(&f.table, 0, &said);
+  for (int i = 0; i < 2; ++i) assert_ok(dd_prepare(ctx, list, 3, NULL));
+  assert_string_equal(
+      bytes_string(&said),
+      "'affine:fp32 rows=500 width=64' was not measured on this device: "
+      "affine.fast threads=64 vec=4 (near, 2.5 us); `difftune sweep --cpu "
+      "--shapes 'affine:fp32 rows=500 width=64'` measures it, and `difftune "
+      "emit` makes the table\n");
+  bytes_clear(&said);
+  p.spelling = SMALL;
+  assert_ok(dd_plan_make(ctx, &p, &plan));
+  dd_plan_free(plan);
+  p.spelling = "affine:fp32 rows=8 width=65";
+  assert_ok(dd_plan_make(ctx, &p, &plan));
+  dd_plan_free(plan);
+  assert_non_null(strstr(bytes_string(&said), "width=65' was not measured"));
+  assert_null(strstr(bytes_string(&said), "width=64"));
+  dd_close(ctx);
+  bytes_clear(&said);
+  ctx = open_warned(&f.table, DD_OPEN_EXACT_ONLY, &said);
+  for (int i = 0; i < 2; ++i)
+    assert_fails(DD_UNTUNED, "rows=500", dd_prepare(ctx, list + 1, 1, NULL));
+  assert_int_equal(strncmp(bytes_string(&said), "'affine:fp32 rows=500 "
+                           "width=64' was not measured on this device: "
+                           "refused; `difftune sweep", 82), 0);
+  assert_ptr_equal(strchr(bytes_string(&said), '\n'),
+                   bytes_string(&said) + said.size - 1);
+  dd_close(ctx);
+  bytes_release(&said);
+  close_table(&f);
+}
+
 static void test_digest(void **state)
 {
   char first[65], second[65];
@@ -1131,6 +1171,119 @@ static void test_tensors_refusals(void **state)
                dd_launch(ctx, "qknorm_rope:fp32", l.list, 9,
                          &(dd_attr){"position_offset", 0.5}, 1, NULL));
   dd_close(ctx);
+}
+
+/* ---- Memory -------------------------------------------------------------- */
+
+static void *by_user(void *user, void *block, size_t old_size, size_t new_size)
+{
+  return test_resize(user, block, old_size, new_size);
+}
+
+/* What a host of the table asks: plans of its own, prepared ones, a pin, and
+ * words about them. */
+static dd_status use_plans(dd_context *ctx, struct test_memory *m)
+{
+  void *buffers[] = {x, out};
+  const char *spelling = SMALL;
+  dd_problem problem = DD_PROBLEM_INIT;
+  dd_plan *p;
+  dd_status status;
+  long before;
+
+  problem.spelling = spelling;
+  TRY(dd_plan_make(ctx, &problem, &p));
+  before = m->calls;
+  status = dd_plan_launch(p, buffers, NULL, NULL);
+  assert_int_equal(m->calls, before);
+  dd_plan_free(p);
+  TRY(status);
+  TRY(dd_prepare(ctx, &spelling, 1, NULL));
+  TRY(dd_pin(ctx, spelling, "affine.fast threads=64 vec=4"));
+  TRY(dd_explain(ctx, &problem, NULL, 0, NULL));
+  return dd_trace(ctx, NULL, 0, NULL);
+}
+
+/* A host's table in memory, or as a file: what is kept of it is another. */
+struct life {
+  const struct bytes *table;
+  const char *path;
+};
+
+/* Opens, uses, closes; the first failure. */
+static dd_status whole_life(const struct life *l, struct test_memory *m)
+{
+  dd_open_options o = DD_OPEN_OPTIONS_INIT;
+  dd_problem problem = DD_PROBLEM_INIT;
+  dd_context *ctx;
+  dd_status status;
+
+  problem.spelling = LARGE;
+  o.device = "cpu";
+  o.table = l->path;
+  if (l->table) {
+    o.table_data = l->table->data;
+    o.table_size = l->table->size;
+  }
+  o.allocate = by_user;
+  o.user = m;
+  status = dd_open(&o, &ctx);
+  if (status) {
+    assert_null(ctx);
+    return status;
+  }
+  status = l->table ? use_plans(ctx, m)
+                    : dd_explain(ctx, &problem, NULL, 0, NULL);
+  dd_close(ctx);
+  return status;
+}
+
+/* Every allocation fails once, the library's own and those of what it uses:
+ * the call fails with a sentence, and nothing is left behind. */
+static void fail_each(const struct life *l)
+{
+  struct allocator kept = default_allocator;
+  struct test_memory m;
+  long n = 1, failures = 0;
+
+  test_memory_init(&m);
+  for (;; ++n) {
+    dd_status status;
+    m.calls = 0;
+    m.fail_at = n;
+    default_allocator = m.allocator;
+    status = whole_life(l, &m);
+    default_allocator = kept;
+    if (m.live) fail_msg("call %ld: %zu bytes are left", n, m.live);
+    if (m.calls < n) {
+      assert_ok(status);
+      break;
+    }
+    if (status && status != DD_NO_MEMORY && status != DD_COMPILE &&
+        !strstr(dd_last_error(), "memory"))
+      fail_msg("call %ld: %s: %s", n, dd_status_name(status), dd_last_error());
+    failures += status != DD_OK;
+  }
+  assert_true(failures > 10);
+}
+
+static void test_out_of_memory(void **state)
+{
+  struct bytes table = BYTES_INIT;
+  char folder[64], path[128];
+  struct tiny t;
+
+  (void)state;
+  make(&t);
+  assert_ok(table_write(&t.writer, &table));
+  tiny_release(&t);
+  test_folder(folder, sizeof folder);
+  snprintf(path, sizeof path, "%s/a.ddt", folder);
+  assert_ok(file_write(path, table.data, table.size));
+  fail_each(&(struct life){.table = &table});
+  fail_each(&(struct life){.path = path});
+  test_folder_remove(folder);
+  bytes_release(&table);
 }
 
 /* Pointers at every alignment that a float may have. */
@@ -1283,6 +1436,9 @@ int main(void)
       cmocka_unit_test(test_typed),
       cmocka_unit_test(test_counters),
       cmocka_unit_test(test_trace),
+      cmocka_unit_test(test_trace_reset),
+      cmocka_unit_test(test_trace_of_refusals),
+      cmocka_unit_test(test_warnings),
       cmocka_unit_test(test_digest),
       cmocka_unit_test(test_tensors),
       cmocka_unit_test(test_tensors_with_strides),

@@ -116,16 +116,23 @@ typedef struct dd_open_options {
   size_t table_size;      /*   context (the C file of `difftune emit`) */
   uint32_t flags;         /* DD_OPEN_... */
   void *(*allocate)(void *user, void *block, size_t old_size, size_t new_size);
-  void *user; /* handed to allocate */
+  void *user; /* handed to allocate and warn */
+  /* Told once of each problem that was not measured on this device (dd_prepare
+   * and entry points; dd_plan_make tells each time): one sentence with the
+   * command that measures it.  On the thread that met the problem; it may not
+   * call the library. */
+  void (*warn)(void *user, const char *text);
 } dd_open_options;
 #define DD_OPEN_OPTIONS_INIT                                                   \
-  {sizeof(dd_open_options), NULL, NULL, NULL, 0, 0, NULL, NULL}
+  {sizeof(dd_open_options), NULL, NULL, NULL, 0, 0, NULL, NULL, NULL}
 
 #define DD_OPEN_EXACT_ONLY 0x1u /* DD_UNTUNED for what was not measured */
 
 #define DD_OPEN_SHARED_TABLE 0x2u /* whoever owns or may write its file */
 
 #define DD_OPEN_NO_SYSTEM_TABLE 0x4u /* look in no folder for another one */
+
+#define DD_OPEN_TRACE 0x8u /* dd_trace tells captured launches from others */
 
 /* Opens a context for the calling thread's current CUDA context, or for the
  * CPU device.  `options` may be NULL: all defaults.  A table that cannot be
@@ -237,13 +244,16 @@ typedef struct dd_counters {
 } dd_counters;
 #define DD_COUNTERS_INIT {sizeof(dd_counters), 0, 0, 0, 0, 0, 0, 0}
 
-/* Fails   DD_BAD_ARGUMENT */
+/* `reset`: all counts begin again, those of dd_trace() too.
+ * Fails   DD_BAD_ARGUMENT */
 DD_API dd_status dd_count(dd_context *ctx, dd_counters *out, int reset);
 
 /* Writes a line for each problem that dd_prepare and the entry points met, with
- * how often it was launched: a file for `difftune sweep --shapes`.  Cut to fit
- * as snprintf does; *length is the length wanted.  dd_close() writes the same
- * to the file that $DIFFDISPATCH_TRACE names.
+ * how often it was launched and refused and how it was chosen: a file for
+ * `difftune sweep --shapes`.  Cut to fit as snprintf does; *length is the length
+ * wanted.  dd_close() writes the same to the file that $DIFFDISPATCH_TRACE
+ * names.  With that variable or DD_OPEN_TRACE when the context was opened, it
+ * also says how many launches were captured; each launch then asks the driver.
  * Threads any; launches are counted while others launch.
  * Fails   DD_BAD_ARGUMENT, DD_NO_MEMORY */
 DD_API dd_status dd_trace(dd_context *ctx, char *text, size_t size,

@@ -8,8 +8,8 @@
  * variants with 20 kB of code each, as a file; open it, choose for one problem,
  * read the code: all but handing it to the driver.  Each time in a process of
  * its own, as time on the CPU.
- * Launching: dd_plan_launch() and dd_qknorm_rope() against the driver's bare
- * cuLaunchKernelEx of the same kernel.  Without $DIFFTUNE_LIBCUDA this is the
+ * Launching: dd_plan_launch(), dd_qknorm_rope(), dd_launch() of the same tensors
+ * and dd_norm() against the driver's bare cuLaunchKernelEx.  Without $DIFFTUNE_LIBCUDA this is the
  * tests' driver without a GPU, whose launch is a few nanoseconds; with
  * DIFFTUNE_LIBCUDA=libcuda.so.1 it is the machine's GPU.
  */
@@ -275,9 +275,15 @@ struct launching {
   dd_context *ctx;
   dd_plan *plan;
   dd_qknorm_rope_args args;
+  dd_tensor tensors[6]; /* as dd_launch() takes them */
+  dd_tensor x, y;
+  dd_norm_args norm;
   void *buffers[6];
-  double typed[3], plain[3], bare[3]; /* median, p99 per call */
+  double bare[2], over[4][2]; /* median, p99 per call */
 };
+
+static const char *const calls[] = {"dd_plan_launch", "dd_qknorm_rope",
+                                    "dd_launch", "dd_norm"};
 
 typedef void one_call(const struct launching *l);
 
@@ -299,9 +305,24 @@ static void call_bare(const struct launching *l)
   l->plan->device->api->launch(l->plan->device, &launch, NULL);
 }
 
+static void call_tensors(const struct launching *l)
+{
+  static const dd_attr eps = {"eps", 1e-5};
+  const dd_tensor *t = l->tensors;
+  const dd_tensor *list[] = {t,     t + 1, NULL, NULL, t + 2,
+                             t + 3, t + 4, NULL, t + 5};
+
+  dd_launch(l->ctx, "qknorm_rope:bf16", list, COUNT_OF(list), &eps, 1, NULL);
+}
+
+static void call_norm(const struct launching *l)
+{
+  dd_norm(l->ctx, &l->norm, NULL);
+}
+
 /* A batch is timed at once: a clock costs as much as a call. */
 static void time_calls(const struct launching *l, one_call *call,
-                       double out[3])
+                       double out[2])
 {
   size_t n = CALLS / BATCH;
   double *ns = malloc(n * sizeof *ns);
@@ -321,17 +342,42 @@ static void *time_all(void *launching)
   struct launching *l = launching;
 
   time_calls(l, call_bare, l->bare);
-  time_calls(l, call_plan, l->plain);
-  time_calls(l, call_typed, l->typed);
+  time_calls(l, call_plan, l->over[0]);
+  time_calls(l, call_typed, l->over[1]);
+  time_calls(l, call_tensors, l->over[2]);
+  time_calls(l, call_norm, l->over[3]);
   return NULL;
 }
 
 static void print_launching(const char *who, const struct launching *l)
 {
-  printf("%s  bare driver %.1f ns (p99 %.1f); over it: dd_plan_launch +%.1f "
-         "(%.1f), dd_qknorm_rope +%.1f (%.1f)\n", who, l->bare[0], l->bare[1],
-         l->plain[0] - l->bare[0], l->plain[1] - l->bare[1],
-         l->typed[0] - l->bare[0], l->typed[1] - l->bare[1]);
+  printf("%s  bare driver %.1f ns (p99 %.1f); over it:", who, l->bare[0],
+         l->bare[1]);
+  for (size_t i = 0; i < COUNT_OF(calls); ++i)
+    printf("%s %s +%.1f (%.1f)", i ? "," : "", calls[i],
+           l->over[i][0] - l->bare[0], l->over[i][1] - l->bare[1]);
+  printf("\n");
+}
+
+static void make_tensors(struct launching *l)
+{
+  static const int64_t rows[] = {16, 24, 128}, width[] = {128};
+  static const int64_t table[] = {16, 128}, tokens[] = {16};
+  static const struct {
+    int rank, code, bits;
+    const int64_t *shape;
+  } like[] = {{3, 4, 16, rows}, {3, 4, 16, rows}, {1, 4, 16, width},
+              {1, 4, 16, width}, {2, 2, 32, table}, {1, 0, 64, tokens}};
+
+  for (int i = 0; i < 6; ++i)
+    l->tensors[i] = (dd_tensor){
+        .data = l->buffers[i], .rank = like[i].rank, .lanes = 1,
+        .type_code = (uint8_t)like[i].code, .type_bits = (uint8_t)like[i].bits,
+        .shape = like[i].shape};
+  l->x = l->y = l->tensors[0];
+  l->y.data = l->buffers[1];
+  l->norm = (dd_norm_args){.struct_size = sizeof l->norm, .x = &l->x,
+                           .y = &l->y};
 }
 
 static void bench_launching(void)
@@ -352,7 +398,9 @@ static void bench_launching(void)
       .q_heads = 24, .kv_heads = 24, .head_dim = 128, .q = l.buffers[0],
       .k = l.buffers[1], .q_weight = l.buffers[2], .k_weight = l.buffers[3],
       .cos = l.buffers[4], .positions = l.buffers[5]};
+  make_tensors(&l);
   must(dd_qknorm_rope(l.ctx, &l.args, NULL), "dd_qknorm_rope");
+  must(dd_norm(l.ctx, &l.norm, NULL), "dd_norm");
   time_all(&l);
   print_launching("1 thread ", &l);
   second = l;
