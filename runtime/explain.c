@@ -177,7 +177,40 @@ static void print_choice(const struct match *c, struct bytes *out)
   bytes_printf(out, " (%s, %s%.1f us)", match_word(c->how), where(c), c->us);
 }
 
-static void print_chosen(const struct match *c, struct bytes *out)
+/* What was measured elsewhere, or not at all, may be far from the best. */
+static void print_loss(const struct match *c, struct bytes *out)
+{
+  if (c->loss > 0)
+    bytes_printf(out, "loss      at most %.1f %% where it was measured\n",
+                 100 * c->loss);
+  else if (c->loss == 0)
+    bytes_text(out, "loss      none: the best that was measured\n");
+  else
+    bytes_text(out, "loss      unknown: it was not measured for this\n");
+}
+
+/* A device with another number of SMs may want another variant. */
+static void print_warning(const struct matcher *m, const struct match *c,
+                          struct bytes *out)
+{
+  const struct table *t = c->table;
+
+  if (c->how == DD_MATCH_DEFAULT || !t ||
+      match_device(t, m->device) != MATCH_SAME_ARCH)
+    return;
+  bytes_printf(out, "warning   measured on %s (", t->device_name);
+  print_target(t->device_kind, t->arch, t->sms, out);
+  bytes_printf(out, "), this is %s (", m->device->name);
+  print_target(m->device->kind, m->device->arch, m->device->sms, out);
+  bytes_text(out, ")\n          difftune sweep ");
+  bytes_text(out, strcmp(m->device->kind, "cpu") ? "" : "--cpu ");
+  bytes_text(out, "--shapes '");
+  problem_print(&c->problem, out);
+  bytes_text(out, "' measures it here\n");
+}
+
+static void print_chosen(const struct matcher *m, const struct match *c,
+                         struct bytes *out)
 {
   bytes_text(out, "problem   ");
   problem_print(&c->problem, out);
@@ -202,6 +235,8 @@ static void print_chosen(const struct match *c, struct bytes *out)
     bytes_printf(out, ", %.0f %% of its speed",
                  100 * c->plan->copy_us / c->plan->us);
   bytes_text(out, "\n");
+  print_loss(c, out);
+  print_warning(m, c, out);
 }
 
 /* For a choice that no plan was made for: which is the nearest one. */
@@ -278,7 +313,7 @@ static dd_status explain(struct dd_context *ctx, const char *spelling,
     chosen.how = DD_MATCH_DEFAULT;
   } else {
     TRY(status);
-    print_chosen(&chosen, out);
+    print_chosen(m, &chosen, out);
   }
   print_table(m, spelling, &chosen, out);
   return bytes_status(out);

@@ -113,6 +113,7 @@ struct dd_plan {
   struct device *device;
   const struct op *op;
   dd_match how;
+  double loss; /* see dd_plan_loss() */
   bool split;
   struct launches *launches; /* counts them; NULL: the plan is a host's own */
   bool empty; /* nothing to do: launches return at once */

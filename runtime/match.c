@@ -152,6 +152,7 @@ static void take_plan(const struct table_plan *plan, double distance,
   out->plan = plan;
   out->us = plan->us;
   out->distance = distance;
+  out->loss = how == DD_MATCH_EXACT ? 0 : MATCH_LOSS_UNKNOWN;
 }
 
 static bool try_exact(const struct matcher *m, const struct problem *p,
@@ -231,6 +232,7 @@ static dd_status try_split(const struct matcher *m, const struct problem *p,
   out->plan = NULL;
   out->us = us;
   out->distance = 0;
+  out->loss = MATCH_LOSS_UNKNOWN;
   return DD_OK;
 }
 
@@ -252,13 +254,13 @@ static dd_status find_whole(const struct matcher *m, const struct problem *p,
 }
 
 /* Whether the plan was hardly faster than the split form where it was measured:
- * then it may be slower here. */
+ * then it may be slower for another size, or on another device. */
 static bool is_doubtful(const struct match *m)
 {
   const struct table_plan *t = m->plan;
 
-  return m->distance > 0 && !t->split && t->split_us > 0 &&
-         t->gain < MATCH_MARGIN;
+  return (m->distance > 0 || m->how == DD_MATCH_DEVICE) && !t->split &&
+         t->split_us > 0 && t->gain < MATCH_MARGIN;
 }
 
 static dd_status prefer_split(const struct matcher *m, const struct problem *p,
@@ -284,7 +286,10 @@ static dd_status find_tuned(const struct matcher *m, const struct problem *p,
   TRY(find_whole(m, p, out, found));
   if (m->exact_only) return DD_OK;
   if (!*found) return try_split(m, p, out, found);
-  if (!same) out->how = DD_MATCH_DEVICE;
+  if (!same) {
+    out->how = DD_MATCH_DEVICE;
+    out->loss = MATCH_LOSS_UNKNOWN;
+  }
   return is_doubtful(out) ? prefer_split(m, p, out) : DD_OK;
 }
 
@@ -301,6 +306,7 @@ static dd_status try_default(const struct matcher *m, struct table *t,
   out->table = t;
   out->plan = NULL;
   out->us = out->distance = 0;
+  out->loss = MATCH_LOSS_UNKNOWN;
   out->problem = *p;
   out->step_count = 1;
   fused_step(v, p, &out->step[0]);
@@ -454,6 +460,7 @@ static dd_status named_in(const struct matcher *m, struct table *t,
     variants += length + 3 * (end != NULL);
   }
   out->how = DD_MATCH_PINNED;
+  out->loss = MATCH_LOSS_UNKNOWN;
   out->table = t;
   out->step_count = parts;
   *found = true;

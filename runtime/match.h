@@ -37,6 +37,8 @@
  * for a problem that was not measured. */
 #define MATCH_MARGIN 0.01
 
+#define MATCH_LOSS_UNKNOWN (-1.0)
+
 struct matcher {
   struct table *table; /* the host's, or NULL */
   struct table *floor;
@@ -59,6 +61,7 @@ struct match {
   const struct table_plan *plan; /* what was measured; NULL: a split, default */
   double us;                     /* measured there; 0: unknown */
   double distance;               /* of the plan's problem; 0: the same sizes */
+  double loss; /* to the best, expected: 0.02 is 2 %; MATCH_LOSS_UNKNOWN */
   struct problem problem;
   uint32_t step_count;
   struct match_step step[OP_MAX_STEPS];

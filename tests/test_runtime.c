@@ -190,10 +190,32 @@ static void matches(struct fixture *f, const char *spelling, dd_match how,
 
   assert_ok(plan(f, spelling, &p));
   dd_plan_describe(p, text, sizeof text);
+  assert_true(how == DD_MATCH_EXACT ? dd_plan_loss(p) == 0
+                                    : dd_plan_loss(p) < 0);
   if (dd_plan_match(p) != how || strcmp(text, line))
     fail_msg("%s: %d, %s; not %d, %s", spelling, dd_plan_match(p), text, how,
              line);
   dd_plan_free(p);
+}
+
+static void explains(struct fixture *f, const char *spelling,
+                     const char *const *parts)
+{
+  dd_problem p = DD_PROBLEM_INIT;
+  char text[8192], cut[20];
+  size_t length, again;
+
+  p.spelling = spelling;
+  assert_ok(dd_explain(f->ctx, &p, text, sizeof text, &length));
+  assert_int_equal(length, strlen(text));
+  for (; *parts; ++parts)
+    if (!strstr(text, *parts)) fail_msg("no '%s' in\n%s", *parts, text);
+  assert_ok(dd_explain(f->ctx, &p, cut, sizeof cut, &again));
+  assert_int_equal(length, again);
+  assert_int_equal(strlen(cut), sizeof cut - 1);
+  assert_memory_equal(cut, text, sizeof cut - 1);
+  assert_ok(dd_explain(f->ctx, &p, NULL, 0, &again));
+  assert_int_equal(length, again);
 }
 
 static void test_matches(void **state)
@@ -279,6 +301,9 @@ static void test_near_then_misfit(void **state)
 
 static void test_other_device(void **state)
 {
+  static const char *const warned[] = {
+      "loss      unknown", "warning   measured on another (cpu), this is cpu",
+      "difftune sweep --cpu --shapes '" LARGE "' measures it here\n", NULL};
   struct fixture f;
   struct tiny t;
   dd_plan *p;
@@ -289,6 +314,16 @@ static void test_other_device(void **state)
   assert_ok(open_with(&f, &t, 0));
   matches(&f, LARGE, DD_MATCH_DEVICE,
           "affine.fast threads=64 vec=4 (other device, 2.5 us)");
+  explains(&f, LARGE, warned);
+  close_table(&f);
+  t.plans[0].gain = 0.009; /* as fast as the split form there: slower here? */
+  tiny_plan(&t, "scale:fp32 rows=512 width=64", 1, 2, 0);
+  tiny_plan(&t, "shift:fp32 rows=512 width=64", 1, 4, 0);
+  assert_ok(open_with(&f, &t, 0));
+  matches(&f, LARGE, DD_MATCH_SPLIT,
+          "scale.fast threads=32 vec=1 + shift.fast threads=32 vec=1 "
+          "(split, 5.0 us)");
+  explains(&f, LARGE, warned);
   close_table(&f);
   assert_ok(open_with(&f, &t, DD_OPEN_EXACT_ONLY));
   assert_fails(DD_UNTUNED, "not measured on this", plan(&f, LARGE, &p));
@@ -496,30 +531,11 @@ static void test_plan_refusals(void **state)
 
 /* ---- Words --------------------------------------------------------------- */
 
-static void explains(struct fixture *f, const char *spelling,
-                     const char *const *parts)
-{
-  dd_problem p = DD_PROBLEM_INIT;
-  char text[8192], cut[20];
-  size_t length, again;
-
-  p.spelling = spelling;
-  assert_ok(dd_explain(f->ctx, &p, text, sizeof text, &length));
-  assert_int_equal(length, strlen(text));
-  for (; *parts; ++parts)
-    if (!strstr(text, *parts)) fail_msg("no '%s' in\n%s", *parts, text);
-  assert_ok(dd_explain(f->ctx, &p, cut, sizeof cut, &again));
-  assert_int_equal(length, again);
-  assert_int_equal(strlen(cut), sizeof cut - 1);
-  assert_memory_equal(cut, text, sizeof cut - 1);
-  assert_ok(dd_explain(f->ctx, &p, NULL, 0, &again));
-  assert_int_equal(length, again);
-}
-
 static void test_explain(void **state)
 {
   static const char *const exact[] = {
       "chosen    affine.fast threads=64 vec=4 (exact, 2.5 us)\n",
+      "loss      none: the best that was measured\n",
       "compiled for io=fp32 width=64 mode=once\n", "this device\n",
       "the split form: slower, 4.0 us\n",
       "affine:fp32 rows=8 width=64: scale.fast threads=32 vec=1 + shift.fast "

@@ -150,7 +150,8 @@ typedef struct dd_plan dd_plan;
 typedef enum dd_match {
   DD_MATCH_EXACT = 0,  /* this problem was measured on this device */
   DD_MATCH_NEAR = 1,   /* a problem near it was, on this device */
-  DD_MATCH_DEVICE = 2, /* one was, on another device of the same arch */
+  DD_MATCH_DEVICE = 2, /* one was, on another device of the same arch, or with
+                          another number of SMs: dd_explain() has the warning */
   DD_MATCH_SPLIT = 3,  /* its split parts were: they run one after another */
   DD_MATCH_DEFAULT = 4, /* never measured: the op's default variant */
   DD_MATCH_PINNED = 5   /* dd_pin() named it */
@@ -166,6 +167,11 @@ DD_API dd_status dd_plan_make(dd_context *ctx, const dd_problem *problem,
 DD_API void dd_plan_free(dd_plan *plan); /* NULL is a harmless no-op */
 
 DD_API dd_match dd_plan_match(const dd_plan *plan);
+
+/* How much longer than the best there is it is expected to take: 0.02 is 2 %.
+ * 0: it is the best that was measured.  Negative: nobody knows, because what it
+ * was measured on tells nothing of this. */
+DD_API double dd_plan_loss(const dd_plan *plan);
 
 /* 1: the split form, one kernel after another, which rounds what its steps hand
  * on; however it was matched. */
