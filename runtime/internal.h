@@ -30,7 +30,7 @@ struct dd_context {
   struct loaded *loaded;  /* under the lock */
   struct prepared *prepared; /* under the lock */
   struct pin *pins;          /* under the lock */
-  _Atomic uint64_t made[DD_MATCH_PINNED + 1], refused; /* see dd_count */
+  _Atomic uint64_t made[DD_MATCH_INTERVAL + 1], refused; /* see dd_count */
   uint32_t forks; /* forks_seen() when it was opened; see context_forked() */
   _Atomic(struct typed *) typed; /* read without it */
 };

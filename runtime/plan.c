@@ -488,6 +488,7 @@ const char *match_word(dd_match how)
   case DD_MATCH_SPLIT: return "split";
   case DD_MATCH_DEFAULT: return "default";
   case DD_MATCH_PINNED: return "pinned";
+  case DD_MATCH_INTERVAL: return "interval";
   }
   return "?";
 }

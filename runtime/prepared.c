@@ -232,6 +232,7 @@ dd_status dd_count(dd_context *ctx, dd_counters *out, int reset)
   c.by_default = take(&ctx->made[DD_MATCH_DEFAULT], reset);
   c.refused = take(&ctx->refused, reset);
   c.pinned = take(&ctx->made[DD_MATCH_PINNED], reset);
+  c.interval = take(&ctx->made[DD_MATCH_INTERVAL], reset);
   memcpy(out, &c, c.struct_size < sizeof c ? c.struct_size : sizeof c);
   return DD_OK;
 }

@@ -205,17 +205,22 @@ static struct table_page *variant_page(struct table *t, uint32_t i)
 
 /* ---- Plans -------------------------------------------------------------- */
 
-/* One variant of the op itself, or one of each step's op. */
-static dd_status check_steps(const struct table *t, struct table_plan *p)
-{
-  const struct op *op = p->problem.op;
+/* What is chosen for a problem, while it is read. */
+struct steps {
+  uint32_t count, at[OP_MAX_STEPS];
+  bool split;
+};
 
-  p->split = p->step_count != 1 || t->variants[p->steps[0]].variant.op != op;
-  if (p->split && p->step_count != op->step_count)
+/* One variant of the op itself, or one of each step's op. */
+static dd_status check_steps(const struct table *t, const struct op *op,
+                             struct steps *s)
+{
+  s->split = s->count != 1 || t->variants[s->at[0]].variant.op != op;
+  if (s->split && s->count != op->step_count)
     return fail(DD_BAD_TABLE, "'%s' has %u steps, not %u", op->name,
-                op->step_count, p->step_count);
-  for (uint32_t i = 0; p->split && i < p->step_count; ++i) {
-    const char *name = t->variants[p->steps[i]].variant.op->name;
+                op->step_count, s->count);
+  for (uint32_t i = 0; s->split && i < s->count; ++i) {
+    const char *name = t->variants[s->at[i]].variant.op->name;
     if (strcmp(name, op->steps[i].op))
       return fail(DD_BAD_TABLE, "step %u of '%s' is %s, not %s", i + 1,
                   op->name, op->steps[i].op, name);
@@ -224,19 +229,19 @@ static dd_status check_steps(const struct table *t, struct table_plan *p)
 }
 
 static dd_status read_steps(struct wire_reader *r, struct table *t,
-                            struct table_plan *p)
+                            const struct op *op, struct steps *s)
 {
-  p->step_count = wire_count(r, OP_MAX_STEPS, "a list of steps");
-  for (uint32_t i = 0; i < p->step_count; ++i) {
-    p->steps[i] = wire_u32(r, "a step");
-    if (!r->failed && p->steps[i] >= t->variant_count)
-      return fail(DD_BAD_TABLE, "there is no variant %u", p->steps[i]);
+  s->count = wire_count(r, OP_MAX_STEPS, "a list of steps");
+  for (uint32_t i = 0; i < s->count; ++i) {
+    s->at[i] = wire_u32(r, "a step");
+    if (!r->failed && s->at[i] >= t->variant_count)
+      return fail(DD_BAD_TABLE, "there is no variant %u", s->at[i]);
   }
   TRY(wire_status(r, false, DD_BAD_TABLE));
-  if (!p->step_count) return fail(DD_BAD_TABLE, "no variant at all");
-  for (uint32_t i = 0; i < p->step_count; ++i)
-    TRY(page_ready(t, variant_page(t, p->steps[i]), read_variant_page));
-  return check_steps(t, p);
+  if (!s->count) return fail(DD_BAD_TABLE, "no variant at all");
+  for (uint32_t i = 0; i < s->count; ++i)
+    TRY(page_ready(t, variant_page(t, s->at[i]), read_variant_page));
+  return check_steps(t, op, s);
 }
 
 static dd_status read_time(struct wire_reader *r, const char *what, double *us)
@@ -272,6 +277,96 @@ static dd_status read_problem(const struct table *t, struct table_plan *p,
               bytes_string(text));
 }
 
+static dd_status read_fraction(struct wire_reader *r, const char *what,
+                               double most, double *out)
+{
+  *out = wire_f64(r, what);
+  if (*out >= 0 && *out <= most) return DD_OK; /* no NaN is */
+  return fail(DD_BAD_TABLE, "%s is %g", what, *out);
+}
+
+static dd_status check_field(const struct table_plan *p,
+                             const struct table_interval *v)
+{
+  const struct op *op = p->problem.op;
+  const struct symbol *s;
+
+  if (v->field >= op->symbol_count)
+    return fail(DD_BAD_TABLE, "'%s' has no field %u", op->name, v->field);
+  s = &op->symbols[v->field];
+  if (!s->dynamic || s->kind != SYMBOL_INT)
+    return fail(DD_BAD_TABLE, "an interval of %s, which is no size", s->name);
+  if (v->last <= p->problem.value[v->field] || v->last > s->max ||
+      v->sizes < 2)
+    return fail(DD_BAD_TABLE, "an interval of %u sizes, %s %" PRId64 " to %"
+                PRId64, v->sizes, s->name, p->problem.value[v->field],
+                v->last);
+  return DD_OK;
+}
+
+static dd_status read_interval(struct wire_reader *r, struct table *t,
+                               const struct table_plan *p,
+                               struct table_interval *v)
+{
+  struct steps steps;
+
+  v->field = wire_u32(r, "an interval's field");
+  v->last = wire_i64(r, "an interval's end");
+  v->sizes = wire_u32(r, "an interval's sizes");
+  TRY(wire_status(r, false, DD_BAD_TABLE));
+  TRY(check_field(p, v));
+  TRY(read_steps(r, t, p->problem.op, &steps));
+  v->split = steps.split;
+  v->step_count = steps.count;
+  memcpy(v->steps, steps.at, sizeof v->steps);
+  TRY(read_fraction(r, "an interval's loss", 1e6, &v->loss));
+  TRY(read_gain(r, &v->gain));
+  return wire_status(r, false, DD_BAD_TABLE);
+}
+
+static dd_status read_intervals(struct wire_reader *r, struct table *t,
+                                struct table_plan *p)
+{
+  p->interval_count = table_count_of(r, TABLE_INTERVAL_BYTES,
+                                     "a list of intervals");
+  p->intervals = ARENA_ARRAY(&t->arena, struct table_interval,
+                             p->interval_count);
+  if (!p->intervals) return no_memory();
+  for (uint32_t i = 0; i < p->interval_count; ++i) {
+    TRY(read_interval(r, t, p, &p->intervals[i]));
+    if (i && table_interval_order(&p->intervals[i - 1], &p->intervals[i]) >= 0)
+      return fail(DD_BAD_TABLE, "interval %u is out of order", i);
+  }
+  return wire_status(r, false, DD_BAD_TABLE);
+}
+
+static dd_status read_rival(struct wire_reader *r, struct table *t,
+                            struct table_plan *p)
+{
+  TRY(table_read_text(r, &t->arena, "the second best", &p->rival));
+  TRY(read_time(r, "the second best's time", &p->rival_us));
+  TRY(read_time(r, "the second best's lower bound", &p->rival_low_us));
+  return read_time(r, "the second best's upper bound", &p->rival_high_us);
+}
+
+static dd_status read_choice(struct wire_reader *r, struct table *t,
+                             struct table_plan *p)
+{
+  struct steps steps;
+
+  TRY(read_steps(r, t, p->problem.op, &steps));
+  p->split = steps.split;
+  p->step_count = steps.count;
+  memcpy(p->steps, steps.at, sizeof p->steps);
+  TRY(read_time(r, "its time", &p->us));
+  TRY(read_time(r, "its split form's time", &p->split_us));
+  TRY(read_time(r, "its copy's time", &p->copy_us));
+  TRY(read_gain(r, &p->gain));
+  TRY(read_fraction(r, "its speed on the problems next to it", 1, &p->away));
+  TRY(read_rival(r, t, p));
+  return read_intervals(r, t, p);
+}
+
 static dd_status read_plan(struct wire_reader *r, struct table *t,
                            struct table_plan *p, struct bytes *text)
 {
@@ -279,13 +374,16 @@ static dd_status read_plan(struct wire_reader *r, struct table *t,
 
   TRY(table_read_text(r, &t->arena, "a problem", &p->spelling));
   TRY(read_problem(t, p, text));
-  status = read_steps(r, t, p);
-  if (!status) status = read_time(r, "its time", &p->us);
-  if (!status) status = read_time(r, "its split form's time", &p->split_us);
-  if (!status) status = read_time(r, "its copy's time", &p->copy_us);
-  if (!status) status = read_gain(r, &p->gain);
+  status = read_choice(r, t, p);
   if (status) return fail_in(status, "'%.200s'", p->spelling);
   return wire_status(r, false, DD_BAD_TABLE);
+}
+
+int table_interval_order(const struct table_interval *a,
+                         const struct table_interval *b)
+{
+  if (a->field != b->field) return a->field < b->field ? -1 : 1;
+  return (a->last > b->last) - (a->last < b->last);
 }
 
 int table_plan_order(const char *fixed, const char *spelling,

@@ -65,13 +65,19 @@ static void test_mutations(void **unused)
 {
   static uint8_t work[SEED_LIMIT];
   struct bytes seed = BYTES_INIT;
+  struct table_interval run;
+  struct table_plan *p;
   struct tiny t;
   uint32_t fast;
 
   (void)unused;
   tiny_init(&t);
   fast = tiny_variant(&t, "fast", "affine:fp32 rows=8 width=64", 64, 4);
-  tiny_plan(&t, "affine:fp32 rows=8 width=64", 1, fast, 0);
+  p = tiny_plan(&t, "affine:fp32 rows=8 width=64", 1, fast, 0);
+  tiny_run(&t.ops, &run, "affine", 512);
+  run.steps[0] = fast;
+  p->intervals = &run;
+  p->interval_count = 1;
   assert_ok(table_write(&t.writer, &seed));
   tiny_release(&t);
   assert_true(seed.size < SEED_LIMIT);

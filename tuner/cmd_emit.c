@@ -6,7 +6,8 @@
  * used.  A variant's identity is the hash of its text; a row whose variant the
  * specs at hand would now write differently cannot be used, because the library
  * fills its arguments by the specs that go into the table.  Nor can one whose
- * code is not in the database: a sweep stores that of winners only.
+ * code is not in the database: a sweep stores that of winners only.  What else
+ * raced says which winners serve other sizes, too (interval.h).
  */
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,8 @@
 #include "command.h"
 #include "db.h"
 #include "emit.h"
+#include "interval.h"
+#include "match.h"
 #include "output.h"
 #include "specs.h"
 #include "stored.h"
@@ -36,11 +39,13 @@ struct problem_rows {
   char *problem, *label; /* label: of its first row */
   const char *why;       /* what was against its first row */
   bool taken, gained;    /* gained: the plan's gain is known */
-  double high_us;        /* of the row that was taken: its upper bound */
+  int64_t candidate, sweep; /* of the row that was taken */
+  double high_us;           /* its upper bound */
 };
 
 struct emit {
-  const char *variants, *db_path, *device, *policy, *out;
+  const char *variants, *db_path, *device, *policy, *out, *loss_text;
+  double loss; /* what an interval may lose: 0.02 is 2 % */
   bool json;
   struct texts policies; /* what the database has */
   struct named_device *choices;
@@ -59,6 +64,12 @@ struct emit {
   uint32_t known_count, known_room;
   struct table_plan *plan;
   uint32_t plan_count, plan_room;
+  /* and what raced for them */
+  int64_t *candidate;   /* that each plan has */
+  double *split_low_us; /* of its split form; 0: unknown */
+  uint32_t candidate_room, split_room;
+  struct raced *race;
+  uint32_t race_count, race_room, interval_count;
   struct problem_rows rows;
   int64_t left_out;
 };
@@ -376,19 +387,6 @@ static dd_status make_plan(struct emit *e, const struct db_row *row,
   return DD_OK;
 }
 
-/* A plan that is not the best there is should not come as a surprise. */
-static void take_plan(struct emit *e, const struct db_row *row)
-{
-  struct problem_rows *r = &e->rows;
-
-  e->plan_count++;
-  r->taken = true;
-  r->high_us = row->high_us;
-  if (r->why)
-    say("not the best, %s: %s  %s; taken: %s", r->why, r->problem, r->label,
-        row->label);
-}
-
 static dd_status begin_problem(struct emit *e, const struct db_row *row)
 {
   end_problem(e);
@@ -401,13 +399,64 @@ static dd_status begin_problem(struct emit *e, const struct db_row *row)
  * mean anything, and its median must do. */
 static void note_gain(struct emit *e, const struct db_row *row)
 {
-  struct table_plan *p = &e->plan[e->plan_count - 1];
+  uint32_t i = e->plan_count - 1;
   struct problem_rows *r = &e->rows;
   bool final = !strcmp(row->stopped, "final");
 
-  if (p->split || !row->split || r->gained || !(r->high_us > 0)) return;
-  p->gain = (final ? row->low_us : row->median_us) / r->high_us - 1;
+  if (!row->split || r->gained || !(r->high_us > 0)) return;
+  e->split_low_us[i] = final ? row->low_us : row->median_us;
+  if (!e->plan[i].split) e->plan[i].gain = e->split_low_us[i] / r->high_us - 1;
   r->gained = true;
+}
+
+/* The first row after the one that was taken. */
+static dd_status note_rival(struct emit *e, const struct db_row *row)
+{
+  struct table_plan *p = &e->plan[e->plan_count - 1];
+  char *label;
+
+  if (p->rival || row->candidate == e->rows.candidate) return DD_OK;
+  TRY(keep(e, row->label, &label));
+  p->rival = label;
+  p->rival_us = row->median_us;
+  p->rival_low_us = row->low_us;
+  p->rival_high_us = row->high_us;
+  return DD_OK;
+}
+
+static dd_status note_race(struct emit *e, const struct db_row *row)
+{
+  GROW(e, race, race_count, race_room);
+  e->race[e->race_count++] = (struct raced){e->plan_count - 1, row->candidate,
+                                            row->median_us, row->high_us};
+  return DD_OK;
+}
+
+/* A row of the problem whose plan is made; only those of one sweep compare. */
+static dd_status note_row(struct emit *e, const struct db_row *row)
+{
+  if (row->sweep != e->rows.sweep) return DD_OK;
+  note_gain(e, row);
+  TRY(note_rival(e, row));
+  return note_race(e, row);
+}
+
+/* A plan that is not the best there is should not come as a surprise. */
+static dd_status take_plan(struct emit *e, const struct db_row *row)
+{
+  struct problem_rows *r = &e->rows;
+
+  GROW(e, candidate, plan_count, candidate_room);
+  GROW(e, split_low_us, plan_count, split_room);
+  e->candidate[e->plan_count] = r->candidate = row->candidate;
+  e->split_low_us[e->plan_count++] = 0;
+  r->taken = true;
+  r->sweep = row->sweep;
+  r->high_us = row->high_us;
+  if (r->why)
+    say("not the best, %s: %s  %s; taken: %s", r->why, r->problem, r->label,
+        row->label);
+  return note_row(e, row);
 }
 
 /* Rows of a problem come together, best first. */
@@ -417,17 +466,15 @@ static dd_status visit_row(void *user, const struct db_row *row)
   const char *why = NULL;
 
   if (!is_device(e, row) || strcmp(row->policy, e->policy_name)) return DD_OK;
-  if (e->rows.taken && !strcmp(e->rows.problem, row->problem)) {
-    note_gain(e, row);
-    return DD_OK;
-  }
+  if (e->rows.taken && !strcmp(e->rows.problem, row->problem))
+    return note_row(e, row);
   if (strcmp(row->stopped, "final")) return DD_OK;
   if (!e->rows.problem || strcmp(e->rows.problem, row->problem))
     TRY(begin_problem(e, row));
   GROW(e, plan, plan_count, plan_room);
   TRY(make_plan(e, row, &e->plan[e->plan_count], &why));
-  if (!why) take_plan(e, row);
-  else if (!e->rows.why) e->rows.why = why;
+  if (!why) return take_plan(e, row);
+  if (!e->rows.why) e->rows.why = why;
   return DD_OK;
 }
 
@@ -454,6 +501,23 @@ static dd_status drop_unused(struct emit *e)
   return DD_OK;
 }
 
+static dd_status find_intervals(struct emit *e)
+{
+  struct interval_job job = {.arena = &e->arena,
+                             .loss = e->loss,
+                             .margin = MATCH_MARGIN,
+                             .plan_count = e->plan_count,
+                             .plans = e->plan,
+                             .candidates = e->candidate,
+                             .split_low_us = e->split_low_us,
+                             .race_count = e->race_count,
+                             .races = e->race};
+
+  TRY(intervals_find(&job));
+  e->interval_count = job.interval_count;
+  return DD_OK;
+}
+
 static dd_status collect(struct emit *e)
 {
   struct db_filter f = {0};
@@ -463,8 +527,10 @@ static dd_status collect(struct emit *e)
   f.device = e->device_name;
   TRY(db_each(e->db, &f, visit_row, e));
   end_problem(e);
-  if (e->plan_count) return drop_unused(e);
-  return fail(DD_UNTUNED, "'%s' has no row that can be used", e->db_path);
+  if (!e->plan_count)
+    return fail(DD_UNTUNED, "'%s' has no row that can be used", e->db_path);
+  TRY(drop_unused(e));
+  return find_intervals(e);
 }
 
 /* ---- Writing --------------------------------------------------------- */
@@ -536,9 +602,9 @@ static void report(const struct emit *e, size_t size)
   struct json j;
 
   if (!e->json) {
-    printf("%s: %u plans, %u variants, %zu bytes, for %s (%s), %s\n", e->out,
-           e->plan_count, e->variant_count, size, e->device_name, e->target,
-           e->policy_name);
+    printf("%s: %u plans, %u variants, %u intervals, %zu bytes, for %s (%s), "
+           "%s\n", e->out, e->plan_count, e->variant_count, e->interval_count,
+           size, e->device_name, e->target, e->policy_name);
     return;
   }
   json_init(&j, stdout);
@@ -549,6 +615,7 @@ static void report(const struct emit *e, size_t size)
   json_text(&j, "policy", e->policy_name);
   json_int(&j, "plans", e->plan_count);
   json_int(&j, "variants", e->variant_count);
+  json_int(&j, "intervals", e->interval_count);
   json_int(&j, "left_out", e->left_out);
   json_int(&j, "bytes", (int64_t)size);
   json_end(&j, '}');
@@ -566,9 +633,20 @@ static dd_status emit(struct emit *e)
   return DD_OK;
 }
 
+/* "2", "0.5%" */
+static bool read_percent(const char *text, double *out)
+{
+  char *end;
+  double percent = strtod(text, &end);
+
+  *out = percent / 100;
+  return end != text && (!*end || !strcmp(end, "%")) && percent >= 0 &&
+         percent <= 100;
+}
+
 int cmd_emit(int argc, char **argv)
 {
-  struct emit e = {0};
+  struct emit e = {.loss_text = "2%"};
   const struct option table[] = {
       OPT_VARIANTS(&e.variants),
       OPT_DB(&e.db_path),
@@ -576,6 +654,8 @@ int cmd_emit(int argc, char **argv)
                "a part of \"NVIDIA H200 (sm_90, 132 SMs)\", where several"),
       OPT_TEXT("policy", 0, &e.policy, "POLICY",
                "\"cold graph\", ..., where there are several"),
+      OPT_TEXT("loss", 0, &e.loss_text, "PERCENT",
+               "what one choice for a run of sizes may lose at each (2%)"),
       OPT_TEXT("out", 'o', &e.out, "FILE", "FILE.ddt, or FILE.c to link in"),
       OPT_JSON(&e.json),
       OPT_END};
@@ -585,6 +665,9 @@ int cmd_emit(int argc, char **argv)
   if (!options_parse(table, argc, argv, NULL, &code)) return code;
   if (!e.out || !(ends_in(e.out, ".ddt") || ends_in(e.out, ".c")))
     return say_usage("emit wants -o FILE.ddt or -o FILE.c");
+  if (!read_percent(e.loss_text, &e.loss))
+    return say_usage("--loss is '%s', and must be a percentage like 2%%",
+                     e.loss_text);
   e.db_path = db_path_or_default(e.db_path);
   if ((code = say_missing(e.db_path))) return code;
   status = specs_load(&e.specs, e.variants);

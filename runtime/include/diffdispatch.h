@@ -146,7 +146,7 @@ DD_API void dd_close(dd_context *ctx);
 /* The choice for one problem, loaded and ready to launch. */
 typedef struct dd_plan dd_plan;
 
-/* How the choice was made, best first. */
+/* How the choice was made, best first but for the last two. */
 typedef enum dd_match {
   DD_MATCH_EXACT = 0,  /* this problem was measured on this device */
   DD_MATCH_NEAR = 1,   /* a problem near it was, on this device */
@@ -154,7 +154,10 @@ typedef enum dd_match {
                           another number of SMs: dd_explain() has the warning */
   DD_MATCH_SPLIT = 3,  /* its split parts were: they run one after another */
   DD_MATCH_DEFAULT = 4, /* never measured: the op's default variant */
-  DD_MATCH_PINNED = 5   /* dd_pin() named it */
+  DD_MATCH_PINNED = 5,  /* dd_pin() named it */
+  DD_MATCH_INTERVAL = 6 /* between sizes that were measured on this device, at
+                           each of which the choice is among the best; better
+                           than near */
 } dd_match;
 
 /* Chooses, compiles if it must (CPU device only), and loads.  Slow: call once
@@ -240,8 +243,9 @@ typedef struct dd_counters {
   size_t struct_size;
   uint64_t exact, near_sizes, other_device, split, by_default, refused;
   uint64_t pinned;
+  uint64_t interval;
 } dd_counters;
-#define DD_COUNTERS_INIT {sizeof(dd_counters), 0, 0, 0, 0, 0, 0, 0}
+#define DD_COUNTERS_INIT {sizeof(dd_counters), 0, 0, 0, 0, 0, 0, 0, 0}
 
 /* Fails   DD_BAD_ARGUMENT */
 DD_API dd_status dd_count(dd_context *ctx, dd_counters *out, int reset);
