@@ -575,6 +575,12 @@ static void a_run_of_sizes_is_an_interval(void **state)
   table_close(&t);
   check_run(0, "interval: tokens 8 to 64, 3 sizes measured, the nearest as "
             ROPE("16"), "explain --cpu --table run.ddt '" ROPE("20") "'");
+  check_run(0, "\"match\": \"interval\"",
+            "show --coverage --json --table run.ddt '" ROPE("20") "'");
+  check_run(0, "5 plans", "emit --db run.db --without '" ROPE("16")
+            "' -o without.ddt");
+  check_run(0, "2 sizes measured",
+            "explain --cpu --table without.ddt '" ROPE("16") "'");
   check_run(EX_USAGE, "--loss is '2x', and must be a percentage",
             "emit --db run.db --loss 2x -o run.ddt");
 }

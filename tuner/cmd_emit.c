@@ -46,6 +46,7 @@ struct problem_rows {
 struct emit {
   const char *variants, *db_path, *device, *policy, *out, *loss_text;
   double loss; /* what an interval may lose: 0.02 is 2 % */
+  struct texts without;
   bool json;
   struct texts policies; /* what the database has */
   struct named_device *choices;
@@ -466,6 +467,7 @@ static dd_status visit_row(void *user, const struct db_row *row)
   const char *why = NULL;
 
   if (!is_device(e, row) || strcmp(row->policy, e->policy_name)) return DD_OK;
+  if (texts_have(&e->without, row->problem)) return DD_OK;
   if (e->rows.taken && !strcmp(e->rows.problem, row->problem))
     return note_row(e, row);
   if (strcmp(row->stopped, "final")) return DD_OK;
@@ -522,6 +524,7 @@ static dd_status collect(struct emit *e)
 {
   struct db_filter f = {0};
 
+  TRY(problems_spell(&e->specs, &e->without));
   TRY(choose_device(e));
   TRY(choose_policy(e));
   f.device = e->device_name;
@@ -656,6 +659,8 @@ int cmd_emit(int argc, char **argv)
                "\"cold graph\", ..., where there are several"),
       OPT_TEXT("loss", 0, &e.loss_text, "PERCENT",
                "what one choice for a run of sizes may lose at each (2%)"),
+      OPT_TEXTS("without", 0, &e.without, "SPELLING|FILE",
+                "as if these problems had not been measured"),
       OPT_TEXT("out", 'o', &e.out, "FILE", "FILE.ddt, or FILE.c to link in"),
       OPT_JSON(&e.json),
       OPT_END};
