@@ -247,18 +247,25 @@ static void print_warning(const struct matcher *m, const struct match *c,
 {
   const struct table *t = c->table;
 
-  if (c->how == DD_MATCH_DEFAULT || !t ||
-      match_device(t, m->device) != MATCH_SAME_ARCH)
+  if (c->how == DD_MATCH_DEFAULT || c->how == DD_MATCH_PINNED ||
+      match_device(t, m->device) == MATCH_SAME)
     return;
   bytes_printf(out, "warning   measured on %s (", t->device_name);
   print_target(t->device_kind, t->arch, t->sms, out);
   bytes_printf(out, "), this is %s (", m->device->name);
   print_target(m->device->kind, m->device->arch, m->device->sms, out);
-  bytes_text(out, ")\n          difftune sweep ");
-  bytes_text(out, strcmp(m->device->kind, "cpu") ? "" : "--cpu ");
-  bytes_text(out, "--shapes '");
+  bytes_text(out, ")\n");
+}
+
+/* What would have this problem measured, where it was not. */
+static void print_hint(const struct matcher *m, const struct match *c,
+                       struct bytes *out)
+{
+  if (c->how == DD_MATCH_EXACT || c->how == DD_MATCH_PINNED) return;
+  bytes_printf(out, "to tune   difftune sweep %s--shapes '",
+               strcmp(m->device->kind, "cpu") ? "" : "--cpu ");
   problem_print(&c->problem, out);
-  bytes_text(out, "' measures it here\n");
+  bytes_text(out, "'\n");
 }
 
 static void print_chosen(const struct matcher *m, const struct match *c,
@@ -279,6 +286,7 @@ static void print_chosen(const struct matcher *m, const struct match *c,
   print_gain(c, out);
   print_loss(c, out);
   print_warning(m, c, out);
+  print_hint(m, c, out);
 }
 
 /* For a choice that no plan was made for: which is the nearest one. */

@@ -363,7 +363,7 @@ static void test_interval_fits(void **state)
   tiny_release(&t);
 }
 
-/* What a plan lost next door is what it is expected to lose near its problem. */
+/* What a plan lost next door it is expected to lose near its problem, too. */
 static void test_near_loss(void **state)
 {
   static const char *const said[] = {
@@ -440,7 +440,7 @@ static void test_other_device(void **state)
 {
   static const char *const warned[] = {
       "loss      unknown", "warning   measured on another (cpu), this is cpu",
-      "difftune sweep --cpu --shapes '" LARGE "' measures it here\n", NULL};
+      "to tune   difftune sweep --cpu --shapes '" LARGE "'\n", NULL};
   struct fixture f;
   struct tiny t;
   dd_plan *p;

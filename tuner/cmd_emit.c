@@ -17,15 +17,11 @@
 #include "emit.h"
 #include "interval.h"
 #include "match.h"
+#include "origin.h"
 #include "output.h"
 #include "specs.h"
 #include "stored.h"
 #include "table_write.h"
-
-/* One device, whatever its driver, as a table names it. */
-struct named_device {
-  const char *name, *text; /* text: "NVIDIA H200 (sm_90, 132 SMs)" */
-};
 
 /* A stored variant that was looked at. */
 struct known {
@@ -48,17 +44,11 @@ struct emit {
   double loss; /* what an interval may lose: 0.02 is 2 % */
   struct texts without;
   bool json;
-  struct texts policies; /* what the database has */
-  struct named_device *choices;
-  uint32_t choice_count, choice_room;
-  char target[TARGET_TEXT];
+  struct origin from;
   struct specs specs;
   struct db *db;
   struct arena arena;
   /* the table to be, and the rows that it comes from */
-  const char *device_text;
-  char device_name[128], device_kind[16], policy_name[64];
-  int arch, sms;
   struct table_variant *variant;
   uint32_t variant_count, variant_room;
   struct known *known;
@@ -111,11 +101,11 @@ static dd_status keep(struct emit *e, const char *text, char **out)
 static dd_status add_code(struct emit *e, struct table_variant *t,
                           const struct db_variant_row *row)
 {
-  const char *cpu = e->arch ? NULL : row->text;
+  const char *cpu = e->from.arch ? NULL : row->text;
   struct table_code *code = ARENA_NEW(&e->arena, struct table_code);
 
   if (!code) return fail(DD_NO_MEMORY, "out of memory");
-  code->target = e->target;
+  code->target = e->from.target;
   code->bytes = cpu ? (const void *)cpu : row->code;
   code->size = cpu ? strlen(cpu) : row->code_size;
   t->code_count = 1;
@@ -132,7 +122,7 @@ static dd_status share_place(struct emit *e, struct known *k,
 {
   const struct table_code *code = e->variant[k->at].codes;
 
-  if (!e->arch || (code->size == row->code_size &&
+  if (!e->from.arch || (code->size == row->code_size &&
                    !memcmp(code->bytes, row->code, code->size)))
     return DD_OK;
   k->at = UINT32_MAX;
@@ -168,7 +158,8 @@ static dd_status find_place(struct emit *e, struct known *k)
   struct variant v;
 
   k->at = UINT32_MAX;
-  TRY(db_variant_read(e->db, k->row, e->target, k->toolchain, &e->arena, &row));
+  TRY(db_variant_read(e->db, k->row, e->from.target, k->toolchain, &e->arena,
+                      &row));
   k->why = "measured with other specs";
   if (!stored_is_current(&e->specs, &row, &v)) return DD_OK;
   k->why = "its code is not in the database";
@@ -191,161 +182,6 @@ static dd_status look_up(struct emit *e, int64_t row, int64_t toolchain,
   *out = k = &e->known[e->known_count++];
   *k = (struct known){.row = row, .toolchain = toolchain};
   return find_place(e, k);
-}
-
-/* ---- The device and the policy --------------------------------------- */
-
-static void device_text(const struct db_row *row, struct bytes *out)
-{
-  char target[TARGET_TEXT];
-
-  target_print(row->arch, target);
-  bytes_printf(out, "%s (%s, %d SMs)", row->device, target, row->sms);
-}
-
-static bool is_device(const struct emit *e, const struct db_row *row)
-{
-  return !strcmp(row->device, e->device_name) && row->arch == e->arch &&
-         row->sms == e->sms && !strcmp(row->device_kind, e->device_kind);
-}
-
-static dd_status add_choice(struct emit *e, const struct db_row *row,
-                            const char *text)
-{
-  struct named_device *c;
-  char *name, *copy;
-
-  for (uint32_t i = 0; i < e->choice_count; ++i)
-    if (!strcmp(e->choices[i].text, text)) return DD_OK;
-  GROW(e, choices, choice_count, choice_room);
-  TRY(keep(e, row->device, &name));
-  TRY(keep(e, text, &copy));
-  c = &e->choices[e->choice_count++];
-  *c = (struct named_device){name, copy};
-  return DD_OK;
-}
-
-static dd_status visit_device(void *user, const struct db_row *row)
-{
-  struct bytes text = BYTES_INIT;
-  dd_status status;
-
-  device_text(row, &text);
-  status = bytes_status(&text);
-  if (!status) status = add_choice(user, row, text.data);
-  bytes_release(&text);
-  return status;
-}
-
-/* --device is a part of the name; a whole name wins over longer ones. */
-static bool is_meant(const struct emit *e, const struct named_device *c,
-                     bool whole)
-{
-  if (!e->device) return !whole;
-  if (!whole) return strcasestr(c->text, e->device) != NULL;
-  return !strcmp(c->name, e->device) || !strcmp(c->text, e->device);
-}
-
-static uint32_t count_meant(const struct emit *e, bool whole,
-                            const struct named_device **last,
-                            struct bytes *list)
-{
-  uint32_t n = 0;
-
-  for (uint32_t i = 0; i < e->choice_count; ++i) {
-    if (!is_meant(e, &e->choices[i], whole)) continue;
-    bytes_printf(list, "%s '%s'", n++ ? "," : "", e->choices[i].text);
-    *last = &e->choices[i];
-  }
-  return n;
-}
-
-static dd_status no_device(const struct emit *e)
-{
-  struct bytes list = BYTES_INIT;
-
-  for (uint32_t i = 0; i < e->choice_count; ++i)
-    bytes_printf(&list, "%s '%s'", i ? "," : "; it has", e->choices[i].text);
-  fail(DD_UNTUNED, "'%s' has no measurement%s%s%s", e->db_path,
-       e->device ? " on " : "", e->device ? e->device : "",
-       bytes_string(&list));
-  bytes_release(&list);
-  return DD_UNTUNED;
-}
-
-static dd_status take_device(void *user, const struct db_row *row)
-{
-  struct bytes text = BYTES_INIT;
-  struct emit *e = user;
-
-  device_text(row, &text);
-  if (!strcmp(bytes_string(&text), e->device_text)) {
-    snprintf(e->device_name, sizeof e->device_name, "%s", row->device);
-    snprintf(e->device_kind, sizeof e->device_kind, "%s", row->device_kind);
-    e->arch = row->arch;
-    e->sms = row->sms;
-    target_print(e->arch, e->target);
-  }
-  bytes_release(&text);
-  return DD_OK;
-}
-
-static dd_status choose_device(struct emit *e)
-{
-  struct db_filter best = {.best_only = true};
-  const struct named_device *chosen = NULL;
-  struct bytes list = BYTES_INIT;
-  dd_status status = DD_OK;
-  uint32_t n;
-
-  TRY(db_each(e->db, &best, visit_device, e));
-  n = count_meant(e, true, &chosen, &list);
-  if (!n) n = count_meant(e, false, &chosen, &list);
-  if (n > 1)
-    status = fail(DD_BAD_ARGUMENT, "the database has more than one device; "
-                  "choose with --device:%s", bytes_string(&list));
-  bytes_release(&list);
-  if (!n) return no_device(e);
-  TRY(status);
-  e->device_text = chosen->text;
-  return db_each(e->db, &best, take_device, e);
-}
-
-static dd_status visit_policy(void *user, const struct db_row *row)
-{
-  struct emit *e = user;
-
-  if (is_device(e, row) && !texts_have(&e->policies, row->policy))
-    texts_add(&e->policies, keep_text(row->policy));
-  return DD_OK;
-}
-
-static dd_status no_policy(const struct emit *e)
-{
-  struct bytes list = BYTES_INIT;
-
-  for (size_t i = 0; i < e->policies.count; ++i)
-    bytes_printf(&list, "%s '%s'", i ? "," : "", e->policies.item[i]);
-  if (e->policy)
-    fail(DD_BAD_ARGUMENT, "no policy is named '%s'; the database has%s",
-         e->policy, bytes_string(&list));
-  else
-    fail(DD_BAD_ARGUMENT, "the database has more than one policy; choose with "
-         "--policy:%s", bytes_string(&list));
-  bytes_release(&list);
-  return DD_BAD_ARGUMENT;
-}
-
-static dd_status choose_policy(struct emit *e)
-{
-  struct db_filter best = {.best_only = true};
-  const char *name = e->policy;
-
-  TRY(db_each(e->db, &best, visit_policy, e));
-  if (!name && e->policies.count == 1) name = e->policies.item[0];
-  if (!name || !texts_have(&e->policies, name)) return no_policy(e);
-  snprintf(e->policy_name, sizeof e->policy_name, "%s", name);
-  return DD_OK;
 }
 
 /* ---- Rows to plans --------------------------------------------------- */
@@ -457,6 +293,7 @@ static dd_status take_plan(struct emit *e, const struct db_row *row)
   if (r->why)
     say("not the best, %s: %s  %s; taken: %s", r->why, r->problem, r->label,
         row->label);
+  TRY(origin_note(e->db, row, &e->from));
   return note_row(e, row);
 }
 
@@ -466,7 +303,7 @@ static dd_status visit_row(void *user, const struct db_row *row)
   struct emit *e = user;
   const char *why = NULL;
 
-  if (!is_device(e, row) || strcmp(row->policy, e->policy_name)) return DD_OK;
+  if (!origin_has(&e->from, row)) return DD_OK;
   if (texts_have(&e->without, row->problem)) return DD_OK;
   if (e->rows.taken && !strcmp(e->rows.problem, row->problem))
     return note_row(e, row);
@@ -525,9 +362,8 @@ static dd_status collect(struct emit *e)
   struct db_filter f = {0};
 
   TRY(problems_spell(&e->specs, &e->without));
-  TRY(choose_device(e));
-  TRY(choose_policy(e));
-  f.device = e->device_name;
+  TRY(origin_choose(e->db, e->db_path, e->device, e->policy, &e->from));
+  f.device = e->from.device;
   TRY(db_each(e->db, &f, visit_row, e));
   end_problem(e);
   if (!e->plan_count)
@@ -541,22 +377,23 @@ static dd_status collect(struct emit *e)
 static dd_status make_table(struct emit *e, struct bytes *out)
 {
   struct table_writer w = {0};
-  char provenance[64];
+  struct bytes provenance = BYTES_INIT;
+  dd_status status = origin_print(&e->from, &provenance);
 
-  snprintf(provenance, sizeof provenance, "difftune %d.%d.%d",
-           DD_VERSION_MAJOR, DD_VERSION_MINOR, DD_VERSION_PATCH);
   w.specs = &e->specs.message;
-  w.device_name = e->device_name;
-  w.device_kind = e->device_kind;
-  w.policy = e->policy_name;
-  w.provenance = provenance;
-  w.arch = e->arch;
-  w.sms = e->sms;
+  w.device_name = e->from.device;
+  w.device_kind = e->from.kind;
+  w.policy = e->from.policy;
+  w.provenance = bytes_string(&provenance);
+  w.arch = e->from.arch;
+  w.sms = e->from.sms;
   w.variant_count = e->variant_count;
   w.variants = e->variant;
   w.plan_count = e->plan_count;
   w.plans = e->plan;
-  return table_write(&w, out);
+  if (!status) status = table_write(&w, out);
+  bytes_release(&provenance);
+  return status;
 }
 
 static void write_c(const struct bytes *table, struct bytes *out)
@@ -607,15 +444,15 @@ static void report(const struct emit *e, size_t size)
   if (!e->json) {
     printf("%s: %u plans, %u variants, %u intervals, %zu bytes, for %s (%s), "
            "%s\n", e->out, e->plan_count, e->variant_count, e->interval_count,
-           size, e->device_name, e->target, e->policy_name);
+           size, e->from.device, e->from.target, e->from.policy);
     return;
   }
   json_init(&j, stdout);
   json_object(&j, NULL);
   json_text(&j, "file", e->out);
-  json_text(&j, "device", e->device_name);
-  json_text(&j, "target", e->target);
-  json_text(&j, "policy", e->policy_name);
+  json_text(&j, "device", e->from.device);
+  json_text(&j, "target", e->from.target);
+  json_text(&j, "policy", e->from.policy);
   json_int(&j, "plans", e->plan_count);
   json_int(&j, "variants", e->variant_count);
   json_int(&j, "intervals", e->interval_count);
