@@ -316,6 +316,7 @@ static dd_status put_plan(struct making *m, uint32_t i, struct bytes *out)
   wire_put_f64(out, p->split_us);
   wire_put_f64(out, p->copy_us);
   wire_put_f64(out, p->gain);
+  wire_put_f64(out, p->loss);
   wire_put_f64(out, p->away);
   wire_put_text(out, p->rival ? p->rival : "");
   wire_put_f64(out, p->rival_us);

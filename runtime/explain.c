@@ -197,8 +197,11 @@ static void print_rule(const struct match *c, struct bytes *out)
 
 static void print_loss(const struct match *c, struct bytes *out)
 {
-  if (c->how == DD_MATCH_EXACT)
+  if (c->loss == 0 && c->how == DD_MATCH_EXACT)
     bytes_text(out, "loss      none: the best that was measured\n");
+  else if (c->how == DD_MATCH_EXACT)
+    bytes_printf(out, "loss      %.1f %%: the table lacks the best that was "
+                 "measured\n", 100 * c->loss);
   else if (c->interval && c->loss >= 0)
     bytes_printf(out, "loss      at most %.1f %% at each of those sizes\n",
                  100 * c->loss);

@@ -168,7 +168,7 @@ static void take_plan(const struct table_plan *plan, double distance,
   out->interval = NULL;
   out->us = plan->us;
   out->distance = distance;
-  out->loss = how == DD_MATCH_EXACT ? 0
+  out->loss = how == DD_MATCH_EXACT ? plan->loss
               : plan->away > 0     ? 1 / plan->away - 1
                                    : MATCH_LOSS_UNKNOWN;
 }

@@ -30,7 +30,7 @@
  *   page of plans, sorted by static fields and then by spelling, each:
  *     text problem spelling, list of steps: u32 variant (one: fused; more: the
  *     split form's steps), f64 microseconds, f64 split microseconds (0:
- *     unknown), f64 copy microseconds (0: unknown), f64 gain, f64 away,
+ *     unknown), f64 copy microseconds (0: unknown), f64 gain, f64 loss, f64 away,
  *     text second best, f64 its microseconds, f64 and f64 their bounds,
  *     list of intervals that begin here, by field and last size: u32 field,
  *     i64 last size, u32 sizes measured, list of steps, f64 loss, f64 gain
@@ -81,6 +81,8 @@ struct table_plan {
   double us, split_us, copy_us;
   double gain; /* at least, over the split form: 0.25 if that took 5/4 of the
                   time; of a split plan, or where split_us is unknown, 0 */
+  double loss; /* to the best that raced, 0 unless the table lacks that: 0.02 is
+                  2 % */
   double away; /* of the best's speed, where the same steps raced on the
                   problems measured next to this one; 0: they did not */
   const char *rival; /* the second best, as it is printed; NULL, "": none */

@@ -277,6 +277,8 @@ static dd_status read_problem(const struct table *t, struct table_plan *p,
               bytes_string(text));
 }
 
+enum { MOST_LOSS = 1000000 };
+
 static dd_status read_fraction(struct wire_reader *r, const char *what,
                                double most, double *out)
 {
@@ -319,7 +321,7 @@ static dd_status read_interval(struct wire_reader *r, struct table *t,
   v->split = steps.split;
   v->step_count = steps.count;
   memcpy(v->steps, steps.at, sizeof v->steps);
-  TRY(read_fraction(r, "an interval's loss", 1e6, &v->loss));
+  TRY(read_fraction(r, "an interval's loss", MOST_LOSS, &v->loss));
   TRY(read_gain(r, &v->gain));
   return wire_status(r, false, DD_BAD_TABLE);
 }
@@ -362,6 +364,7 @@ static dd_status read_choice(struct wire_reader *r, struct table *t,
   TRY(read_time(r, "its split form's time", &p->split_us));
   TRY(read_time(r, "its copy's time", &p->copy_us));
   TRY(read_gain(r, &p->gain));
+  TRY(read_fraction(r, "its loss", MOST_LOSS, &p->loss));
   TRY(read_fraction(r, "its speed on the problems next to it", 1, &p->away));
   TRY(read_rival(r, t, p));
   return read_intervals(r, t, p);

@@ -366,6 +366,8 @@ static void test_interval_fits(void **state)
 /* What a plan lost next door it is expected to lose near its problem, too. */
 static void test_near_loss(void **state)
 {
+  static const char *const lacks[] = {
+      "loss      50.0 %: the table lacks the best that was measured\n", NULL};
   static const char *const said[] = {
       "loss      at most 25.0 % on the problems measured next to that one\n",
       "second    measured there: affine.fast threads=32 vec=1, 2.8 us (2.6 to "
@@ -388,6 +390,14 @@ static void test_near_loss(void **state)
   assert_true(fabs(dd_plan_loss(p) - 0.25) < 1e-12);
   dd_plan_free(p);
   explains(&f, "affine:fp32 rows=600 width=64", said);
+  close_table(&f);
+  t.plans[0].loss = 0.5; /* nor is an exact one always the best */
+  assert_ok(open_with(&f, &t, 0));
+  assert_ok(plan(&f, LARGE, &p));
+  assert_int_equal(dd_plan_match(p), DD_MATCH_EXACT);
+  assert_true(dd_plan_loss(p) == 0.5);
+  dd_plan_free(p);
+  explains(&f, LARGE, lacks);
   close_table(&f);
   tiny_release(&t);
 }

@@ -415,6 +415,7 @@ static void test_refusals(void **state)
   REFUSED(DD_BAD_TABLE, "its time is nan us", t.plans[0].us = NAN);
   REFUSED(DD_BAD_TABLE, "copy's time is -1 us", t.plans[0].copy_us = -1);
   REFUSED(DD_BAD_TABLE, "gain over the split form is -2", t.plans[0].gain = -2);
+  REFUSED(DD_BAD_TABLE, "its loss is -0.5", t.plans[0].loss = -0.5);
   REFUSED(DD_BAD_TABLE, "next to it is 1.5", t.plans[0].away = 1.5);
   REFUSED(DD_BAD_TABLE, "next to it is nan", t.plans[0].away = NAN);
   REFUSED(DD_BAD_TABLE, "best's time is -1 us", t.plans[0].rival_us = -1);

@@ -23,6 +23,8 @@
 #include "stored.h"
 #include "table_write.h"
 
+static const char other_specs[] = "measured with other specs";
+
 /* A stored variant that was looked at. */
 struct known {
   int64_t row, toolchain;
@@ -37,6 +39,8 @@ struct problem_rows {
   bool taken, gained;    /* gained: the plan's gain is known */
   int64_t candidate, sweep; /* of the row that was taken */
   double high_us;           /* its upper bound */
+  double lost_us;           /* of the best row whose code was missing */
+  int64_t lost_sweep;
 };
 
 struct emit {
@@ -160,7 +164,7 @@ static dd_status find_place(struct emit *e, struct known *k)
   k->at = UINT32_MAX;
   TRY(db_variant_read(e->db, k->row, e->from.target, k->toolchain, &e->arena,
                       &row));
-  k->why = "measured with other specs";
+  k->why = other_specs;
   if (!stored_is_current(&e->specs, &row, &v)) return DD_OK;
   k->why = "its code is not in the database";
   if (!row.code) return DD_OK;
@@ -204,7 +208,7 @@ static dd_status make_plan(struct emit *e, const struct db_row *row,
 {
   memset(p, 0, sizeof *p);
   if (problem_parse(&e->specs.ops, row->problem, &p->problem)) {
-    *why = "measured with other specs";
+    *why = other_specs;
     return DD_OK;
   }
   for (uint32_t i = 0; i < row->step_count; ++i) {
@@ -222,6 +226,18 @@ static dd_status make_plan(struct emit *e, const struct db_row *row,
   p->split_us = row->split_us;
   p->copy_us = row->copy_us;
   return DD_OK;
+}
+
+/* What other specs have written is no more; what only lacks its code was there
+ * to be had, and is what the row to come loses to. */
+static void pass_over(struct emit *e, const struct db_row *row, const char *why)
+{
+  struct problem_rows *r = &e->rows;
+
+  if (!r->why) r->why = why;
+  if (why == other_specs || r->lost_us > 0) return;
+  r->lost_us = row->median_us;
+  r->lost_sweep = row->sweep;
 }
 
 static dd_status begin_problem(struct emit *e, const struct db_row *row)
@@ -286,7 +302,10 @@ static dd_status take_plan(struct emit *e, const struct db_row *row)
   GROW(e, candidate, plan_count, candidate_room);
   GROW(e, split_low_us, plan_count, split_room);
   e->candidate[e->plan_count] = r->candidate = row->candidate;
-  e->split_low_us[e->plan_count++] = 0;
+  e->split_low_us[e->plan_count] = 0;
+  if (r->lost_sweep == row->sweep && row->median_us > r->lost_us)
+    e->plan[e->plan_count].loss = row->median_us / r->lost_us - 1;
+  e->plan_count++;
   r->taken = true;
   r->sweep = row->sweep;
   r->high_us = row->high_us;
@@ -313,7 +332,7 @@ static dd_status visit_row(void *user, const struct db_row *row)
   GROW(e, plan, plan_count, plan_room);
   TRY(make_plan(e, row, &e->plan[e->plan_count], &why));
   if (!why) return take_plan(e, row);
-  if (!e->rows.why) e->rows.why = why;
+  pass_over(e, row, why);
   return DD_OK;
 }
 

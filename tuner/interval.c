@@ -39,7 +39,8 @@ static const struct raced *find_raced(const struct search *s, uint32_t plan,
 
 static double loss_of(const struct search *s, const struct raced *r)
 {
-  double loss = r->us / s->job->plans[r->plan].us - 1;
+  const struct table_plan *p = &s->job->plans[r->plan];
+  double loss = r->us * (1 + p->loss) / p->us - 1;
 
   return loss > 0 ? loss : 0;
 }

@@ -3,7 +3,7 @@
  *
  * Problems that differ in one dynamic field stand on a line, by size.  A winner
  * of one of them serves a run of the line's sizes if it raced at each of them,
- * lost at most `loss` to what is taken there, and, being fused, beat the split
+ * lost at most `loss` to the best there, and, being fused, beat the split
  * form by more than `margin`, by the bounds of their 95 % intervals.  Each line
  * is cut into the fewest such runs; a run of one size is no interval, the plan
  * itself says as much.  An interval then grows to the left where its choice
