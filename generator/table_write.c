@@ -266,24 +266,63 @@ static void put_variant(const struct making *m, uint32_t i, struct bytes *out)
   }
 }
 
-static dd_status put_plan(const struct making *m, uint32_t i,
-                          struct bytes *out)
+static dd_status put_steps(const struct making *m, const char *spelling,
+                           const uint32_t *steps, uint32_t count,
+                           struct bytes *out)
+{
+  wire_put_u32(out, count);
+  for (uint32_t j = 0; j < count && j < OP_MAX_STEPS; ++j) {
+    if (steps[j] >= m->w->variant_count)
+      return fail(DD_BUG, "'%s' names variant %u of %u", spelling, steps[j],
+                  m->w->variant_count);
+    wire_put_u32(out, m->order.place[steps[j]]);
+  }
+  return DD_OK;
+}
+
+static int by_interval(const void *a, const void *b)
+{
+  return table_interval_order(a, b);
+}
+
+static dd_status put_intervals(struct making *m, const struct table_plan *p,
+                               struct bytes *out)
+{
+  uint32_t n = p->interval_count;
+  struct table_interval *v = ARENA_ARRAY(&m->arena, struct table_interval, n);
+
+  if (!v) return no_memory();
+  if (n) memcpy(v, p->intervals, n * sizeof *v);
+  qsort(v, n, sizeof *v, by_interval);
+  wire_put_u32(out, n);
+  for (uint32_t i = 0; i < n; ++i) {
+    wire_put_u32(out, v[i].field);
+    wire_put_i64(out, v[i].last);
+    wire_put_u32(out, v[i].sizes);
+    TRY(put_steps(m, p->spelling, v[i].steps, v[i].step_count, out));
+    wire_put_f64(out, v[i].loss);
+    wire_put_f64(out, v[i].gain);
+  }
+  return DD_OK;
+}
+
+static dd_status put_plan(struct making *m, uint32_t i, struct bytes *out)
 {
   const struct table_plan *p = &m->w->plans[m->order.plans[i]];
 
   wire_put_text(out, p->spelling);
-  wire_put_u32(out, p->step_count);
-  for (uint32_t j = 0; j < p->step_count && j < OP_MAX_STEPS; ++j) {
-    if (p->steps[j] >= m->w->variant_count)
-      return fail(DD_BUG, "'%s' names variant %u of %u", p->spelling,
-                  p->steps[j], m->w->variant_count);
-    wire_put_u32(out, m->order.place[p->steps[j]]);
-  }
+  TRY(put_steps(m, p->spelling, p->steps, p->step_count, out));
   wire_put_f64(out, p->us);
   wire_put_f64(out, p->split_us);
   wire_put_f64(out, p->copy_us);
   wire_put_f64(out, p->gain);
-  return DD_OK;
+  wire_put_f64(out, p->loss);
+  wire_put_f64(out, p->away);
+  wire_put_text(out, p->rival ? p->rival : "");
+  wire_put_f64(out, p->rival_us);
+  wire_put_f64(out, p->rival_low_us);
+  wire_put_f64(out, p->rival_high_us);
+  return put_intervals(m, p, out);
 }
 
 static uint32_t pages(uint32_t count, uint32_t a_page)

@@ -145,6 +145,7 @@ static dd_status cuda_attach(struct device **out)
   TRY(CUDA(cuCtxGetDevice, &ordinal));
   TRY(device_make(ordinal, &c));
   c->context = context;
+  cuda_info_narrow(context, &c->base.info);
   *out = &c->base;
   return DD_OK;
 }

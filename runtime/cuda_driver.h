@@ -69,7 +69,9 @@
   X(cuEventElapsedTime, 2000, "")
 
 /* Drivers before 550 lack these: NULL there. */
-#define CUDA_OPTIONAL_ENTRIES(X) X(cuFuncLoad, 12040, "")
+#define CUDA_OPTIONAL_ENTRIES(X)                                               \
+  X(cuFuncLoad, 12040, "")                                                     \
+  X(cuCtxGetDevResource, 12040, "")
 
 /* cuda.h makes macros of some of these names, so they are pasted, never
  * expanded: the field of cuMemAlloc is `MemAlloc_`, and so on. */
@@ -91,6 +93,9 @@ dd_status cuda_check(const char *call, CUresult result);
 
 /* What list() and open() tell of a device (cuda_info.c). */
 dd_status cuda_info_get(CUdevice device, struct device_info *out);
+/* The SMs that this context may use: a green context has some of the device's.
+ * A driver that cannot say has no such contexts. */
+void cuda_info_narrow(CUcontext context, struct device_info *info);
 
 /* The calling thread works in the device's context from enter to leave,
  * which hands its argument on: `return cuda_leave(CUDA(...))`. */

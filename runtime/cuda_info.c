@@ -96,6 +96,18 @@ dd_status cuda_info_get(CUdevice device, struct device_info *out)
   TRY(driver_get(out));
   return sizes_get(device, out);
 }
+
+void cuda_info_narrow(CUcontext context, struct device_info *info)
+{
+  CUdevResource r;
+
+  memset(&r, 0, sizeof r);
+  if (!cuda.cuCtxGetDevResource_ ||
+      cuda.cuCtxGetDevResource_(context, &r, CU_DEV_RESOURCE_TYPE_SM))
+    return;
+  if (r.sm.smCount && r.sm.smCount < (unsigned)info->sms)
+    info->sms = (int)r.sm.smCount;
+}
 #else
 typedef int cuda_info_is_empty;
 #endif

@@ -89,6 +89,8 @@ static void print_rank(const struct matcher *m, const struct table_plan *t,
     bytes_text(out, "measured on another device");
   else if (m->exact_only)
     bytes_text(out, "another problem, and only exact ones are wanted");
+  else if (chosen->interval && distance <= MATCH_NEAR_OCTAVES)
+    bytes_printf(out, "the interval goes before: %.2f octaves away", distance);
   else if (chosen->plan && distance <= chosen->distance)
     bytes_text(out, "as near, and later by its spelling");
   else
@@ -129,7 +131,7 @@ static void print_plan(const struct matcher *m, const struct table_plan *t,
 static bool is_elsewhere(const struct match *c)
 {
   return c->distance > 0 || c->how == DD_MATCH_NEAR ||
-         c->how == DD_MATCH_DEVICE;
+         c->how == DD_MATCH_INTERVAL || c->how == DD_MATCH_DEVICE;
 }
 
 /* Before a number of the plan. */
@@ -177,7 +179,100 @@ static void print_choice(const struct match *c, struct bytes *out)
   bytes_printf(out, " (%s, %s%.1f us)", match_word(c->how), where(c), c->us);
 }
 
-static void print_chosen(const struct match *c, struct bytes *out)
+static void print_rule(const struct match *c, struct bytes *out)
+{
+  bytes_printf(out, "rule      %s", match_word(c->how));
+  if (c->interval) {
+    const struct table_interval *v = c->interval;
+    bytes_printf(out, ": %s %" PRId64 " to %" PRId64 ", %u sizes measured, the "
+                 "nearest as %s", c->problem.op->symbols[v->field].name,
+                 c->first_size, v->last, v->sizes, c->plan->spelling);
+  } else if (c->plan) {
+    bytes_printf(out, ": measured as %s", c->plan->spelling);
+  }
+  if (c->plan && c->distance > 0)
+    bytes_printf(out, ", %.2f octaves away", c->distance);
+  bytes_text(out, "\n");
+}
+
+static void print_loss(const struct match *c, struct bytes *out)
+{
+  if (c->loss == 0 && c->how == DD_MATCH_EXACT)
+    bytes_text(out, "loss      none: the best that was measured\n");
+  else if (c->how == DD_MATCH_EXACT)
+    bytes_printf(out, "loss      %.1f %%: the table lacks the best that was "
+                 "measured\n", 100 * c->loss);
+  else if (c->interval && c->loss >= 0)
+    bytes_printf(out, "loss      at most %.1f %% at each of those sizes\n",
+                 100 * c->loss);
+  else if (c->loss >= 0)
+    bytes_printf(out, "loss      at most %.1f %% on the problems measured next "
+                 "to that one\n", 100 * c->loss);
+  else
+    bytes_text(out, "loss      unknown\n");
+}
+
+static void print_rival(const struct match *c, struct bytes *out)
+{
+  const struct table_plan *t = c->plan;
+
+  if (!t || !*t->rival) return;
+  bytes_printf(out, "second    %s%s, %.1f us (%.1f to %.1f)\n", where(c),
+               t->rival, t->rival_us, t->rival_low_us, t->rival_high_us);
+}
+
+static void print_gain(const struct match *c, struct bytes *out)
+{
+  if (c->interval && c->interval->gain > 0)
+    bytes_printf(out, "gain      at least %.1f %% on the split form at each of "
+                 "those sizes\n", 100 * c->interval->gain);
+  else if (c->plan && c->plan->gain > 0)
+    bytes_printf(out, "gain      %sat least %.1f %% on the split form\n",
+                 where(c), 100 * c->plan->gain);
+}
+
+/* The best of another size says what this one can reach. */
+static void print_copy(const struct match *c, struct bytes *out)
+{
+  const struct table_plan *t = c->plan;
+
+  if (!t || t->copy_us <= 0) return;
+  bytes_printf(out, "copy      %s%.1f us for the same traffic", where(c),
+               t->copy_us);
+  if (t->us > 0)
+    bytes_printf(out, ", %.0f %% of its speed", 100 * t->copy_us / t->us);
+  bytes_text(out, "\n");
+}
+
+/* A device with another number of SMs may want another variant. */
+static void print_warning(const struct matcher *m, const struct match *c,
+                          struct bytes *out)
+{
+  const struct table *t = c->table;
+
+  if (c->how == DD_MATCH_DEFAULT || c->how == DD_MATCH_PINNED ||
+      match_device(t, m->device) == MATCH_SAME)
+    return;
+  bytes_printf(out, "warning   measured on %s (", t->device_name);
+  print_target(t->device_kind, t->arch, t->sms, out);
+  bytes_printf(out, "), this is %s (", m->device->name);
+  print_target(m->device->kind, m->device->arch, m->device->sms, out);
+  bytes_text(out, ")\n");
+}
+
+/* What would have this problem measured, where it was not. */
+static void print_hint(const struct matcher *m, const struct match *c,
+                       struct bytes *out)
+{
+  if (c->how == DD_MATCH_EXACT || c->how == DD_MATCH_PINNED) return;
+  bytes_printf(out, "to tune   difftune sweep %s--shapes '",
+               strcmp(m->device->kind, "cpu") ? "" : "--cpu ");
+  problem_print(&c->problem, out);
+  bytes_text(out, "'\n");
+}
+
+static void print_chosen(const struct matcher *m, const struct match *c,
+                         struct bytes *out)
 {
   bytes_text(out, "problem   ");
   problem_print(&c->problem, out);
@@ -187,21 +282,14 @@ static void print_chosen(const struct match *c, struct bytes *out)
     bytes_text(out, "\n          compiled for ");
     variant_print_facts(&c->step[i].variant->variant, out);
   }
-  if (c->plan) {
-    bytes_printf(out, "\nrule      %s: measured as %s", match_word(c->how),
-                 c->plan->spelling);
-    if (c->distance > 0)
-      bytes_printf(out, ", %.2f octaves away", c->distance);
-  } else {
-    bytes_printf(out, "\nrule      %s", match_word(c->how));
-  }
-  if (c->plan && c->plan->copy_us > 0)
-    bytes_printf(out, "\ncopy      %s%.1f us for the same traffic", where(c),
-                 c->plan->copy_us);
-  if (c->plan && c->plan->copy_us > 0 && c->plan->us > 0)
-    bytes_printf(out, ", %.0f %% of its speed",
-                 100 * c->plan->copy_us / c->plan->us);
   bytes_text(out, "\n");
+  print_rule(c, out);
+  print_copy(c, out);
+  print_rival(c, out);
+  print_gain(c, out);
+  print_loss(c, out);
+  print_warning(m, c, out);
+  print_hint(m, c, out);
 }
 
 /* For a choice that no plan was made for: which is the nearest one. */
@@ -243,8 +331,8 @@ static void print_others(const struct matcher *m, const struct match *c,
   }
   for (uint32_t i = 0; m->table && i < m->table->plan_count; ++i) {
     const struct table_plan *t = &m->table->plans[i];
-    if (t == c->plan || strcmp(t->problem.op->name, c->problem.op->name))
-      continue;
+    if (strcmp(t->problem.op->name, c->problem.op->name)) continue;
+    if (t == c->plan && !c->interval) continue;
     print_plan(m, t, c, out);
   }
 }
@@ -278,7 +366,7 @@ static dd_status explain(struct dd_context *ctx, const char *spelling,
     chosen.how = DD_MATCH_DEFAULT;
   } else {
     TRY(status);
-    print_chosen(&chosen, out);
+    print_chosen(m, &chosen, out);
   }
   print_table(m, spelling, &chosen, out);
   return bytes_status(out);

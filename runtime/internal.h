@@ -29,7 +29,7 @@ struct dd_context {
   struct loaded *loaded;  /* under the lock */
   struct prepared *prepared; /* under the lock */
   struct pin *pins;          /* under the lock */
-  _Atomic uint64_t made[DD_MATCH_PINNED + 1], refused; /* see dd_count */
+  _Atomic uint64_t made[DD_MATCH_INTERVAL + 1], refused; /* see dd_count */
   uint32_t forks; /* forks_seen() when it was opened; see context_forked() */
   bool traced;    /* launches ask whether they are captured */
   void (*warn)(void *user, const char *text); /* the host's, or NULL */
@@ -142,6 +142,7 @@ struct dd_plan {
   struct device *device;
   const struct op *op;
   dd_match how;
+  double loss; /* see dd_plan_loss() */
   bool split;
   struct launches *launches; /* counts them; NULL: the plan is a host's own */
   bool empty; /* nothing to do: launches return at once */

@@ -94,20 +94,22 @@ static void fused_step(const struct table_variant *v, const struct problem *p,
     step->bind[j] = j < (int)p->op->tensor_count ? j : -1;
 }
 
-const char *match_misfit(const struct matcher *m, const struct table_plan *plan,
-                         const struct problem *p, struct match *out)
+/* As match_misfit(), for steps that are a plan's or an interval's. */
+static const char *steps_misfit(const struct matcher *m, bool split,
+                                uint32_t count, const uint32_t *steps,
+                                const struct problem *p, struct match *out)
 {
   const struct table *t = m->table;
 
-  out->step_count = plan->step_count;
-  if (!plan->split) {
-    fused_step(&t->variants[plan->steps[0]], p, &out->step[0]);
+  out->step_count = count;
+  if (!split) {
+    fused_step(&t->variants[steps[0]], p, &out->step[0]);
     return misfit(m, out->step[0].variant, p);
   }
-  for (uint32_t i = 0; i < plan->step_count; ++i) {
+  for (uint32_t i = 0; i < count; ++i) {
     struct match_step *s = &out->step[i];
     const char *why;
-    s->variant = &t->variants[plan->steps[i]];
+    s->variant = &t->variants[steps[i]];
     if (problem_step(&t->ops, p, i, &s->problem, s->bind))
       return "a split form for this problem";
     why = misfit(m, s->variant, &s->problem);
@@ -116,7 +118,20 @@ const char *match_misfit(const struct matcher *m, const struct table_plan *plan,
   return NULL;
 }
 
-/* ---- Exact, near ------------------------------------------------------- */
+const char *match_misfit(const struct matcher *m, const struct table_plan *plan,
+                         const struct problem *p, struct match *out)
+{
+  return steps_misfit(m, plan->split, plan->step_count, plan->steps, p, out);
+}
+
+static const char *interval_misfit(const struct matcher *m,
+                                   const struct table_interval *v,
+                                   const struct problem *p, struct match *out)
+{
+  return steps_misfit(m, v->split, v->step_count, v->steps, p, out);
+}
+
+/* ---- Exact, interval, near --------------------------------------------- */
 
 /* A problem as the table sorts it. */
 struct name {
@@ -150,8 +165,12 @@ static void take_plan(const struct table_plan *plan, double distance,
 {
   out->how = how;
   out->plan = plan;
+  out->interval = NULL;
   out->us = plan->us;
   out->distance = distance;
+  out->loss = how == DD_MATCH_EXACT ? plan->loss
+              : plan->away > 0     ? 1 / plan->away - 1
+                                   : MATCH_LOSS_UNKNOWN;
 }
 
 static bool try_exact(const struct matcher *m, const struct problem *p,
@@ -160,6 +179,110 @@ static bool try_exact(const struct matcher *m, const struct problem *p,
   if (!plan || match_misfit(m, plan, p, out)) return false;
   take_plan(plan, 0, DD_MATCH_EXACT, out);
   return true;
+}
+
+static bool in_range(const struct table_plan *plan,
+                     const struct table_interval *v, const struct problem *p)
+{
+  int64_t size = p->value[v->field];
+
+  return size >= plan->problem.value[v->field] && size <= v->last;
+}
+
+/* Whether the two problems differ in this field only. */
+static dd_status differ_in(const struct problem *a, const struct problem *b,
+                           uint32_t field, bool *out)
+{
+  struct bytes first = BYTES_INIT, second = BYTES_INIT;
+  dd_status status;
+
+  problem_print_but(a, field, &first);
+  problem_print_but(b, field, &second);
+  *out = !strcmp(bytes_string(&first), bytes_string(&second));
+  status = bytes_status(&first);
+  if (!status) status = bytes_status(&second);
+  bytes_release(&first);
+  bytes_release(&second);
+  return status;
+}
+
+dd_status match_inside(const struct table_plan *plan,
+                       const struct table_interval *v, const struct problem *p,
+                       bool *inside)
+{
+  *inside = false;
+  if (plan->problem.op != p->op || !in_range(plan, v, p)) return DD_OK;
+  return differ_in(&plan->problem, p, v->field, inside);
+}
+
+/* Whether interval v of this plan serves, and better than the one so far. */
+static dd_status is_better(const struct matcher *m, const struct table_plan *at,
+                           const struct table_interval *v, bool fused_only,
+                           const struct problem *p,
+                           const struct table_interval *so_far, bool *out)
+{
+  struct match scratch;
+
+  *out = false;
+  if ((so_far && v->loss >= so_far->loss) || (fused_only && v->split))
+    return DD_OK;
+  TRY(match_inside(at, v, p, out));
+  if (*out && interval_misfit(m, v, p, &scratch)) *out = false;
+  return DD_OK;
+}
+
+/* The plan of a measured size in the interval that begins at `from`, the
+ * nearest to p. */
+static dd_status nearest_in(const struct matcher *m,
+                            const struct table_plan *from,
+                            const struct table_interval *v,
+                            const struct problem *p, uint32_t first,
+                            uint32_t count, const struct table_plan **out)
+{
+  *out = from;
+  for (uint32_t i = first; i < first + count; ++i) {
+    const struct table_plan *plan = &m->table->plans[i];
+    bool inside;
+    if (match_distance(&plan->problem, p) >=
+        match_distance(&(*out)->problem, p))
+      continue;
+    TRY(match_inside(from, v, &plan->problem, &inside));
+    if (inside) *out = plan;
+  }
+  return DD_OK;
+}
+
+/* Of intervals that lost equally little the first in the table's order. */
+static dd_status try_interval(const struct matcher *m, const struct problem *p,
+                              const struct name *n, bool fused_only,
+                              struct match *out, bool *found)
+{
+  const struct table_plan *from = NULL, *plan;
+  const struct table_interval *best = NULL;
+  uint32_t first, count;
+  bool better;
+
+  *found = false;
+  TRY(table_plans_like(m->table, bytes_string(&n->fixed), &first, &count));
+  for (uint32_t i = first; i < first + count; ++i) {
+    plan = &m->table->plans[i];
+    for (uint32_t j = 0; j < plan->interval_count; ++j) {
+      const struct table_interval *v = &plan->intervals[j];
+      TRY(is_better(m, plan, v, fused_only, p, best, &better));
+      if (!better) continue;
+      best = v;
+      from = plan;
+    }
+  }
+  if (!best) return DD_OK;
+  TRY(nearest_in(m, from, best, p, first, count, &plan));
+  interval_misfit(m, best, p, out);
+  take_plan(plan, match_distance(&plan->problem, p), DD_MATCH_INTERVAL, out);
+  out->interval = best;
+  out->first_size = from->problem.value[best->field];
+  out->loss = best->loss;
+  *found = true;
+  return DD_OK;
 }
 
 /* Of equally near plans the first by spelling is taken: the table's order. */
@@ -202,6 +325,7 @@ static dd_status find_part(const struct matcher *m, const struct problem *p,
   if (!status) status = find_exact(m, &n, &exact);
   if (exact && exact->split) exact = NULL;
   *found = !status && try_exact(m, p, exact, part);
+  if (!status && !*found) status = try_interval(m, p, &n, true, part, found);
   if (!status && !*found) status = try_near(m, p, &n, true, part, found);
   name_release(&n);
   return status;
@@ -229,12 +353,20 @@ static dd_status try_split(const struct matcher *m, const struct problem *p,
   out->how = DD_MATCH_SPLIT;
   out->step_count = p->op->step_count;
   out->plan = NULL;
+  out->interval = NULL;
   out->us = us;
   out->distance = 0;
+  out->loss = MATCH_LOSS_UNKNOWN;
   return DD_OK;
 }
 
 /* ---- The rules in their order ------------------------------------------ */
+
+int match_rank(dd_match how)
+{
+  if (how == DD_MATCH_INTERVAL) return 1;
+  return how == DD_MATCH_EXACT ? 0 : 1 + (int)how;
+}
 
 static dd_status find_whole(const struct matcher *m, const struct problem *p,
                             struct match *out, bool *found)
@@ -246,19 +378,22 @@ static dd_status find_whole(const struct matcher *m, const struct problem *p,
   if (!status) status = find_exact(m, &n, &exact);
   *found = !status && try_exact(m, p, exact, out);
   if (!status && !*found && !m->exact_only)
+    status = try_interval(m, p, &n, false, out, found);
+  if (!status && !*found && !m->exact_only)
     status = try_near(m, p, &n, false, out, found);
   name_release(&n);
   return status;
 }
 
 /* Whether the plan was hardly faster than the split form where it was measured:
- * then it may be slower here. */
+ * then it may be slower for another size, or on another device.  No interval
+ * has such a choice. */
 static bool is_doubtful(const struct match *m)
 {
   const struct table_plan *t = m->plan;
 
-  return m->distance > 0 && !t->split && t->split_us > 0 &&
-         t->gain < MATCH_MARGIN;
+  return (m->distance > 0 || m->how == DD_MATCH_DEVICE) && !m->interval &&
+         !t->split && t->split_us > 0 && t->gain < MATCH_MARGIN;
 }
 
 static dd_status prefer_split(const struct matcher *m, const struct problem *p,
@@ -284,7 +419,10 @@ static dd_status find_tuned(const struct matcher *m, const struct problem *p,
   TRY(find_whole(m, p, out, found));
   if (m->exact_only) return DD_OK;
   if (!*found) return try_split(m, p, out, found);
-  if (!same) out->how = DD_MATCH_DEVICE;
+  if (!same) {
+    out->how = DD_MATCH_DEVICE;
+    out->loss = MATCH_LOSS_UNKNOWN;
+  }
   return is_doubtful(out) ? prefer_split(m, p, out) : DD_OK;
 }
 
@@ -300,7 +438,9 @@ static dd_status try_default(const struct matcher *m, struct table *t,
   out->how = DD_MATCH_DEFAULT;
   out->table = t;
   out->plan = NULL;
+  out->interval = NULL;
   out->us = out->distance = 0;
+  out->loss = MATCH_LOSS_UNKNOWN;
   out->problem = *p;
   out->step_count = 1;
   fused_step(v, p, &out->step[0]);
@@ -369,7 +509,7 @@ static void look_under(const struct matcher *m, const char *spelling,
   if (problem_parse(&m->table->ops, spelling, &p)) return;
   memset(&other, 0, sizeof other);
   if (find_tuned(m, &p, &other, &has) || !has) return;
-  if (*found && other.how >= out->how) return;
+  if (*found && match_rank(other.how) >= match_rank(out->how)) return;
   *out = other;
   *found = true;
 }
@@ -456,6 +596,7 @@ static dd_status named_in(const struct matcher *m, struct table *t,
     variants += length + 3 * (end != NULL);
   }
   out->how = DD_MATCH_PINNED;
+  out->loss = MATCH_LOSS_UNKNOWN;
   out->table = t;
   out->step_count = parts;
   *found = true;

@@ -3,13 +3,17 @@
  *
  * Rules, in this order; the first that finds something is used:
  *   exact    a plan of the table has this spelling
+ *   interval the size of one dynamic field lies between two that were measured,
+ *            all else is as there, and the table has a choice for that run of
+ *            sizes that was among the best at each of them; of several, the one
+ *            that lost least
  *   near     a plan of the same op and static fields, the nearest one in log
  *            space over the dynamic fields whose variants fit this problem, at
  *            most MATCH_NEAR_OCTAVES away: what was fastest for a tenth of the
  *            rows says little about all of them.  A fused one that did not beat
  *            its split form by MATCH_MARGIN gives way to split, if that finds
  *            something
- *   split    every step of the split form has an exact or near plan
+ *   split    every step of the split form has an exact, interval or near plan
  *   default  the op's default variant: the floor's, else the table's own
  * Where a table lies under another (the system's under the host's), each is
  * asked, and the better match is taken; of two equal ones, the upper's.
@@ -37,6 +41,8 @@
  * for a problem that was not measured. */
 #define MATCH_MARGIN 0.01
 
+#define MATCH_LOSS_UNKNOWN (-1.0)
+
 struct matcher {
   struct table *table; /* the host's, or NULL */
   struct table *floor;
@@ -57,8 +63,11 @@ struct match {
   dd_match how;
   struct table *table;           /* whose ops all problems here are of */
   const struct table_plan *plan; /* what was measured; NULL: a split, default */
+  const struct table_interval *interval; /* then the plan is its nearest one */
+  int64_t first_size;                    /* with which it begins */
   double us;                     /* measured there; 0: unknown */
   double distance;               /* of the plan's problem; 0: the same sizes */
+  double loss; /* to the best, expected: 0.02 is 2 %; MATCH_LOSS_UNKNOWN */
   struct problem problem;
   uint32_t step_count;
   struct match_step step[OP_MAX_STEPS];
@@ -74,6 +83,9 @@ dd_status match_find(const struct matcher *m, const char *spelling,
  * DD_BAD_TABLE, DD_NO_MEMORY. */
 dd_status match_named(const struct matcher *m, const char *spelling,
                       const char *variants, struct match *out, bool *found);
+
+/* Smaller is better. */
+int match_rank(dd_match how);
 
 /* How the table's device relates to this one. */
 enum match_device { MATCH_FOREIGN, MATCH_SAME_ARCH, MATCH_SAME };
@@ -92,5 +104,10 @@ double match_distance(const struct problem *plan, const struct problem *p);
 /* Sets the steps of *out, for the plan's variants on p. */
 const char *match_misfit(const struct matcher *m, const struct table_plan *plan,
                          const struct problem *p, struct match *out);
+/* The problem that the interval of this plan begins with, and p, differ in
+ * nothing but its field, and p's size lies in it. */
+dd_status match_inside(const struct table_plan *plan,
+                       const struct table_interval *v, const struct problem *p,
+                       bool *inside);
 
 #endif

@@ -400,6 +400,7 @@ static dd_status new_plan(struct dd_context *ctx, const struct match *m,
     plan->device = ctx->device;
     plan->op = m->problem.op;
     plan->how = m->how;
+    plan->loss = m->loss;
     plan->split = m->step[0].problem.op != m->problem.op;
     plan->step_count = m->step_count;
     *out = plan;
@@ -497,6 +498,7 @@ const char *match_word(dd_match how)
   case DD_MATCH_SPLIT: return "split";
   case DD_MATCH_DEFAULT: return "default";
   case DD_MATCH_PINNED: return "pinned";
+  case DD_MATCH_INTERVAL: return "interval";
   }
   return "?";
 }
@@ -520,6 +522,11 @@ void match_print(const struct match *m, struct bytes *out)
 dd_match dd_plan_match(const dd_plan *plan)
 {
   return plan ? plan->how : DD_MATCH_DEFAULT;
+}
+
+double dd_plan_loss(const dd_plan *plan)
+{
+  return plan ? plan->loss : MATCH_LOSS_UNKNOWN;
 }
 
 int dd_plan_is_split(const dd_plan *plan)

@@ -395,25 +395,33 @@ static void print_field(const struct problem *p, uint32_t i, struct bytes *out)
   bytes_text(out, word_of(s + 1, p->value[i + 1]));
 }
 
-static void print(const struct problem *p, bool dynamic, struct bytes *out)
+static void print(const struct problem *p, bool dynamic, uint32_t but,
+                  struct bytes *out)
 {
   bytes_text(out, p->op->name);
   bytes_text(out, ":");
   bytes_text(out, word_of(&p->op->symbols[0], p->value[0]));
   for (uint32_t i = 1; i < p->op->symbol_count; ++i)
-    if (dynamic || !p->op->symbols[i].dynamic) print_field(p, i, out);
+    if (i != but && (dynamic || !p->op->symbols[i].dynamic))
+      print_field(p, i, out);
   for (uint32_t i = 0; dynamic && i < p->op->tensor_count; ++i)
     print_stride(p, &p->op->tensors[i], out);
 }
 
 void problem_print(const struct problem *p, struct bytes *out)
 {
-  print(p, true, out);
+  print(p, true, UINT32_MAX, out);
 }
 
 void problem_print_static(const struct problem *p, struct bytes *out)
 {
-  print(p, false, out);
+  print(p, false, UINT32_MAX, out);
+}
+
+void problem_print_but(const struct problem *p, uint32_t field,
+                       struct bytes *out)
+{
+  print(p, true, field, out);
 }
 
 bool problem_equal(const struct problem *a, const struct problem *b)

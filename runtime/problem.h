@@ -37,6 +37,11 @@ void problem_print(const struct problem *p, struct bytes *out);
  * share variants.  "qknorm_rope:bf16 head_dim=128". */
 void problem_print_static(const struct problem *p, struct bytes *out);
 
+/* All but one field: two problems that read alike differ in nothing but that
+ * field and in what takes its default from it. */
+void problem_print_but(const struct problem *p, uint32_t field,
+                       struct bytes *out);
+
 bool problem_equal(const struct problem *a, const struct problem *b);
 
 /* The value of a symbol by name; the name must exist. */

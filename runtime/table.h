@@ -30,7 +30,10 @@
  *   page of plans, sorted by static fields and then by spelling, each:
  *     text problem spelling, list of steps: u32 variant (one: fused; more: the
  *     split form's steps), f64 microseconds, f64 split microseconds (0:
- *     unknown), f64 copy microseconds (0: unknown), f64 gain
+ *     unknown), f64 copy microseconds (0: unknown), f64 gain, f64 loss, f64 away,
+ *     text second best, f64 its microseconds, f64 and f64 their bounds,
+ *     list of intervals that begin here, by field and last size: u32 field,
+ *     i64 last size, u32 sizes measured, list of steps, f64 loss, f64 gain
  *   pack: codes of one op and target, end to end
  *     (target "cpu": the folded source text, not machine code)
  */
@@ -56,6 +59,19 @@ struct table_variant {
   struct table_code *codes;
 };
 
+/* One choice for a run of sizes of one dynamic field, the rest of the problem
+ * being as in the plan that the interval stands in, which has the first size. */
+struct table_interval {
+  uint32_t field; /* a symbol of the op */
+  int64_t last;   /* the largest size */
+  uint32_t sizes; /* that were measured, both ends among them */
+  bool split;
+  uint32_t step_count;
+  uint32_t steps[OP_MAX_STEPS];
+  double loss; /* to the best at each of those sizes, at most: 0.02 is 2 % */
+  double gain; /* over the split form at each of them, at least; 0 as below */
+};
+
 struct table_plan {
   struct problem problem;
   const char *spelling;
@@ -65,6 +81,14 @@ struct table_plan {
   double us, split_us, copy_us;
   double gain; /* at least, over the split form: 0.25 if that took 5/4 of the
                   time; of a split plan, or where split_us is unknown, 0 */
+  double loss; /* to the best that raced, 0 unless the table lacks that: 0.02 is
+                  2 % */
+  double away; /* of the best's speed, where the same steps raced on the
+                  problems measured next to this one; 0: they did not */
+  const char *rival; /* the second best, as it is printed; NULL, "": none */
+  double rival_us, rival_low_us, rival_high_us; /* low, high: 95 % */
+  uint32_t interval_count;
+  struct table_interval *intervals; /* that begin here */
 };
 
 struct table_section {
@@ -102,7 +126,7 @@ struct table {
   pthread_mutex_t lock; /* for making pages ready */
 };
 
-enum { TABLE_VERSION = 3 };
+enum { TABLE_VERSION = 4 };
 #define TABLE_MAGIC "difftune" /* 8 bytes, without the NUL */
 
 /* Every table is made with this, so that closing it is always right. */
@@ -154,6 +178,9 @@ const struct table_code *table_code_find(const struct table_variant *v,
 dd_status table_code_read(struct table *t, const struct table_code *code,
                           struct bytes *out);
 
+/* By field and last size: the order of a plan's intervals in a file. */
+int table_interval_order(const struct table_interval *a,
+                         const struct table_interval *b);
 /* By op, scheme and hash: the order of variants in a file. */
 int table_variant_order(const struct variant *a, const struct variant *b);
 

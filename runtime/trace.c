@@ -138,6 +138,7 @@ dd_status dd_count(dd_context *ctx, dd_counters *out, int reset)
   c.by_default = take(&ctx->made[DD_MATCH_DEFAULT], reset);
   c.refused = take(&ctx->refused, reset);
   c.pinned = take(&ctx->made[DD_MATCH_PINNED], reset);
+  c.interval = take(&ctx->made[DD_MATCH_INTERVAL], reset);
   memcpy(out, &c, c.struct_size < sizeof c ? c.struct_size : sizeof c);
   if (reset) reset_problems(ctx);
   return DD_OK;
@@ -164,7 +165,8 @@ dd_status dd_digest(dd_context *ctx, char digest[65])
 static bool is_missed(dd_status status, const struct dd_plan *plan)
 {
   if (status) return status == DD_UNTUNED;
-  return plan->how != DD_MATCH_EXACT && plan->how != DD_MATCH_PINNED;
+  return plan->how != DD_MATCH_EXACT && plan->how != DD_MATCH_INTERVAL &&
+         plan->how != DD_MATCH_PINNED;
 }
 
 void advise(struct dd_context *ctx, const char *spelling, dd_status status,

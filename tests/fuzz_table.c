@@ -95,6 +95,8 @@ static size_t mutate(uint8_t *data, size_t size)
 
 static void make_seed(struct bytes *seed)
 {
+  struct table_interval run;
+  struct table_plan *p;
   struct tiny t;
   uint32_t fast, scale, shift;
 
@@ -106,7 +108,11 @@ static void make_seed(struct bytes *seed)
     t.code[i].bytes = "code";
     t.code[i].size = 4;
   }
-  tiny_plan(&t, "affine:fp32 rows=8 width=64", 1, fast, 0);
+  p = tiny_plan(&t, "affine:fp32 rows=8 width=64", 1, fast, 0);
+  tiny_run(&t.ops, &run, "affine", 512);
+  run.steps[0] = fast;
+  p->intervals = &run;
+  p->interval_count = 1;
   tiny_plan(&t, "affine:fp32 rows=64 width=64", 2, scale, shift);
   tiny_plan(&t, "scale:fp32 rows=8 width=64", 1, scale, 0);
   assert_ok(table_write(&t.writer, seed));

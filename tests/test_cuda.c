@@ -50,6 +50,7 @@ static struct {
   size_t (*launch_count)(void);
   const struct fake_launch *(*launch)(size_t index);
   const char *(*log)(void);
+  void (*narrow)(int device, int sms);
 } fake;
 
 static void fake_find(void)
@@ -68,6 +69,7 @@ static void fake_find(void)
   FIND(launch_count);
   FIND(launch);
   FIND(log);
+  FIND(narrow);
 #undef FIND
 }
 
@@ -252,7 +254,12 @@ static void test_attach(void **state)
   assert_ok(api->open(1, &ours));
   assert_ok(api->attach(&d));
   assert_int_equal(d->info.index, 1);
+  assert_int_equal(d->info.sms, 108);
   assert_int_equal(fake.live(), 1); /* the context that open() retained */
+  api->close(d);
+  fake.narrow(1, 36); /* a host that made its context of some of the SMs */
+  assert_ok(api->attach(&d));
+  assert_int_equal(d->info.sms, 36);
   api->close(d);
   assert_int_equal(fake.live(), 1);
   api->close(ours);
@@ -717,11 +724,13 @@ static dd_status use_all(void)
   return status;
 }
 
-/* Nobody hears of a failure to destroy, or to put the context back. */
+/* Nobody hears of a failure to destroy, or to put the context back; nor that
+ * the driver knows of no green contexts. */
 static bool is_heard(const char *call)
 {
-  static const char *const silent[] = {"Free",    "Destroy", "Unload",
-                                       "Release", "PopCurrent"};
+  static const char *const silent[] = {"Free",       "Destroy", "Unload",
+                                       "Release",    "PopCurrent",
+                                       "DevResource"};
 
   for (size_t i = 0; i < COUNT_OF(silent); i++)
     if (strstr(call, silent[i])) return false;

@@ -239,6 +239,7 @@ static void the_best_becomes_the_plan(void **state)
   assert_string_equal(t.device_name, "cpu");
   assert_string_equal(t.device_kind, "cpu");
   assert_string_equal(t.policy, "cold graph");
+  assert_non_null(strstr(t.provenance, ", a compiler"));
   assert_int_equal(t.arch, 0);
   p = find_plan(&t, SPLIT_WINS);
   assert_true(p->split);
@@ -348,6 +349,19 @@ static double only_us(const char *name)
   return us;
 }
 
+static void check_same(const char *a, const char *b)
+{
+  char path[2][128];
+  struct bytes bytes[2] = {BYTES_INIT, BYTES_INIT};
+
+  snprintf(path[0], sizeof path[0], "%s/%s", folder, a);
+  snprintf(path[1], sizeof path[1], "%s/%s", folder, b);
+  for (int i = 0; i < 2; ++i) assert_ok(file_read(path[i], 1 << 26, &bytes[i]));
+  assert_int_equal(bytes[0].size, bytes[1].size);
+  assert_memory_equal(bytes[0].data, bytes[1].data, bytes[0].size);
+  for (int i = 0; i < 2; ++i) bytes_release(&bytes[i]);
+}
+
 /* Two sweeps of an edited kernel came after the one that these specs can use;
  * one of theirs is the fastest there is. */
 static void usable_rows_are_not_hidden(void **state)
@@ -423,6 +437,7 @@ static void the_next_row_with_code_is_taken(void **state)
   t = open_table("next.ddt");
   assert_int_equal(t.variant_count, 1);
   assert_true(!t.plans[0].split && t.plans[0].us == 20);
+  assert_true(t.plans[0].loss == 1); /* the best took half as long */
   table_close(&t);
 }
 
@@ -460,6 +475,7 @@ static void compilers_that_disagree(void **state)
   struct device_info gpu = a_gpu("GPU Y", "1");
   struct db *db = new_db("disagree.db");
   struct race r = race_begin(db, &gpu, "cold graph");
+  struct table t;
 
   (void)state;
   store_problem(&r, ONE_STEP, 6, 0, false);
@@ -467,10 +483,15 @@ static void compilers_that_disagree(void **state)
   assert_ok(db_toolchain(db, "another compiler", &r.toolchain));
   r.code = "edoc";
   store_problem(&r, "rope:bf16 tokens=9 q_heads=2 head_dim=64", 7, 0, false);
+  store_problem(&r, FUSED_WINS, 5, 10, false);
   db_close(db);
   check_run(0, "left out, its code differs between compilers: rope:bf16 "
                "tokens=9", "emit --db disagree.db -o disagree.ddt");
-  assert_true(only_us("disagree.ddt") == 6);
+  t = open_table("disagree.ddt");
+  assert_int_equal(t.plan_count, 2);
+  assert_non_null(strstr(t.provenance, ", driver 1, a compiler and another "
+                                       "compiler"));
+  table_close(&t);
 }
 
 /* A slice of a GPU has the name of its whole. */
@@ -520,6 +541,58 @@ static void a_tie_takes_fewer_launches(void **state)
   check_run(0, "\"tied\": true", "show --db tie.db --why --json");
 }
 
+#define ROPE(tokens) "rope:bf16 tokens=" tokens " q_heads=2 head_dim=64"
+#define BOTH(tokens) "qknorm_rope:bf16 tokens=" tokens " q_heads=2 head_dim=64"
+
+/* One winner at several sizes serves those between; a fused one only where its
+ * lower bound says that it gains. */
+static void a_run_of_sizes_is_an_interval(void **state)
+{
+  struct device_info cpu;
+  struct db *db = new_db("run.db");
+  const struct table_plan *p;
+  struct table t;
+  struct race r;
+  size_t count;
+
+  (void)state;
+  assert_ok(cpu_device.list(&cpu, 1, &count));
+  r = race_begin(db, &cpu, "cold graph");
+  store_problem(&r, ROPE("8"), 5, 0, false);
+  store_problem(&r, ROPE("16"), 6, 0, false);
+  store_problem(&r, ROPE("64"), 9, 0, false);
+  store_problem(&r, BOTH("8"), 10, 20, false);
+  store_problem(&r, BOTH("32"), 10, 15, false);
+  store_problem(&r, BOTH("128"), 10, 10.05, false);
+  db_close(db);
+  check_run(0, "2 intervals", "emit --db run.db -o run.ddt");
+  check_run(0, "\"intervals\": 2", "emit --db run.db --loss 0 --json -o 2.ddt");
+  check_same("run.ddt", "2.ddt");
+  t = open_table("run.ddt");
+  p = find_plan(&t, ROPE("8"));
+  assert_int_equal(p->interval_count, 1);
+  assert_true(p->intervals[0].last == 64 && p->intervals[0].sizes == 3);
+  assert_true(p->intervals[0].loss == 0 && p->intervals[0].gain == 0);
+  assert_true(p->away == 1);
+  assert_string_equal(p->rival, ""); /* nothing else raced */
+  p = find_plan(&t, BOTH("8"));
+  assert_int_equal(p->interval_count, 1);
+  assert_true(p->intervals[0].last == 32 && p->intervals[0].gain == 0.5);
+  assert_string_equal(p->rival, "split");
+  assert_true(p->rival_us == 20 && p->rival_high_us == 20);
+  table_close(&t);
+  check_run(0, "interval: tokens 8 to 64, 3 sizes measured, the nearest as "
+            ROPE("16"), "explain --cpu --table run.ddt '" ROPE("20") "'");
+  check_run(0, "\"match\": \"interval\"",
+            "show --coverage --json --table run.ddt '" ROPE("20") "'");
+  check_run(0, "5 plans", "emit --db run.db --without '" ROPE("16")
+            "' -o without.ddt");
+  check_run(0, "2 sizes measured",
+            "explain --cpu --table without.ddt '" ROPE("16") "'");
+  check_run(EX_USAGE, "--loss is '2x', and must be a percentage",
+            "emit --db run.db --loss 2x -o run.ddt");
+}
+
 /* What explain says of a table of some size is more than fits its first try. */
 static void a_long_explanation_is_whole(void **state)
 {
@@ -547,19 +620,6 @@ static void a_long_explanation_is_whole(void **state)
   assert_non_null(strstr(said.data, "tokens=9 q_heads=2 head_dim=64: "));
   assert_int_equal(said.data[said.size - 1], '\n');
   bytes_release(&said);
-}
-
-static void check_same(const char *a, const char *b)
-{
-  char path[2][128];
-  struct bytes bytes[2] = {BYTES_INIT, BYTES_INIT};
-
-  snprintf(path[0], sizeof path[0], "%s/%s", folder, a);
-  snprintf(path[1], sizeof path[1], "%s/%s", folder, b);
-  for (int i = 0; i < 2; ++i) assert_ok(file_read(path[i], 1 << 26, &bytes[i]));
-  assert_int_equal(bytes[0].size, bytes[1].size);
-  assert_memory_equal(bytes[0].data, bytes[1].data, bytes[0].size);
-  for (int i = 0; i < 2; ++i) bytes_release(&bytes[i]);
 }
 
 static const char c_host[] =
@@ -653,6 +713,7 @@ int main(void)
       cmocka_unit_test(compilers_that_disagree),
       cmocka_unit_test(devices_differ_by_more_than_names),
       cmocka_unit_test(a_tie_takes_fewer_launches),
+      cmocka_unit_test(a_run_of_sizes_is_an_interval),
       cmocka_unit_test(a_long_explanation_is_whole),
       cmocka_unit_test(the_c_file_holds_the_same_bytes),
       cmocka_unit_test(show_prints_what_is_there),

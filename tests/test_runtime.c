@@ -191,10 +191,32 @@ static void matches(struct fixture *f, const char *spelling, dd_match how,
 
   assert_ok(plan(f, spelling, &p));
   dd_plan_describe(p, text, sizeof text);
+  assert_true(how == DD_MATCH_EXACT ? dd_plan_loss(p) == 0
+                                    : dd_plan_loss(p) < 0);
   if (dd_plan_match(p) != how || strcmp(text, line))
     fail_msg("%s: %d, %s; not %d, %s", spelling, dd_plan_match(p), text, how,
              line);
   dd_plan_free(p);
+}
+
+static void explains(struct fixture *f, const char *spelling,
+                     const char *const *parts)
+{
+  dd_problem p = DD_PROBLEM_INIT;
+  char text[8192], cut[20];
+  size_t length, again;
+
+  p.spelling = spelling;
+  assert_ok(dd_explain(f->ctx, &p, text, sizeof text, &length));
+  assert_int_equal(length, strlen(text));
+  for (; *parts; ++parts)
+    if (!strstr(text, *parts)) fail_msg("no '%s' in\n%s", *parts, text);
+  assert_ok(dd_explain(f->ctx, &p, cut, sizeof cut, &again));
+  assert_int_equal(length, again);
+  assert_int_equal(strlen(cut), sizeof cut - 1);
+  assert_memory_equal(cut, text, sizeof cut - 1);
+  assert_ok(dd_explain(f->ctx, &p, NULL, 0, &again));
+  assert_int_equal(length, again);
 }
 
 static void test_matches(void **state)
@@ -232,6 +254,153 @@ static void test_matches(void **state)
   matches(&f, "affine:fp32 rows=9 width=64 mode=twice inplace=0",
           DD_MATCH_DEFAULT, plain);
   close_table(&f);
+}
+
+static void interval(struct fixture *f, const char *spelling, double loss,
+                     const char *line)
+{
+  char text[256];
+  dd_plan *p;
+
+  assert_ok(plan(f, spelling, &p));
+  dd_plan_describe(p, text, sizeof text);
+  if (dd_plan_match(p) != DD_MATCH_INTERVAL || strcmp(text, line))
+    fail_msg("%s: %d, %s", spelling, dd_plan_match(p), text);
+  assert_true(dd_plan_loss(p) == loss);
+  dd_plan_free(p);
+}
+
+/* Between two sizes that were measured, all else being as there. */
+static void test_interval(void **state)
+{
+  static const char fused[] = "affine.fast threads=64 vec=4 (interval, 2.5 us)";
+  static const char parts[] = "scale.fast threads=32 vec=1 + shift.fast "
+                              "threads=32 vec=1 (interval, 2.5 us)";
+  static const char *const said[] = {
+      "rule      interval: rows 8 to 512, 3 sizes measured, the nearest as "
+      "affine:fp32 rows=512 width=64, 2.36 octaves away\n",
+      "loss      at most 1.6 % at each of those sizes\n",
+      "gain      at least 25.0 % on the split form at each of those sizes\n",
+      "the interval goes before: 2.36 octaves away\n", NULL};
+  struct table_interval runs[2];
+  dd_counters c = DD_COUNTERS_INIT;
+  struct fixture f;
+  struct tiny t;
+  dd_plan *p;
+
+  (void)state;
+  make(&t);
+  tiny_run(&t.ops, &runs[0], "affine", 512);
+  runs[0].steps[0] = 1;
+  t.plans[1].intervals = runs;
+  t.plans[1].interval_count = 1;
+  assert_ok(open_with(&f, &t, 0));
+  interval(&f, "affine:fp32 rows=100 width=64", 0.015625, fused);
+  interval(&f, "affine:fp32 rows=511 width=64", 0.015625, fused);
+  matches(&f, LARGE, DD_MATCH_EXACT,
+          "affine.fast threads=64 vec=4 (exact, 2.5 us)");
+  matches(&f, "affine:fp32 rows=513 width=64", DD_MATCH_NEAR,
+          "affine.fast threads=64 vec=4 (near, 2.5 us)");
+  matches(&f, "affine:fp32 rows=100 width=64 x_stride=80", DD_MATCH_NEAR,
+          "affine.fast threads=64 vec=4 (near, 2.5 us)");
+  explains(&f, "affine:fp32 rows=100 width=64", said);
+  assert_ok(dd_count(f.ctx, &c, 0));
+  assert_int_equal(c.interval, 2);
+  close_table(&f);
+  assert_ok(open_with(&f, &t, DD_OPEN_EXACT_ONLY));
+  assert_fails(DD_UNTUNED, "not measured",
+               plan(&f, "affine:fp32 rows=100 width=64", &p));
+  close_table(&f);
+  /* Of two the one that lost less. */
+  tiny_run(&t.ops, &runs[1], "affine", 128);
+  runs[1].loss = 0;
+  runs[1].step_count = 2;
+  runs[1].steps[0] = 2;
+  runs[1].steps[1] = 4;
+  t.plans[1].interval_count = 2;
+  assert_ok(open_with(&f, &t, 0));
+  interval(&f, "affine:fp32 rows=100 width=64", 0, parts);
+  interval(&f, "affine:fp32 rows=129 width=64", 0.015625, fused);
+  close_table(&f);
+  t.writer.device_name = "another";
+  assert_ok(open_with(&f, &t, 0));
+  matches(&f, "affine:fp32 rows=129 width=64", DD_MATCH_DEVICE,
+          "affine.fast threads=64 vec=4 (other device, 2.5 us)");
+  close_table(&f);
+  tiny_release(&t);
+}
+
+/* A choice that does not fit the size at hand is passed over; a part of a split
+ * form may stand in an interval, too. */
+static void test_interval_fits(void **state)
+{
+  struct table_interval runs[2];
+  struct fixture f;
+  struct tiny t;
+
+  (void)state;
+  make(&t);
+  tiny_run(&t.ops, &runs[0], "affine", 8192); /* fast: at most 4096 rows */
+  runs[0].steps[0] = 1;
+  t.plans[1].intervals = runs;
+  t.plans[1].interval_count = 1;
+  assert_ok(open_with(&f, &t, 0));
+  interval(&f, "affine:fp32 rows=4000 width=64", 0.015625,
+           "affine.fast threads=64 vec=4 (interval, 2.5 us)");
+  matches(&f, "affine:fp32 rows=5000 width=64", DD_MATCH_DEFAULT,
+          "affine.generic threads=32 (default)");
+  close_table(&f);
+  t.plans[1].interval_count = 0;
+  tiny_run(&t.ops, &runs[1], "shift", 4096);
+  runs[1].steps[0] = 4;
+  t.plans[3].intervals = &runs[1];
+  t.plans[3].interval_count = 1;
+  tiny_plan(&t, "scale:fp32 rows=4096 width=64 mode=twice", 1, 3, 0);
+  assert_ok(open_with(&f, &t, 0));
+  matches(&f, "affine:fp32 rows=4096 width=64 mode=twice", DD_MATCH_SPLIT,
+          "scale.fast threads=32 vec=1 + shift.fast threads=32 vec=1 (split, "
+          "5.0 us)");
+  close_table(&f);
+  tiny_release(&t);
+}
+
+/* What a plan lost next door it is expected to lose near its problem, too. */
+static void test_near_loss(void **state)
+{
+  static const char *const lacks[] = {
+      "loss      50.0 %: the table lacks the best that was measured\n", NULL};
+  static const char *const said[] = {
+      "loss      at most 25.0 % on the problems measured next to that one\n",
+      "second    measured there: affine.fast threads=32 vec=1, 2.8 us (2.6 to "
+      "2.9)\n", "gain      measured there: at least 50.0 % on the split form\n",
+      NULL};
+  struct fixture f;
+  struct tiny t;
+  dd_plan *p;
+
+  (void)state;
+  make(&t);
+  t.plans[0].away = 0.8;
+  t.plans[0].rival = "affine.fast threads=32 vec=1";
+  t.plans[0].rival_us = 2.75;
+  t.plans[0].rival_low_us = 2.625;
+  t.plans[0].rival_high_us = 2.875;
+  assert_ok(open_with(&f, &t, 0));
+  assert_ok(plan(&f, "affine:fp32 rows=600 width=64", &p));
+  assert_int_equal(dd_plan_match(p), DD_MATCH_NEAR);
+  assert_true(fabs(dd_plan_loss(p) - 0.25) < 1e-12);
+  dd_plan_free(p);
+  explains(&f, "affine:fp32 rows=600 width=64", said);
+  close_table(&f);
+  t.plans[0].loss = 0.5; /* nor is an exact one always the best */
+  assert_ok(open_with(&f, &t, 0));
+  assert_ok(plan(&f, LARGE, &p));
+  assert_int_equal(dd_plan_match(p), DD_MATCH_EXACT);
+  assert_true(dd_plan_loss(p) == 0.5);
+  dd_plan_free(p);
+  explains(&f, LARGE, lacks);
+  close_table(&f);
+  tiny_release(&t);
 }
 
 /* What is damaged after the table was opened is not used: without its plans
@@ -280,6 +449,9 @@ static void test_near_then_misfit(void **state)
 
 static void test_other_device(void **state)
 {
+  static const char *const warned[] = {
+      "loss      unknown", "warning   measured on another (cpu), this is cpu",
+      "to tune   difftune sweep --cpu --shapes '" LARGE "'\n", NULL};
   struct fixture f;
   struct tiny t;
   dd_plan *p;
@@ -290,6 +462,16 @@ static void test_other_device(void **state)
   assert_ok(open_with(&f, &t, 0));
   matches(&f, LARGE, DD_MATCH_DEVICE,
           "affine.fast threads=64 vec=4 (other device, 2.5 us)");
+  explains(&f, LARGE, warned);
+  close_table(&f);
+  t.plans[0].gain = 0.009; /* as fast as the split form there: slower here? */
+  tiny_plan(&t, "scale:fp32 rows=512 width=64", 1, 2, 0);
+  tiny_plan(&t, "shift:fp32 rows=512 width=64", 1, 4, 0);
+  assert_ok(open_with(&f, &t, 0));
+  matches(&f, LARGE, DD_MATCH_SPLIT,
+          "scale.fast threads=32 vec=1 + shift.fast threads=32 vec=1 "
+          "(split, 5.0 us)");
+  explains(&f, LARGE, warned);
   close_table(&f);
   assert_ok(open_with(&f, &t, DD_OPEN_EXACT_ONLY));
   assert_fails(DD_UNTUNED, "not measured on this", plan(&f, LARGE, &p));
@@ -497,30 +679,11 @@ static void test_plan_refusals(void **state)
 
 /* ---- Words --------------------------------------------------------------- */
 
-static void explains(struct fixture *f, const char *spelling,
-                     const char *const *parts)
-{
-  dd_problem p = DD_PROBLEM_INIT;
-  char text[8192], cut[20];
-  size_t length, again;
-
-  p.spelling = spelling;
-  assert_ok(dd_explain(f->ctx, &p, text, sizeof text, &length));
-  assert_int_equal(length, strlen(text));
-  for (; *parts; ++parts)
-    if (!strstr(text, *parts)) fail_msg("no '%s' in\n%s", *parts, text);
-  assert_ok(dd_explain(f->ctx, &p, cut, sizeof cut, &again));
-  assert_int_equal(length, again);
-  assert_int_equal(strlen(cut), sizeof cut - 1);
-  assert_memory_equal(cut, text, sizeof cut - 1);
-  assert_ok(dd_explain(f->ctx, &p, NULL, 0, &again));
-  assert_int_equal(length, again);
-}
-
 static void test_explain(void **state)
 {
   static const char *const exact[] = {
       "chosen    affine.fast threads=64 vec=4 (exact, 2.5 us)\n",
+      "loss      none: the best that was measured\n",
       "compiled for io=fp32 width=64 mode=once\n", "this device\n",
       "the split form: slower, 4.0 us\n",
       "affine:fp32 rows=8 width=64: scale.fast threads=32 vec=1 + shift.fast "
@@ -1417,6 +1580,9 @@ int main(void)
       cmocka_unit_test(test_older_options),
       cmocka_unit_test(test_environment),
       cmocka_unit_test(test_matches),
+      cmocka_unit_test(test_interval),
+      cmocka_unit_test(test_interval_fits),
+      cmocka_unit_test(test_near_loss),
       cmocka_unit_test(test_damage_after_opening),
       cmocka_unit_test(test_near_then_misfit),
       cmocka_unit_test(test_other_device),

@@ -12,11 +12,14 @@
 
 enum { HEAD = 56 };
 
-/* Two variants of affine, one of each part, three plans; codes of four bytes,
- * so that every bit can be tried. */
+/* Two variants of affine, one of each part, three plans, two intervals; codes
+ * of four bytes, so that every bit can be tried. */
+static struct table_interval runs[2];
+
 static void make(struct tiny *t)
 {
   uint32_t generic, fast, scale, shift;
+  struct table_plan *p;
 
   tiny_init(t);
   generic = tiny_variant(t, "generic", SMALL, 32, 1);
@@ -28,7 +31,20 @@ static void make(struct tiny *t)
     t->code[i].size = 4;
   }
   tiny_plan(t, LARGE, 1, fast, 0);
-  tiny_plan(t, SMALL, 2, scale, shift);
+  p = tiny_plan(t, SMALL, 2, scale, shift);
+  p->away = 0.75;
+  p->rival = "affine.fast threads=32 vec=1";
+  p->rival_us = 2.75;
+  p->rival_low_us = 2.625;
+  p->rival_high_us = 2.875;
+  tiny_run(&t->ops, &runs[0], "affine", 2048);
+  runs[0].steps[0] = fast;
+  tiny_run(&t->ops, &runs[1], "affine", 512);
+  runs[1].step_count = 2;
+  runs[1].steps[0] = scale;
+  runs[1].steps[1] = shift;
+  p->intervals = runs;
+  p->interval_count = 2;
   tiny_plan(t, "affine:fp32 rows=8 width=63", 1, generic, 0);
 }
 
@@ -105,6 +121,19 @@ static void test_round_trip(void **state)
   assert_true(p->split);
   assert_int_equal(p->step_count, 2);
   assert_string_equal(t.variants[p->steps[1]].variant.op->name, "shift");
+  assert_true(p->away == 0.75 && t.plans[1].away == 0);
+  assert_string_equal(p->rival, "affine.fast threads=32 vec=1");
+  assert_true(p->rival_us == 2.75 && p->rival_low_us == 2.625 &&
+              p->rival_high_us == 2.875);
+  assert_int_equal(t.plans[1].interval_count, 0);
+  assert_int_equal(p->interval_count, 2);
+  assert_int_equal(p->intervals[0].last, 512); /* sorted */
+  assert_true(p->intervals[0].split && !p->intervals[1].split);
+  assert_int_equal(p->intervals[1].last, 2048);
+  assert_int_equal(p->intervals[1].sizes, 3);
+  assert_true(p->intervals[1].loss == 0.015625 &&
+              p->intervals[1].gain == 0.25);
+  assert_int_equal(p->intervals[1].steps[0], t.plans[1].steps[0]);
   table_close(&t);
   table_close(&t); /* harmless */
   bytes_release(&out);
@@ -118,6 +147,8 @@ static void test_same_bytes(void **state)
   struct bytes first = BYTES_INIT, second = BYTES_INIT;
   struct tiny t;
   uint32_t generic, fast, scale, shift, again;
+  struct table_interval other[2];
+  struct table_plan *p;
 
   (void)state;
   written(&first);
@@ -132,7 +163,20 @@ static void test_same_bytes(void **state)
     t.code[i].size = 4;
   }
   assert_int_not_equal(fast, again);
-  tiny_plan(&t, SMALL, 2, scale, shift);
+  p = tiny_plan(&t, SMALL, 2, scale, shift);
+  p->away = 0.75;
+  p->rival = "affine.fast threads=32 vec=1";
+  p->rival_us = 2.75;
+  p->rival_low_us = 2.625;
+  p->rival_high_us = 2.875;
+  tiny_run(&t.ops, &other[0], "affine", 512);
+  other[0].step_count = 2;
+  other[0].steps[0] = scale;
+  other[0].steps[1] = shift;
+  tiny_run(&t.ops, &other[1], "affine", 2048);
+  other[1].steps[0] = again;
+  p->intervals = other;
+  p->interval_count = 2;
   tiny_plan(&t, "affine:fp32 rows=8 width=63", 1, generic, 0);
   tiny_plan(&t, LARGE, 1, again, 0);
   assert_ok(table_write(&t.writer, &second));
@@ -319,9 +363,9 @@ static void test_other_versions(void **state)
   (void)state;
   written(&out);
   out.data[8] = 7;
-  assert_fails(DD_BAD_TABLE, "version 7, and this library reads version 3",
+  assert_fails(DD_BAD_TABLE, "version 7, and this library reads version 4",
                open_all(&t, out.data, out.size));
-  out.data[8] = 3;
+  out.data[8] = TABLE_VERSION;
   out.data[0] = 'D';
   assert_fails(DD_BAD_TABLE, "not a dispatch table",
                open_all(&t, out.data, out.size));
@@ -331,6 +375,11 @@ static void test_other_versions(void **state)
 }
 
 /* ---- What cannot be written -------------------------------------------- */
+
+static uint32_t field_of(const struct tiny *t, const char *name)
+{
+  return (uint32_t)op_symbol_find(op_find(&t->ops, "affine"), name);
+}
 
 /* Changes one thing of a good table, and expects to be refused. */
 #define REFUSED(status, part, change)                                          \
@@ -366,6 +415,22 @@ static void test_refusals(void **state)
   REFUSED(DD_BAD_TABLE, "its time is nan us", t.plans[0].us = NAN);
   REFUSED(DD_BAD_TABLE, "copy's time is -1 us", t.plans[0].copy_us = -1);
   REFUSED(DD_BAD_TABLE, "gain over the split form is -2", t.plans[0].gain = -2);
+  REFUSED(DD_BAD_TABLE, "its loss is -0.5", t.plans[0].loss = -0.5);
+  REFUSED(DD_BAD_TABLE, "next to it is 1.5", t.plans[0].away = 1.5);
+  REFUSED(DD_BAD_TABLE, "next to it is nan", t.plans[0].away = NAN);
+  REFUSED(DD_BAD_TABLE, "best's time is -1 us", t.plans[0].rival_us = -1);
+  REFUSED(DD_BAD_TABLE, "bound is inf us", t.plans[0].rival_high_us = INFINITY);
+  REFUSED(DD_BAD_TABLE, "has no field 99", runs[0].field = 99);
+  REFUSED(DD_BAD_TABLE, "an interval of width, which is no size",
+          runs[0].field = field_of(&t, "width"));
+  REFUSED(DD_BAD_TABLE, "3 sizes, rows 8 to 8", runs[0].last = 8);
+  REFUSED(DD_BAD_TABLE, "rows 8 to 1073741825", runs[0].last = (1 << 30) + 1);
+  REFUSED(DD_BAD_TABLE, "an interval of 1 sizes", runs[0].sizes = 1);
+  REFUSED(DD_BAD_TABLE, "interval 1 is out of order", runs[0].last = 512);
+  REFUSED(DD_BAD_TABLE, "an interval's loss is -1", runs[0].loss = -1);
+  REFUSED(DD_BAD_TABLE, "split form is -2", runs[0].gain = -2);
+  REFUSED(DD_BAD_TABLE, "has 2 steps, not 1", runs[1].step_count = 1);
+  REFUSED(DD_BUG, "names variant 4 of 4", runs[0].steps[0] = 4);
   REFUSED(DD_BAD_TABLE, "no target is named 'sm_9'",
           t.code[0].target = "sm_9");
   REFUSED(DD_BAD_TABLE, "the code for cpu is empty", t.code[0].size = 0);

@@ -6,7 +6,8 @@
  * used.  A variant's identity is the hash of its text; a row whose variant the
  * specs at hand would now write differently cannot be used, because the library
  * fills its arguments by the specs that go into the table.  Nor can one whose
- * code is not in the database: a sweep stores that of winners only.
+ * code is not in the database: a sweep stores that of winners only.  What else
+ * raced says which winners serve other sizes, too (interval.h).
  */
 #include <stdlib.h>
 #include <string.h>
@@ -14,15 +15,15 @@
 #include "command.h"
 #include "db.h"
 #include "emit.h"
+#include "interval.h"
+#include "match.h"
+#include "origin.h"
 #include "output.h"
 #include "specs.h"
 #include "stored.h"
 #include "table_write.h"
 
-/* One device, whatever its driver, as a table names it. */
-struct named_device {
-  const char *name, *text; /* text: "NVIDIA H200 (sm_90, 132 SMs)" */
-};
+static const char other_specs[] = "measured with other specs";
 
 /* A stored variant that was looked at. */
 struct known {
@@ -36,29 +37,34 @@ struct problem_rows {
   char *problem, *label; /* label: of its first row */
   const char *why;       /* what was against its first row */
   bool taken, gained;    /* gained: the plan's gain is known */
-  double high_us;        /* of the row that was taken: its upper bound */
+  int64_t candidate, sweep; /* of the row that was taken */
+  double high_us;           /* its upper bound */
+  double lost_us;           /* of the best row whose code was missing */
+  int64_t lost_sweep;
 };
 
 struct emit {
-  const char *variants, *db_path, *device, *policy, *out;
+  const char *variants, *db_path, *device, *policy, *out, *loss_text;
+  double loss; /* what an interval may lose: 0.02 is 2 % */
+  struct texts without;
   bool json;
-  struct texts policies; /* what the database has */
-  struct named_device *choices;
-  uint32_t choice_count, choice_room;
-  char target[TARGET_TEXT];
+  struct origin from;
   struct specs specs;
   struct db *db;
   struct arena arena;
   /* the table to be, and the rows that it comes from */
-  const char *device_text;
-  char device_name[128], device_kind[16], policy_name[64];
-  int arch, sms;
   struct table_variant *variant;
   uint32_t variant_count, variant_room;
   struct known *known;
   uint32_t known_count, known_room;
   struct table_plan *plan;
   uint32_t plan_count, plan_room;
+  /* and what raced for them */
+  int64_t *candidate;   /* that each plan has */
+  double *split_low_us; /* of its split form; 0: unknown */
+  uint32_t candidate_room, split_room;
+  struct raced *race;
+  uint32_t race_count, race_room, interval_count;
   struct problem_rows rows;
   int64_t left_out;
 };
@@ -99,11 +105,11 @@ static dd_status keep(struct emit *e, const char *text, char **out)
 static dd_status add_code(struct emit *e, struct table_variant *t,
                           const struct db_variant_row *row)
 {
-  const char *cpu = e->arch ? NULL : row->text;
+  const char *cpu = e->from.arch ? NULL : row->text;
   struct table_code *code = ARENA_NEW(&e->arena, struct table_code);
 
   if (!code) return fail(DD_NO_MEMORY, "out of memory");
-  code->target = e->target;
+  code->target = e->from.target;
   code->bytes = cpu ? (const void *)cpu : row->code;
   code->size = cpu ? strlen(cpu) : row->code_size;
   t->code_count = 1;
@@ -120,7 +126,7 @@ static dd_status share_place(struct emit *e, struct known *k,
 {
   const struct table_code *code = e->variant[k->at].codes;
 
-  if (!e->arch || (code->size == row->code_size &&
+  if (!e->from.arch || (code->size == row->code_size &&
                    !memcmp(code->bytes, row->code, code->size)))
     return DD_OK;
   k->at = UINT32_MAX;
@@ -156,8 +162,9 @@ static dd_status find_place(struct emit *e, struct known *k)
   struct variant v;
 
   k->at = UINT32_MAX;
-  TRY(db_variant_read(e->db, k->row, e->target, k->toolchain, &e->arena, &row));
-  k->why = "measured with other specs";
+  TRY(db_variant_read(e->db, k->row, e->from.target, k->toolchain, &e->arena,
+                      &row));
+  k->why = other_specs;
   if (!stored_is_current(&e->specs, &row, &v)) return DD_OK;
   k->why = "its code is not in the database";
   if (!row.code) return DD_OK;
@@ -181,161 +188,6 @@ static dd_status look_up(struct emit *e, int64_t row, int64_t toolchain,
   return find_place(e, k);
 }
 
-/* ---- The device and the policy --------------------------------------- */
-
-static void device_text(const struct db_row *row, struct bytes *out)
-{
-  char target[TARGET_TEXT];
-
-  target_print(row->arch, target);
-  bytes_printf(out, "%s (%s, %d SMs)", row->device, target, row->sms);
-}
-
-static bool is_device(const struct emit *e, const struct db_row *row)
-{
-  return !strcmp(row->device, e->device_name) && row->arch == e->arch &&
-         row->sms == e->sms && !strcmp(row->device_kind, e->device_kind);
-}
-
-static dd_status add_choice(struct emit *e, const struct db_row *row,
-                            const char *text)
-{
-  struct named_device *c;
-  char *name, *copy;
-
-  for (uint32_t i = 0; i < e->choice_count; ++i)
-    if (!strcmp(e->choices[i].text, text)) return DD_OK;
-  GROW(e, choices, choice_count, choice_room);
-  TRY(keep(e, row->device, &name));
-  TRY(keep(e, text, &copy));
-  c = &e->choices[e->choice_count++];
-  *c = (struct named_device){name, copy};
-  return DD_OK;
-}
-
-static dd_status visit_device(void *user, const struct db_row *row)
-{
-  struct bytes text = BYTES_INIT;
-  dd_status status;
-
-  device_text(row, &text);
-  status = bytes_status(&text);
-  if (!status) status = add_choice(user, row, text.data);
-  bytes_release(&text);
-  return status;
-}
-
-/* --device is a part of the name; a whole name wins over longer ones. */
-static bool is_meant(const struct emit *e, const struct named_device *c,
-                     bool whole)
-{
-  if (!e->device) return !whole;
-  if (!whole) return strcasestr(c->text, e->device) != NULL;
-  return !strcmp(c->name, e->device) || !strcmp(c->text, e->device);
-}
-
-static uint32_t count_meant(const struct emit *e, bool whole,
-                            const struct named_device **last,
-                            struct bytes *list)
-{
-  uint32_t n = 0;
-
-  for (uint32_t i = 0; i < e->choice_count; ++i) {
-    if (!is_meant(e, &e->choices[i], whole)) continue;
-    bytes_printf(list, "%s '%s'", n++ ? "," : "", e->choices[i].text);
-    *last = &e->choices[i];
-  }
-  return n;
-}
-
-static dd_status no_device(const struct emit *e)
-{
-  struct bytes list = BYTES_INIT;
-
-  for (uint32_t i = 0; i < e->choice_count; ++i)
-    bytes_printf(&list, "%s '%s'", i ? "," : "; it has", e->choices[i].text);
-  fail(DD_UNTUNED, "'%s' has no measurement%s%s%s", e->db_path,
-       e->device ? " on " : "", e->device ? e->device : "",
-       bytes_string(&list));
-  bytes_release(&list);
-  return DD_UNTUNED;
-}
-
-static dd_status take_device(void *user, const struct db_row *row)
-{
-  struct bytes text = BYTES_INIT;
-  struct emit *e = user;
-
-  device_text(row, &text);
-  if (!strcmp(bytes_string(&text), e->device_text)) {
-    snprintf(e->device_name, sizeof e->device_name, "%s", row->device);
-    snprintf(e->device_kind, sizeof e->device_kind, "%s", row->device_kind);
-    e->arch = row->arch;
-    e->sms = row->sms;
-    target_print(e->arch, e->target);
-  }
-  bytes_release(&text);
-  return DD_OK;
-}
-
-static dd_status choose_device(struct emit *e)
-{
-  struct db_filter best = {.best_only = true};
-  const struct named_device *chosen = NULL;
-  struct bytes list = BYTES_INIT;
-  dd_status status = DD_OK;
-  uint32_t n;
-
-  TRY(db_each(e->db, &best, visit_device, e));
-  n = count_meant(e, true, &chosen, &list);
-  if (!n) n = count_meant(e, false, &chosen, &list);
-  if (n > 1)
-    status = fail(DD_BAD_ARGUMENT, "the database has more than one device; "
-                  "choose with --device:%s", bytes_string(&list));
-  bytes_release(&list);
-  if (!n) return no_device(e);
-  TRY(status);
-  e->device_text = chosen->text;
-  return db_each(e->db, &best, take_device, e);
-}
-
-static dd_status visit_policy(void *user, const struct db_row *row)
-{
-  struct emit *e = user;
-
-  if (is_device(e, row) && !texts_have(&e->policies, row->policy))
-    texts_add(&e->policies, keep_text(row->policy));
-  return DD_OK;
-}
-
-static dd_status no_policy(const struct emit *e)
-{
-  struct bytes list = BYTES_INIT;
-
-  for (size_t i = 0; i < e->policies.count; ++i)
-    bytes_printf(&list, "%s '%s'", i ? "," : "", e->policies.item[i]);
-  if (e->policy)
-    fail(DD_BAD_ARGUMENT, "no policy is named '%s'; the database has%s",
-         e->policy, bytes_string(&list));
-  else
-    fail(DD_BAD_ARGUMENT, "the database has more than one policy; choose with "
-         "--policy:%s", bytes_string(&list));
-  bytes_release(&list);
-  return DD_BAD_ARGUMENT;
-}
-
-static dd_status choose_policy(struct emit *e)
-{
-  struct db_filter best = {.best_only = true};
-  const char *name = e->policy;
-
-  TRY(db_each(e->db, &best, visit_policy, e));
-  if (!name && e->policies.count == 1) name = e->policies.item[0];
-  if (!name || !texts_have(&e->policies, name)) return no_policy(e);
-  snprintf(e->policy_name, sizeof e->policy_name, "%s", name);
-  return DD_OK;
-}
-
 /* ---- Rows to plans --------------------------------------------------- */
 
 /* Ends the rows of a problem. */
@@ -356,7 +208,7 @@ static dd_status make_plan(struct emit *e, const struct db_row *row,
 {
   memset(p, 0, sizeof *p);
   if (problem_parse(&e->specs.ops, row->problem, &p->problem)) {
-    *why = "measured with other specs";
+    *why = other_specs;
     return DD_OK;
   }
   for (uint32_t i = 0; i < row->step_count; ++i) {
@@ -376,17 +228,16 @@ static dd_status make_plan(struct emit *e, const struct db_row *row,
   return DD_OK;
 }
 
-/* A plan that is not the best there is should not come as a surprise. */
-static void take_plan(struct emit *e, const struct db_row *row)
+/* What other specs have written is no more; what only lacks its code was there
+ * to be had, and is what the row to come loses to. */
+static void pass_over(struct emit *e, const struct db_row *row, const char *why)
 {
   struct problem_rows *r = &e->rows;
 
-  e->plan_count++;
-  r->taken = true;
-  r->high_us = row->high_us;
-  if (r->why)
-    say("not the best, %s: %s  %s; taken: %s", r->why, r->problem, r->label,
-        row->label);
+  if (!r->why) r->why = why;
+  if (why == other_specs || r->lost_us > 0) return;
+  r->lost_us = row->median_us;
+  r->lost_sweep = row->sweep;
 }
 
 static dd_status begin_problem(struct emit *e, const struct db_row *row)
@@ -401,13 +252,68 @@ static dd_status begin_problem(struct emit *e, const struct db_row *row)
  * mean anything, and its median must do. */
 static void note_gain(struct emit *e, const struct db_row *row)
 {
-  struct table_plan *p = &e->plan[e->plan_count - 1];
+  uint32_t i = e->plan_count - 1;
   struct problem_rows *r = &e->rows;
   bool final = !strcmp(row->stopped, "final");
 
-  if (p->split || !row->split || r->gained || !(r->high_us > 0)) return;
-  p->gain = (final ? row->low_us : row->median_us) / r->high_us - 1;
+  if (!row->split || r->gained || !(r->high_us > 0)) return;
+  e->split_low_us[i] = final ? row->low_us : row->median_us;
+  if (!e->plan[i].split) e->plan[i].gain = e->split_low_us[i] / r->high_us - 1;
   r->gained = true;
+}
+
+/* The first row after the one that was taken. */
+static dd_status note_rival(struct emit *e, const struct db_row *row)
+{
+  struct table_plan *p = &e->plan[e->plan_count - 1];
+  char *label;
+
+  if (p->rival || row->candidate == e->rows.candidate) return DD_OK;
+  TRY(keep(e, row->label, &label));
+  p->rival = label;
+  p->rival_us = row->median_us;
+  p->rival_low_us = row->low_us;
+  p->rival_high_us = row->high_us;
+  return DD_OK;
+}
+
+static dd_status note_race(struct emit *e, const struct db_row *row)
+{
+  GROW(e, race, race_count, race_room);
+  e->race[e->race_count++] = (struct raced){e->plan_count - 1, row->candidate,
+                                            row->median_us, row->high_us};
+  return DD_OK;
+}
+
+/* A row of the problem whose plan is made; only those of one sweep compare. */
+static dd_status note_row(struct emit *e, const struct db_row *row)
+{
+  if (row->sweep != e->rows.sweep) return DD_OK;
+  note_gain(e, row);
+  TRY(note_rival(e, row));
+  return note_race(e, row);
+}
+
+/* A plan that is not the best there is should not come as a surprise. */
+static dd_status take_plan(struct emit *e, const struct db_row *row)
+{
+  struct problem_rows *r = &e->rows;
+
+  GROW(e, candidate, plan_count, candidate_room);
+  GROW(e, split_low_us, plan_count, split_room);
+  e->candidate[e->plan_count] = r->candidate = row->candidate;
+  e->split_low_us[e->plan_count] = 0;
+  if (r->lost_sweep == row->sweep && row->median_us > r->lost_us)
+    e->plan[e->plan_count].loss = row->median_us / r->lost_us - 1;
+  e->plan_count++;
+  r->taken = true;
+  r->sweep = row->sweep;
+  r->high_us = row->high_us;
+  if (r->why)
+    say("not the best, %s: %s  %s; taken: %s", r->why, r->problem, r->label,
+        row->label);
+  TRY(origin_note(e->db, row, &e->from));
+  return note_row(e, row);
 }
 
 /* Rows of a problem come together, best first. */
@@ -416,18 +322,17 @@ static dd_status visit_row(void *user, const struct db_row *row)
   struct emit *e = user;
   const char *why = NULL;
 
-  if (!is_device(e, row) || strcmp(row->policy, e->policy_name)) return DD_OK;
-  if (e->rows.taken && !strcmp(e->rows.problem, row->problem)) {
-    note_gain(e, row);
-    return DD_OK;
-  }
+  if (!origin_has(&e->from, row)) return DD_OK;
+  if (texts_have(&e->without, row->problem)) return DD_OK;
+  if (e->rows.taken && !strcmp(e->rows.problem, row->problem))
+    return note_row(e, row);
   if (strcmp(row->stopped, "final")) return DD_OK;
   if (!e->rows.problem || strcmp(e->rows.problem, row->problem))
     TRY(begin_problem(e, row));
   GROW(e, plan, plan_count, plan_room);
   TRY(make_plan(e, row, &e->plan[e->plan_count], &why));
-  if (!why) take_plan(e, row);
-  else if (!e->rows.why) e->rows.why = why;
+  if (!why) return take_plan(e, row);
+  pass_over(e, row, why);
   return DD_OK;
 }
 
@@ -454,17 +359,36 @@ static dd_status drop_unused(struct emit *e)
   return DD_OK;
 }
 
+static dd_status find_intervals(struct emit *e)
+{
+  struct interval_job job = {.arena = &e->arena,
+                             .loss = e->loss,
+                             .margin = MATCH_MARGIN,
+                             .plan_count = e->plan_count,
+                             .plans = e->plan,
+                             .candidates = e->candidate,
+                             .split_low_us = e->split_low_us,
+                             .race_count = e->race_count,
+                             .races = e->race};
+
+  TRY(intervals_find(&job));
+  e->interval_count = job.interval_count;
+  return DD_OK;
+}
+
 static dd_status collect(struct emit *e)
 {
   struct db_filter f = {0};
 
-  TRY(choose_device(e));
-  TRY(choose_policy(e));
-  f.device = e->device_name;
+  TRY(problems_spell(&e->specs, &e->without));
+  TRY(origin_choose(e->db, e->db_path, e->device, e->policy, &e->from));
+  f.device = e->from.device;
   TRY(db_each(e->db, &f, visit_row, e));
   end_problem(e);
-  if (e->plan_count) return drop_unused(e);
-  return fail(DD_UNTUNED, "'%s' has no row that can be used", e->db_path);
+  if (!e->plan_count)
+    return fail(DD_UNTUNED, "'%s' has no row that can be used", e->db_path);
+  TRY(drop_unused(e));
+  return find_intervals(e);
 }
 
 /* ---- Writing --------------------------------------------------------- */
@@ -472,22 +396,23 @@ static dd_status collect(struct emit *e)
 static dd_status make_table(struct emit *e, struct bytes *out)
 {
   struct table_writer w = {0};
-  char provenance[64];
+  struct bytes provenance = BYTES_INIT;
+  dd_status status = origin_print(&e->from, &provenance);
 
-  snprintf(provenance, sizeof provenance, "difftune %d.%d.%d",
-           DD_VERSION_MAJOR, DD_VERSION_MINOR, DD_VERSION_PATCH);
   w.specs = &e->specs.message;
-  w.device_name = e->device_name;
-  w.device_kind = e->device_kind;
-  w.policy = e->policy_name;
-  w.provenance = provenance;
-  w.arch = e->arch;
-  w.sms = e->sms;
+  w.device_name = e->from.device;
+  w.device_kind = e->from.kind;
+  w.policy = e->from.policy;
+  w.provenance = bytes_string(&provenance);
+  w.arch = e->from.arch;
+  w.sms = e->from.sms;
   w.variant_count = e->variant_count;
   w.variants = e->variant;
   w.plan_count = e->plan_count;
   w.plans = e->plan;
-  return table_write(&w, out);
+  if (!status) status = table_write(&w, out);
+  bytes_release(&provenance);
+  return status;
 }
 
 static void write_c(const struct bytes *table, struct bytes *out)
@@ -536,19 +461,20 @@ static void report(const struct emit *e, size_t size)
   struct json j;
 
   if (!e->json) {
-    printf("%s: %u plans, %u variants, %zu bytes, for %s (%s), %s\n", e->out,
-           e->plan_count, e->variant_count, size, e->device_name, e->target,
-           e->policy_name);
+    printf("%s: %u plans, %u variants, %u intervals, %zu bytes, for %s (%s), "
+           "%s\n", e->out, e->plan_count, e->variant_count, e->interval_count,
+           size, e->from.device, e->from.target, e->from.policy);
     return;
   }
   json_init(&j, stdout);
   json_object(&j, NULL);
   json_text(&j, "file", e->out);
-  json_text(&j, "device", e->device_name);
-  json_text(&j, "target", e->target);
-  json_text(&j, "policy", e->policy_name);
+  json_text(&j, "device", e->from.device);
+  json_text(&j, "target", e->from.target);
+  json_text(&j, "policy", e->from.policy);
   json_int(&j, "plans", e->plan_count);
   json_int(&j, "variants", e->variant_count);
+  json_int(&j, "intervals", e->interval_count);
   json_int(&j, "left_out", e->left_out);
   json_int(&j, "bytes", (int64_t)size);
   json_end(&j, '}');
@@ -566,9 +492,20 @@ static dd_status emit(struct emit *e)
   return DD_OK;
 }
 
+/* "2", "0.5%" */
+static bool read_percent(const char *text, double *out)
+{
+  char *end;
+  double percent = strtod(text, &end);
+
+  *out = percent / 100;
+  return end != text && (!*end || !strcmp(end, "%")) && percent >= 0 &&
+         percent <= 100;
+}
+
 int cmd_emit(int argc, char **argv)
 {
-  struct emit e = {0};
+  struct emit e = {.loss_text = "2%"};
   const struct option table[] = {
       OPT_VARIANTS(&e.variants),
       OPT_DB(&e.db_path),
@@ -576,6 +513,10 @@ int cmd_emit(int argc, char **argv)
                "a part of \"NVIDIA H200 (sm_90, 132 SMs)\", where several"),
       OPT_TEXT("policy", 0, &e.policy, "POLICY",
                "\"cold graph\", ..., where there are several"),
+      OPT_TEXT("loss", 0, &e.loss_text, "PERCENT",
+               "what one choice for a run of sizes may lose at each (2%)"),
+      OPT_TEXTS("without", 0, &e.without, "SPELLING|FILE",
+                "as if these problems had not been measured"),
       OPT_TEXT("out", 'o', &e.out, "FILE", "FILE.ddt, or FILE.c to link in"),
       OPT_JSON(&e.json),
       OPT_END};
@@ -585,6 +526,9 @@ int cmd_emit(int argc, char **argv)
   if (!options_parse(table, argc, argv, NULL, &code)) return code;
   if (!e.out || !(ends_in(e.out, ".ddt") || ends_in(e.out, ".c")))
     return say_usage("emit wants -o FILE.ddt or -o FILE.c");
+  if (!read_percent(e.loss_text, &e.loss))
+    return say_usage("--loss is '%s', and must be a percentage like 2%%",
+                     e.loss_text);
   e.db_path = db_path_or_default(e.db_path);
   if ((code = say_missing(e.db_path))) return code;
   status = specs_load(&e.specs, e.variants);

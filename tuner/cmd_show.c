@@ -513,22 +513,11 @@ static dd_status check_words(const struct show *s)
 static dd_status canonical(const char *variants, struct texts *spellings)
 {
   struct specs specs;
-  struct problems all;
-  struct texts any = {0};
   dd_status status;
 
   if (!spellings->count) return DD_OK;
   TRY(specs_load(&specs, variants));
-  status = problems_read(&specs, spellings, &any, &all);
-  spellings->count = 0;
-  for (size_t i = 0; !status && i < all.count; ++i) {
-    struct bytes text = BYTES_INIT;
-    problem_print(&all.item[i], &text);
-    status = bytes_status(&text);
-    texts_add(spellings, status ? "" : keep_text(text.data));
-    bytes_release(&text);
-  }
-  if (!status) problems_release(&all);
+  status = problems_spell(&specs, spellings);
   specs_release(&specs);
   return status;
 }
@@ -560,16 +549,19 @@ static dd_status show(struct show *s)
   return status;
 }
 
-static int show_coverage(const struct show *s)
+static int show_coverage(struct show *s)
 {
   int code = s->table ? say_missing(s->table) : EX_OK;
   uint32_t missing;
   dd_status status;
 
   if (code) return code;
-  status = coverage_print(s->table, s->variants, s->json, &missing);
+  status = canonical(s->variants, &s->spellings);
+  if (!status)
+    status = coverage_print(s->table, s->variants, &s->spellings, s->json,
+                            &missing);
   if (status) return say_failure(status);
-  if (missing) say("%u problems of the zoo have no plan", missing);
+  if (missing) say("%u problems have no plan", missing);
   return missing ? EX_DATAERR : 0;
 }
 
@@ -584,7 +576,7 @@ int cmd_show(int argc, char **argv)
       OPT_FLAG("all", 'a', &s.all, "every candidate, not only the best"),
       OPT_FLAG("why", 0, &s.why, "every candidate, and why it was not chosen"),
       OPT_FLAG("ops", 0, &s.by_op, "how far each op got"),
-      OPT_FLAG("coverage", 0, &s.coverage, "what a table has for each problem of the zoo"),
+      OPT_FLAG("coverage", 0, &s.coverage, "what a table has for these problems, or those of the zoo"),
       OPT_TEXT("table", 0, &s.table, "FILE", "with --coverage: a .ddt file (none: the defaults)"),
       OPT_VARIANTS(&s.variants),
       OPT_FLAG("failures", 0, &s.failures, "what was given up, and why"),

@@ -1,16 +1,18 @@
 /*
- * coverage.h - what a table has for each problem of the zoo.
+ * coverage.h - what a table has for problems, those of the zoo for a start.
  */
 #ifndef DIFFTUNE_COVERAGE_H
 #define DIFFTUNE_COVERAGE_H
 
-#include "base.h"
+#include "options.h"
 
-/* Prints, for every site of variants/zoo.lua, the plan that the library would
- * take with this .ddt file (NULL: with none) and by which rule.  *missing is
- * how many sites have no legal plan.
+/* Prints, for each of the spellings (none: every site of variants/zoo.lua), the
+ * plan that the library would take with this .ddt file (NULL: with none) on the
+ * device that it was made on, and by which rule.  *missing is how many have no
+ * legal plan.
  * Fails with DD_BAD_TABLE, DD_BAD_SPEC, DD_NO_MEMORY. */
-dd_status coverage_print(const char *table, const char *variants, bool as_json,
+dd_status coverage_print(const char *table, const char *variants,
+                         const struct texts *spellings, bool as_json,
                          uint32_t *missing);
 
 #endif

@@ -300,3 +300,23 @@ dd_status problems_read(const struct specs *s, const struct texts *shapes,
   if (status) problems_release(out);
   return status;
 }
+
+dd_status problems_spell(const struct specs *s, struct texts *shapes)
+{
+  struct texts any = {0};
+  struct problems all;
+  dd_status status = DD_OK;
+
+  if (!shapes->count) return DD_OK;
+  TRY(problems_read(s, shapes, &any, &all));
+  shapes->count = 0;
+  for (size_t i = 0; !status && i < all.count; ++i) {
+    struct bytes text = BYTES_INIT;
+    problem_print(&all.item[i], &text);
+    status = bytes_status(&text);
+    texts_add(shapes, status ? "" : keep_text(text.data));
+    bytes_release(&text);
+  }
+  problems_release(&all);
+  return status;
+}

@@ -48,5 +48,8 @@ struct problems {
 dd_status problems_read(const struct specs *s, const struct texts *shapes,
                         const struct texts *ops, struct problems *out);
 void problems_release(struct problems *p);
+/* The same for all ops, as spellings, in place of what names them; no shapes
+ * stay none. */
+dd_status problems_spell(const struct specs *s, struct texts *shapes);
 
 #endif

@@ -153,14 +153,18 @@ DD_API void dd_close(dd_context *ctx);
 /* The choice for one problem, loaded and ready to launch. */
 typedef struct dd_plan dd_plan;
 
-/* How the choice was made; by the library, best first. */
+/* How the choice was made; by the library, best first but for the last two. */
 typedef enum dd_match {
   DD_MATCH_EXACT = 0,  /* this problem was measured on this device */
   DD_MATCH_NEAR = 1,   /* a problem near it was, on this device */
-  DD_MATCH_DEVICE = 2, /* one was, on another device of the same arch */
+  DD_MATCH_DEVICE = 2, /* one was, on another device of the same arch, or with
+                          another number of SMs: dd_explain() has the warning */
   DD_MATCH_SPLIT = 3,  /* its split parts were: they run one after another */
   DD_MATCH_DEFAULT = 4, /* never measured: the op's default variant */
-  DD_MATCH_PINNED = 5   /* dd_pin() named it */
+  DD_MATCH_PINNED = 5,  /* dd_pin() named it */
+  DD_MATCH_INTERVAL = 6 /* between sizes that were measured on this device, at
+                           each of which the choice is among the best; better
+                           than near */
 } dd_match;
 
 /* Chooses, compiles if it must (CPU device only), and loads.  Slow: call once
@@ -173,6 +177,11 @@ DD_API dd_status dd_plan_make(dd_context *ctx, const dd_problem *problem,
 DD_API void dd_plan_free(dd_plan *plan); /* NULL is a harmless no-op */
 
 DD_API dd_match dd_plan_match(const dd_plan *plan);
+
+/* How much longer than the best there is it is expected to take: 0.02 is 2 %.
+ * 0: it is the best that was measured.  Negative: nobody knows, because what it
+ * was measured on tells nothing of this. */
+DD_API double dd_plan_loss(const dd_plan *plan);
 
 /* 1: the split form, one kernel after another, which rounds what its steps hand
  * on; however it was matched. */
@@ -241,8 +250,9 @@ typedef struct dd_counters {
   size_t struct_size;
   uint64_t exact, near_sizes, other_device, split, by_default, refused;
   uint64_t pinned;
+  uint64_t interval;
 } dd_counters;
-#define DD_COUNTERS_INIT {sizeof(dd_counters), 0, 0, 0, 0, 0, 0, 0}
+#define DD_COUNTERS_INIT {sizeof(dd_counters), 0, 0, 0, 0, 0, 0, 0, 0}
 
 /* `reset`: all counts begin again, those of dd_trace() too.
  * Fails   DD_BAD_ARGUMENT */

@@ -23,6 +23,7 @@ enum { LAUNCH_US = 10, POLLS = 3, MAX_COPIES = 64 };
 
 struct CUctx_st {
   int device, retained;
+  int sms; /* of a green context; 0: it has all */
 };
 struct CUmod_st {
   int unused;
@@ -87,8 +88,11 @@ void fake_cuda_reset(long at, int code)
   names_size = launch_count = 0;
   copy_count = 0;
   while (live) free(things[--live]);
-  for (int i = 0; i < MAX_DEVICES; i++) contexts[i].retained = 0;
+  for (int i = 0; i < MAX_DEVICES; i++)
+    contexts[i].retained = contexts[i].sms = 0;
 }
+
+void fake_cuda_narrow(int device, int sms) { contexts[device].sms = sms; }
 
 long fake_cuda_calls(void) { return calls; }
 long fake_cuda_counted(void) { return counted; }
@@ -324,6 +328,18 @@ CUresult cuCtxGetDevice(CUdevice *out)
 {
   INSIDE;
   *out = stack[depth - 1]->device;
+  return CUDA_SUCCESS;
+}
+
+CUresult cuCtxGetDevResource(CUcontext context, CUdevResource *out,
+                             CUdevResourceType type)
+{
+  CALL;
+  if (type != CU_DEV_RESOURCE_TYPE_SM) return CUDA_ERROR_INVALID_VALUE;
+  memset(out, 0, sizeof *out);
+  out->type = type;
+  out->sm.smCount = (unsigned)(context->sms ? context->sms
+                                            : devices[context->device].sms);
   return CUDA_SUCCESS;
 }
 

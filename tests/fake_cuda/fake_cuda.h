@@ -35,6 +35,8 @@ struct fake_launch {
 /* Forgets the log, the count of calls and everything made; then the
  * `fail_at`th call fails with `error` (0: none does). */
 void fake_cuda_reset(long fail_at, int error);
+/* The context of this device is a green one, with so many SMs; until a reset. */
+void fake_cuda_narrow(int device, int sms);
 long fake_cuda_calls(void);            /* since the reset */
 const char *fake_cuda_failed(void);    /* the call that was failed, or "" */
 long fake_cuda_live(void);             /* things made and not yet destroyed */
