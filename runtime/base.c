@@ -1,6 +1,5 @@
 /* base.c - failure, memory, text, bytes and hashes. */
 #include "base.h"
-#include "sha256.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -266,8 +265,7 @@ struct hash hash_of(const void *data, size_t size)
 {
   struct hash h;
 
-  if (!data) data = "";
-  if (!sha256_fast(data, size, h.byte)) crypto_hash_sha256(h.byte, data, size);
+  crypto_hash_sha256(h.byte, data ? data : "", size);
   return h;
 }
 

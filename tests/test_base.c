@@ -220,26 +220,6 @@ static void test_hash_in_pieces(void **state)
   assert_true(hash_equal(&h, &whole));
 }
 
-/* Of every length around a block's, wherever it begins: whole texts may be
- * hashed by the processor's instructions, pieces never are. */
-static void test_hash_of_every_length(void **state)
-{
-  char text[300];
-
-  (void)state;
-  for (size_t i = 0; i < sizeof text; ++i) text[i] = (char)(i * 37 + 11);
-  for (size_t first = 0; first < 9; ++first)
-    for (size_t size = 0; size <= sizeof text - first; ++size) {
-      struct hash whole = hash_of(text + first, size), pieces;
-      struct hasher h;
-      hasher_begin(&h);
-      hasher_add(&h, text + first, size);
-      pieces = hasher_end(&h);
-      if (!hash_equal(&whole, &pieces))
-        fail_msg("%zu bytes from %zu on", size, first);
-    }
-}
-
 static void test_quick_hash(void **state)
 {
   char text[40] = {0};
@@ -985,7 +965,6 @@ int main(void)
     cmocka_unit_test(test_arena_without_memory),
     cmocka_unit_test(test_hash),
     cmocka_unit_test(test_hash_in_pieces),
-    cmocka_unit_test(test_hash_of_every_length),
     cmocka_unit_test(test_quick_hash),
     cmocka_unit_test(test_file_write),
     cmocka_unit_test(test_file_write_fails),
