@@ -181,14 +181,6 @@ static bool try_exact(const struct matcher *m, const struct problem *p,
   return true;
 }
 
-static bool in_range(const struct table_plan *plan,
-                     const struct table_interval *v, const struct problem *p)
-{
-  int64_t size = p->value[v->field];
-
-  return size >= plan->problem.value[v->field] && size <= v->last;
-}
-
 /* Whether the two problems differ in this field only. */
 static dd_status differ_in(const struct problem *a, const struct problem *b,
                            uint32_t field, bool *out)
@@ -211,7 +203,9 @@ dd_status match_inside(const struct table_plan *plan,
                        bool *inside)
 {
   *inside = false;
-  if (plan->problem.op != p->op || !in_range(plan, v, p)) return DD_OK;
+  if (plan->problem.op != p->op || p->value[v->field] < v->first ||
+      p->value[v->field] > v->last)
+    return DD_OK;
   return differ_in(&plan->problem, p, v->field, inside);
 }
 
@@ -279,7 +273,6 @@ static dd_status try_interval(const struct matcher *m, const struct problem *p,
   interval_misfit(m, best, p, out);
   take_plan(plan, match_distance(&plan->problem, p), DD_MATCH_INTERVAL, out);
   out->interval = best;
-  out->first_size = from->problem.value[best->field];
   out->loss = best->loss;
   *found = true;
   return DD_OK;
