@@ -147,6 +147,7 @@ static void print_split(const struct match *c, struct bytes *out)
   const struct table_plan *t = c->plan;
 
   if (!t || !c->problem.op->step_count) return;
+  if (c->interval && c->interval->split != t->split) return;
   if (t->split)
     bytes_text(out, "  the fused variants: slower than the split form where "
                "this was measured\n");

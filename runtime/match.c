@@ -181,6 +181,20 @@ static bool try_exact(const struct matcher *m, const struct problem *p,
   return true;
 }
 
+/* Whether another size that follows none differs: most problems with the same
+ * static fields are told apart by one, and need not be printed. */
+static bool differs_beside(const struct problem *a, const struct problem *b,
+                           uint32_t field)
+{
+  for (uint32_t i = 0; i < a->op->symbol_count; ++i) {
+    const struct symbol *s = &a->op->symbols[i];
+    if (i != field && s->kind == SYMBOL_INT && !s->otherwise &&
+        a->value[i] != b->value[i])
+      return true;
+  }
+  return false;
+}
+
 /* Whether the two problems differ in this field only. */
 static dd_status differ_in(const struct problem *a, const struct problem *b,
                            uint32_t field, bool *out)
@@ -188,6 +202,8 @@ static dd_status differ_in(const struct problem *a, const struct problem *b,
   struct bytes first = BYTES_INIT, second = BYTES_INIT;
   dd_status status;
 
+  *out = false;
+  if (differs_beside(a, b, field)) return DD_OK;
   problem_print_but(a, field, &first);
   problem_print_but(b, field, &second);
   *out = !strcmp(bytes_string(&first), bytes_string(&second));
