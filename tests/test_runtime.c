@@ -837,6 +837,7 @@ static void test_system_table(void **state)
 {
   char folder[64], path[160], text[4096], alone[65], both[65];
   dd_problem problem = DD_PROBLEM_INIT;
+  struct table_interval run;
   struct fixture f;
   struct tiny t;
   size_t length;
@@ -849,11 +850,16 @@ static void test_system_table(void **state)
   setenv("XDG_DATA_DIRS", folder, 1);
   make(&t);
   tiny_plan(&t, "affine:fp32 rows=1024 width=64", 1, 1, 0);
+  tiny_run(&t.ops, &run, "affine", 1024);
+  run.steps[0] = 1;
+  t.plans[0].intervals = &run;
+  t.plans[0].interval_count = 1;
   assert_ok(open_with(&f, &t, 0));
   assert_ok(file_write(path, f.table.data, f.table.size));
   found_by(f.ctx, "affine:fp32 rows=1024 width=64", DD_MATCH_EXACT);
   close_table(&f);
   t.writer.plan_count--;
+  t.plans[0].interval_count = 0;
   assert_ok(open_with(&f, &t, DD_OPEN_NO_SYSTEM_TABLE));
   found_by(f.ctx, "affine:fp32 rows=1024 width=64", DD_MATCH_NEAR);
   assert_ok(dd_digest(f.ctx, alone));
@@ -861,7 +867,8 @@ static void test_system_table(void **state)
   assert_ok(open_with(&f, &t, 0));
   found_by(f.ctx, "affine:fp32 rows=1024 width=64", DD_MATCH_EXACT);
   found_by(f.ctx, LARGE, DD_MATCH_EXACT);
-  found_by(f.ctx, "affine:fp32 rows=600 width=64", DD_MATCH_NEAR);
+  found_by(f.ctx, "affine:fp32 rows=600 width=64", DD_MATCH_INTERVAL);
+  found_by(f.ctx, "affine:fp32 rows=1100 width=64", DD_MATCH_NEAR);
   assert_ok(dd_digest(f.ctx, both));
   assert_string_not_equal(alone, both);
   problem.spelling = LARGE;
