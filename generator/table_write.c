@@ -297,6 +297,7 @@ static dd_status put_intervals(struct making *m, const struct table_plan *p,
   wire_put_u32(out, n);
   for (uint32_t i = 0; i < n; ++i) {
     wire_put_u32(out, v[i].field);
+    wire_put_i64(out, v[i].first);
     wire_put_i64(out, v[i].last);
     wire_put_u32(out, v[i].sizes);
     TRY(put_steps(m, p->spelling, v[i].steps, v[i].step_count, out));

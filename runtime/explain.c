@@ -147,6 +147,7 @@ static void print_split(const struct match *c, struct bytes *out)
   const struct table_plan *t = c->plan;
 
   if (!t || !c->problem.op->step_count) return;
+  if (c->interval && c->interval->split != t->split) return;
   if (t->split)
     bytes_text(out, "  the fused variants: slower than the split form where "
                "this was measured\n");
@@ -184,9 +185,9 @@ static void print_rule(const struct match *c, struct bytes *out)
   bytes_printf(out, "rule      %s", match_word(c->how));
   if (c->interval) {
     const struct table_interval *v = c->interval;
-    bytes_printf(out, ": %s %" PRId64 " to %" PRId64 ", %u sizes measured, the "
+    bytes_printf(out, ": %s %" PRId64 " to %" PRId64 ", measured at %u, the "
                  "nearest as %s", c->problem.op->symbols[v->field].name,
-                 c->first_size, v->last, v->sizes, c->plan->spelling);
+                 v->first, v->last, v->sizes, c->plan->spelling);
   } else if (c->plan) {
     bytes_printf(out, ": measured as %s", c->plan->spelling);
   }
@@ -203,8 +204,9 @@ static void print_loss(const struct match *c, struct bytes *out)
     bytes_printf(out, "loss      %.1f %%: the table lacks the best that was "
                  "measured\n", 100 * c->loss);
   else if (c->interval && c->loss >= 0)
-    bytes_printf(out, "loss      at most %.1f %% at each of those sizes\n",
-                 100 * c->loss);
+    bytes_printf(out, "loss      at most %.1f %% %s\n", 100 * c->loss,
+                 c->interval->sizes > 1 ? "at each of those sizes"
+                                        : "between the races at both ends");
   else if (c->loss >= 0)
     bytes_printf(out, "loss      at most %.1f %% on the problems measured next "
                  "to that one\n", 100 * c->loss);
@@ -224,8 +226,8 @@ static void print_rival(const struct match *c, struct bytes *out)
 static void print_gain(const struct match *c, struct bytes *out)
 {
   if (c->interval && c->interval->gain > 0)
-    bytes_printf(out, "gain      at least %.1f %% on the split form at each of "
-                 "those sizes\n", 100 * c->interval->gain);
+    bytes_printf(out, "gain      at least %.1f %% on the split form where it "
+                 "raced\n", 100 * c->interval->gain);
   else if (c->plan && c->plan->gain > 0)
     bytes_printf(out, "gain      %sat least %.1f %% on the split form\n",
                  where(c), 100 * c->plan->gain);

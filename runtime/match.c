@@ -181,12 +181,18 @@ static bool try_exact(const struct matcher *m, const struct problem *p,
   return true;
 }
 
-static bool in_range(const struct table_plan *plan,
-                     const struct table_interval *v, const struct problem *p)
+/* Whether another size that follows none differs: most problems with the same
+ * static fields are told apart by one, and need not be printed. */
+static bool differs_beside(const struct problem *a, const struct problem *b,
+                           uint32_t field)
 {
-  int64_t size = p->value[v->field];
-
-  return size >= plan->problem.value[v->field] && size <= v->last;
+  for (uint32_t i = 0; i < a->op->symbol_count; ++i) {
+    const struct symbol *s = &a->op->symbols[i];
+    if (i != field && s->kind == SYMBOL_INT && !s->otherwise &&
+        a->value[i] != b->value[i])
+      return true;
+  }
+  return false;
 }
 
 /* Whether the two problems differ in this field only. */
@@ -196,6 +202,8 @@ static dd_status differ_in(const struct problem *a, const struct problem *b,
   struct bytes first = BYTES_INIT, second = BYTES_INIT;
   dd_status status;
 
+  *out = false;
+  if (differs_beside(a, b, field)) return DD_OK;
   problem_print_but(a, field, &first);
   problem_print_but(b, field, &second);
   *out = !strcmp(bytes_string(&first), bytes_string(&second));
@@ -211,7 +219,9 @@ dd_status match_inside(const struct table_plan *plan,
                        bool *inside)
 {
   *inside = false;
-  if (plan->problem.op != p->op || !in_range(plan, v, p)) return DD_OK;
+  if (plan->problem.op != p->op || p->value[v->field] < v->first ||
+      p->value[v->field] > v->last)
+    return DD_OK;
   return differ_in(&plan->problem, p, v->field, inside);
 }
 
@@ -279,7 +289,6 @@ static dd_status try_interval(const struct matcher *m, const struct problem *p,
   interval_misfit(m, best, p, out);
   take_plan(plan, match_distance(&plan->problem, p), DD_MATCH_INTERVAL, out);
   out->interval = best;
-  out->first_size = from->problem.value[best->field];
   out->loss = best->loss;
   *found = true;
   return DD_OK;

@@ -5,8 +5,8 @@
  *   exact    a plan of the table has this spelling
  *   interval the size of one dynamic field lies between two that were measured,
  *            all else is as there, and the table has a choice for that run of
- *            sizes that was among the best at each of them; of several, the one
- *            that lost least
+ *            sizes that was among the best at each of them, or is the better of
+ *            the two at the ends of a gap; of several, the one that lost least
  *   near     a plan of the same op and static fields, the nearest one in log
  *            space over the dynamic fields whose variants fit this problem, at
  *            most MATCH_NEAR_OCTAVES away: what was fastest for a tenth of the
@@ -64,7 +64,6 @@ struct match {
   struct table *table;           /* whose ops all problems here are of */
   const struct table_plan *plan; /* what was measured; NULL: a split, default */
   const struct table_interval *interval; /* then the plan is its nearest one */
-  int64_t first_size;                    /* with which it begins */
   double us;                     /* measured there; 0: unknown */
   double distance;               /* of the plan's problem; 0: the same sizes */
   double loss; /* to the best, expected: 0.02 is 2 %; MATCH_LOSS_UNKNOWN */
@@ -104,8 +103,8 @@ double match_distance(const struct problem *plan, const struct problem *p);
 /* Sets the steps of *out, for the plan's variants on p. */
 const char *match_misfit(const struct matcher *m, const struct table_plan *plan,
                          const struct problem *p, struct match *out);
-/* The problem that the interval of this plan begins with, and p, differ in
- * nothing but its field, and p's size lies in it. */
+/* Whether p's size lies in this interval of this plan, and their problems
+ * differ in nothing but its field. */
 dd_status match_inside(const struct table_plan *plan,
                        const struct table_interval *v, const struct problem *p,
                        bool *inside);

@@ -32,8 +32,8 @@
  *     split form's steps), f64 microseconds, f64 split microseconds (0:
  *     unknown), f64 copy microseconds (0: unknown), f64 gain, f64 loss, f64 away,
  *     text second best, f64 its microseconds, f64 and f64 their bounds,
- *     list of intervals that begin here, by field and last size: u32 field,
- *     i64 last size, u32 sizes measured, list of steps, f64 loss, f64 gain
+ *     list of intervals, by field and sizes: u32 field, i64 first size, i64
+ *     last size, u32 sizes measured, list of steps, f64 loss, f64 gain
  *   pack: codes of one op and target, end to end
  *     (target "cpu": the folded source text, not machine code)
  */
@@ -60,15 +60,18 @@ struct table_variant {
 };
 
 /* One choice for a run of sizes of one dynamic field, the rest of the problem
- * being as in the plan that the interval stands in, which has the first size. */
+ * being as in the plan that the interval stands in, whose size is among them.
+ * Between two runs there is one of a single measured size from either side, up
+ * to where the two choices would take as long, by their races at both ends. */
 struct table_interval {
   uint32_t field; /* a symbol of the op */
-  int64_t last;   /* the largest size */
-  uint32_t sizes; /* that were measured, both ends among them */
+  int64_t first, last;
+  uint32_t sizes; /* that were measured */
   bool split;
   uint32_t step_count;
   uint32_t steps[OP_MAX_STEPS];
-  double loss; /* to the best at each of those sizes, at most: 0.02 is 2 % */
+  double loss; /* to the best, at most: 0.02 is 2 %.  Of a single size, what
+                  is expected where it ends */
   double gain; /* over the split form at each of them, at least; 0 as below */
 };
 
@@ -88,7 +91,7 @@ struct table_plan {
   const char *rival; /* the second best, as it is printed; NULL, "": none */
   double rival_us, rival_low_us, rival_high_us; /* low, high: 95 % */
   uint32_t interval_count;
-  struct table_interval *intervals; /* that begin here */
+  struct table_interval *intervals; /* that have this size */
 };
 
 struct table_section {
@@ -178,7 +181,7 @@ const struct table_code *table_code_find(const struct table_variant *v,
 dd_status table_code_read(struct table *t, const struct table_code *code,
                           struct bytes *out);
 
-/* By field and last size: the order of a plan's intervals in a file. */
+/* By field and sizes: the order of a plan's intervals in a file. */
 int table_interval_order(const struct table_interval *a,
                          const struct table_interval *b);
 /* By op, scheme and hash: the order of variants in a file. */

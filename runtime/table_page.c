@@ -298,12 +298,12 @@ static dd_status check_field(const struct table_plan *p,
   s = &op->symbols[v->field];
   if (!s->dynamic || s->kind != SYMBOL_INT)
     return fail(DD_BAD_TABLE, "an interval of %s, which is no size", s->name);
-  if (v->last <= p->problem.value[v->field] || v->last > s->max ||
-      v->sizes < 2)
-    return fail(DD_BAD_TABLE, "an interval of %u sizes, %s %" PRId64 " to %"
-                PRId64, v->sizes, s->name, p->problem.value[v->field],
-                v->last);
-  return DD_OK;
+  if (v->sizes && v->first >= s->min && v->first < v->last &&
+      v->last <= s->max && v->first <= p->problem.value[v->field] &&
+      v->last >= p->problem.value[v->field])
+    return DD_OK;
+  return fail(DD_BAD_TABLE, "an interval of %u sizes, %s %" PRId64 " to %"
+              PRId64, v->sizes, s->name, v->first, v->last);
 }
 
 static dd_status read_interval(struct wire_reader *r, struct table *t,
@@ -313,6 +313,7 @@ static dd_status read_interval(struct wire_reader *r, struct table *t,
   struct steps steps;
 
   v->field = wire_u32(r, "an interval's field");
+  v->first = wire_i64(r, "an interval's beginning");
   v->last = wire_i64(r, "an interval's end");
   v->sizes = wire_u32(r, "an interval's sizes");
   TRY(wire_status(r, false, DD_BAD_TABLE));
@@ -386,6 +387,7 @@ int table_interval_order(const struct table_interval *a,
                          const struct table_interval *b)
 {
   if (a->field != b->field) return a->field < b->field ? -1 : 1;
+  if (a->first != b->first) return a->first < b->first ? -1 : 1;
   return (a->last > b->last) - (a->last < b->last);
 }
 

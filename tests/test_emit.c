@@ -581,13 +581,13 @@ static void a_run_of_sizes_is_an_interval(void **state)
   assert_string_equal(p->rival, "split");
   assert_true(p->rival_us == 20 && p->rival_high_us == 20);
   table_close(&t);
-  check_run(0, "interval: tokens 8 to 64, 3 sizes measured, the nearest as "
+  check_run(0, "interval: tokens 8 to 64, measured at 3, the nearest as "
             ROPE("16"), "explain --cpu --table run.ddt '" ROPE("20") "'");
   check_run(0, "\"match\": \"interval\"",
             "show --coverage --json --table run.ddt '" ROPE("20") "'");
   check_run(0, "5 plans", "emit --db run.db --without '" ROPE("16")
             "' -o without.ddt");
-  check_run(0, "2 sizes measured",
+  check_run(0, "measured at 2",
             "explain --cpu --table without.ddt '" ROPE("16") "'");
   check_run(EX_USAGE, "--loss is '2x', and must be a percentage",
             "emit --db run.db --loss 2x -o run.ddt");

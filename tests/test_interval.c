@@ -95,9 +95,11 @@ static void test_two_choices(void **state)
   line_release(&l);
 }
 
-/* Sizes that nothing serves together are no interval. */
-static void test_no_interval(void **state)
+/* Between sizes that nothing serves together the boundary is where both choices
+ * would take as long; where one did not race at both ends there is none. */
+static void test_gaps(void **state)
 {
+  const struct table_interval *v;
   struct line l;
 
   (void)state;
@@ -106,12 +108,36 @@ static void test_no_interval(void **state)
   ADD(&l, "rows=16 width=64", 1.03, 1.0);
   ADD(&l, "rows=64 width=64", 1.0, 0);
   assert_ok(intervals_find(&l.job));
-  assert_int_equal(l.job.interval_count, 0);
-  for (int i = 0; i < 3; ++i) assert_int_equal(l.plans[i].interval_count, 0);
+  assert_int_equal(l.job.interval_count, 2);
+  has(&l.plans[0], 11, 1, 0); /* 8 and 16 times the root of 2 */
+  has(&l.plans[1], 16, 1, 1);
+  v = &l.plans[1].intervals[0];
+  assert_int_equal(v->first, 12);
+  assert_true(v->loss > 0.0148 && v->loss < 0.0149); /* half of 3 % */
+  assert_true(l.plans[0].intervals[0].loss == v->loss);
+  assert_int_equal(l.plans[2].interval_count, 0);
   assert_true(l.plans[2].away < 0.98); /* and not 0: it raced there */
   l.job.loss = 0.04;
   assert_ok(intervals_find(&l.job));
   has(&l.plans[0], 64, 3, 0);
+  line_release(&l);
+}
+
+/* The boundary is nearer to the choice that loses more. */
+static void test_boundary(void **state)
+{
+  struct line l;
+
+  (void)state;
+  line_init(&l);
+  ADD(&l, "rows=1 width=64", 1.0, 1.1);
+  ADD(&l, "rows=1024 width=64", 1.331, 1.0); /* 1.1 ^ 3 */
+  assert_ok(intervals_find(&l.job));
+  has(&l.plans[0], 5, 1, 0); /* 2 ^ (10 / 4) */
+  has(&l.plans[1], 1024, 1, 1);
+  l.split_low_us[1] = 1.334; /* the first hardly gains at the other end */
+  assert_ok(intervals_find(&l.job));
+  assert_int_equal(l.job.interval_count, 0);
   line_release(&l);
 }
 
@@ -196,6 +222,12 @@ static int fewest(const double us[SIZES][CHOICES], const struct line *l)
   return best[SIZES];
 }
 
+/* Above the bound nothing is known but by what is between the ends. */
+static bool is_bridge(const struct table_interval *v)
+{
+  return v->sizes == 1;
+}
+
 static void check_interval(const double us[SIZES][CHOICES],
                            const struct line *l, int at,
                            const struct table_interval *v, bool *covered)
@@ -210,6 +242,17 @@ static void check_interval(const double us[SIZES][CHOICES],
     sizes++;
   }
   assert_int_equal(sizes, v->sizes);
+}
+
+/* It stays between its plan's size and the next, which it does not reach. */
+static void check_bridge(const struct line *l, int at,
+                         const struct table_interval *v)
+{
+  int64_t size = problem_get(&l->plans[at].problem, "rows");
+
+  assert_true(v->first < v->last && (v->first == size || v->last == size));
+  assert_true(v->first > size / 2 && v->last < 2 * size);
+  assert_true(v->loss > 0 && v->loss < 0.5);
 }
 
 static void test_fewest(void **state)
@@ -232,10 +275,14 @@ static void test_fewest(void **state)
       add(&l, spelling, CHOICES, us[i]);
     }
     assert_ok(intervals_find(&l.job));
-    runs = (int)l.job.interval_count;
+    runs = 0;
     for (int i = 0; i < SIZES; ++i)
-      for (uint32_t j = 0; j < l.plans[i].interval_count; ++j)
-        check_interval(us, &l, i, &l.plans[i].intervals[j], covered);
+      for (uint32_t j = 0; j < l.plans[i].interval_count; ++j) {
+        const struct table_interval *v = &l.plans[i].intervals[j];
+        if (is_bridge(v)) check_bridge(&l, i, v);
+        else check_interval(us, &l, i, v, covered);
+        runs += !is_bridge(v);
+      }
     for (int i = 0; i < SIZES; ++i) runs += !covered[i];
     assert_int_equal(runs, fewest(us, &l));
     line_release(&l);
@@ -245,9 +292,9 @@ static void test_fewest(void **state)
 int main(void)
 {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_two_choices),  cmocka_unit_test(test_no_interval),
+      cmocka_unit_test(test_two_choices),  cmocka_unit_test(test_gaps),
       cmocka_unit_test(test_lines),        cmocka_unit_test(test_never_slower),
-      cmocka_unit_test(test_fewest),
+      cmocka_unit_test(test_boundary),     cmocka_unit_test(test_fewest),
   };
 
   return cmocka_run_group_tests(tests, NULL, NULL);

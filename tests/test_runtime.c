@@ -277,11 +277,14 @@ static void test_interval(void **state)
   static const char parts[] = "scale.fast threads=32 vec=1 + shift.fast "
                               "threads=32 vec=1 (interval, 2.5 us)";
   static const char *const said[] = {
-      "rule      interval: rows 8 to 512, 3 sizes measured, the nearest as "
+      "rule      interval: rows 8 to 512, measured at 3, the nearest as "
       "affine:fp32 rows=512 width=64, 2.36 octaves away\n",
       "loss      at most 1.6 % at each of those sizes\n",
-      "gain      at least 25.0 % on the split form at each of those sizes\n",
+      "gain      at least 25.0 % on the split form where it raced\n",
       "the interval goes before: 2.36 octaves away\n", NULL};
+  static const char *const gap[] = {
+      "rule      interval: rows 300 to 512, measured at 1, the nearest as",
+      "loss      at most 1.6 % between the races at both ends\n", NULL};
   struct table_interval runs[2];
   dd_counters c = DD_COUNTERS_INIT;
   struct fixture f;
@@ -311,6 +314,21 @@ static void test_interval(void **state)
   assert_fails(DD_UNTUNED, "not measured",
                plan(&f, "affine:fp32 rows=100 width=64", &p));
   close_table(&f);
+  /* At the end of a gap: from one measured size up to a boundary. */
+  runs[0].first = 300;
+  runs[0].sizes = 1;
+  t.plans[1].interval_count = 0;
+  t.plans[0].intervals = runs;
+  t.plans[0].interval_count = 1;
+  assert_ok(open_with(&f, &t, 0));
+  interval(&f, "affine:fp32 rows=300 width=64", 0.015625, fused);
+  matches(&f, "affine:fp32 rows=299 width=64", DD_MATCH_NEAR,
+          "affine.fast threads=64 vec=4 (near, 2.5 us)");
+  explains(&f, "affine:fp32 rows=300 width=64", gap);
+  close_table(&f);
+  t.plans[0].interval_count = 0;
+  tiny_run(&t.ops, &runs[0], "affine", 512);
+  runs[0].steps[0] = 1;
   /* Of two the one that lost less. */
   tiny_run(&t.ops, &runs[1], "affine", 128);
   runs[1].loss = 0;
@@ -820,6 +838,7 @@ static void test_system_table(void **state)
 {
   char folder[64], path[160], text[4096], alone[65], both[65];
   dd_problem problem = DD_PROBLEM_INIT;
+  struct table_interval run;
   struct fixture f;
   struct tiny t;
   size_t length;
@@ -832,11 +851,16 @@ static void test_system_table(void **state)
   setenv("XDG_DATA_DIRS", folder, 1);
   make(&t);
   tiny_plan(&t, "affine:fp32 rows=1024 width=64", 1, 1, 0);
+  tiny_run(&t.ops, &run, "affine", 1024);
+  run.steps[0] = 1;
+  t.plans[0].intervals = &run;
+  t.plans[0].interval_count = 1;
   assert_ok(open_with(&f, &t, 0));
   assert_ok(file_write(path, f.table.data, f.table.size));
   found_by(f.ctx, "affine:fp32 rows=1024 width=64", DD_MATCH_EXACT);
   close_table(&f);
   t.writer.plan_count--;
+  t.plans[0].interval_count = 0;
   assert_ok(open_with(&f, &t, DD_OPEN_NO_SYSTEM_TABLE));
   found_by(f.ctx, "affine:fp32 rows=1024 width=64", DD_MATCH_NEAR);
   assert_ok(dd_digest(f.ctx, alone));
@@ -844,7 +868,8 @@ static void test_system_table(void **state)
   assert_ok(open_with(&f, &t, 0));
   found_by(f.ctx, "affine:fp32 rows=1024 width=64", DD_MATCH_EXACT);
   found_by(f.ctx, LARGE, DD_MATCH_EXACT);
-  found_by(f.ctx, "affine:fp32 rows=600 width=64", DD_MATCH_NEAR);
+  found_by(f.ctx, "affine:fp32 rows=600 width=64", DD_MATCH_INTERVAL);
+  found_by(f.ctx, "affine:fp32 rows=1100 width=64", DD_MATCH_NEAR);
   assert_ok(dd_digest(f.ctx, both));
   assert_string_not_equal(alone, both);
   problem.spelling = LARGE;

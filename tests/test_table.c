@@ -129,6 +129,7 @@ static void test_round_trip(void **state)
   assert_int_equal(p->interval_count, 2);
   assert_int_equal(p->intervals[0].last, 512); /* sorted */
   assert_true(p->intervals[0].split && !p->intervals[1].split);
+  assert_int_equal(p->intervals[1].first, 8);
   assert_int_equal(p->intervals[1].last, 2048);
   assert_int_equal(p->intervals[1].sizes, 3);
   assert_true(p->intervals[1].loss == 0.015625 &&
@@ -425,7 +426,9 @@ static void test_refusals(void **state)
           runs[0].field = field_of(&t, "width"));
   REFUSED(DD_BAD_TABLE, "3 sizes, rows 8 to 8", runs[0].last = 8);
   REFUSED(DD_BAD_TABLE, "rows 8 to 1073741825", runs[0].last = (1 << 30) + 1);
-  REFUSED(DD_BAD_TABLE, "an interval of 1 sizes", runs[0].sizes = 1);
+  REFUSED(DD_BAD_TABLE, "an interval of 0 sizes", runs[0].sizes = 0);
+  REFUSED(DD_BAD_TABLE, "rows 9 to 2048", runs[0].first = 9);
+  REFUSED(DD_BAD_TABLE, "rows -1 to 2048", runs[0].first = -1);
   REFUSED(DD_BAD_TABLE, "interval 1 is out of order", runs[0].last = 512);
   REFUSED(DD_BAD_TABLE, "an interval's loss is -1", runs[0].loss = -1);
   REFUSED(DD_BAD_TABLE, "split form is -2", runs[0].gain = -2);

@@ -92,12 +92,13 @@ static inline struct table_plan *tiny_plan(struct tiny *t, const char *spelling,
   return p;
 }
 
-/* An interval of rows, of one step, with numbers that a double has exactly. */
+/* An interval of rows, from 8 on, of one step, with numbers that a double has exactly. */
 static inline void tiny_run(const struct op_set *ops, struct table_interval *v,
                             const char *op, int64_t last)
 {
   *v = (struct table_interval){
       .field = (uint32_t)op_symbol_find(op_find(ops, op), "rows"),
+      .first = 8,
       .last = last,
       .sizes = 3,
       .step_count = 1,

@@ -1,6 +1,7 @@
 /* interval.c - one choice for many sizes, where the races say that it does. */
 #include "interval.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,8 +19,9 @@ struct search {
   uint32_t *first; /* of plan i: races[first[i]] to races[first[i + 1] - 1] */
   struct point *points; /* room for one per plan */
   uint32_t count;
-  struct table_interval *found; /* of the plan that it begins at */
-  uint32_t *begin, found_count, room;
+  struct table_interval *found;
+  uint32_t *place; /* the plan that each stands in */
+  uint32_t found_count, room;
 };
 
 static dd_status no_memory(void)
@@ -27,7 +29,7 @@ static dd_status no_memory(void)
   return fail(DD_NO_MEMORY, "out of memory");
 }
 
-/* ---- What one candidate did on one problem ------------------------------- */
+/* ---- What one candidate did on one problem ------------------------------ */
 
 static const struct raced *find_raced(const struct search *s, uint32_t plan,
                                       int64_t candidate)
@@ -37,6 +39,12 @@ static const struct raced *find_raced(const struct search *s, uint32_t plan,
   return NULL;
 }
 
+/* How the choice of one plan did on the problem of another. */
+struct result {
+  double us, loss, gain;
+  bool split_known; /* and with it the gain; a split form has none */
+};
+
 static double loss_of(const struct search *s, const struct raced *r)
 {
   const struct table_plan *p = &s->job->plans[r->plan];
@@ -45,32 +53,56 @@ static double loss_of(const struct search *s, const struct raced *r)
   return loss > 0 ? loss : 0;
 }
 
-/* How well one choice did on the sizes so far. */
+/* False: it did not race there. */
+static bool result_of(const struct search *s, uint32_t from, uint32_t at,
+                      struct result *out)
+{
+  const struct interval_job *job = s->job;
+  const struct raced *r = find_raced(s, at, job->candidates[from]);
+  double low = job->split_low_us[at];
+
+  *out = (struct result){0};
+  if (!r) return false;
+  out->us = r->us;
+  out->loss = loss_of(s, r);
+  out->split_known = !job->plans[from].split && low > 0;
+  if (out->split_known)
+    out->gain = low / (r->high_us > r->us ? r->high_us : r->us) - 1;
+  return true;
+}
+
+static bool gains(const struct search *s, const struct result *r)
+{
+  return !r->split_known || r->gain > s->job->margin;
+}
+
+/* How badly one choice did on the sizes so far. */
 struct worst {
   double loss, gain;
-  bool known; /* its gain, at one size at least */
+  bool gain_known; /* at one size at least */
 };
+
+static void note(struct worst *w, const struct result *r)
+{
+  if (r->loss > w->loss) w->loss = r->loss;
+  if (r->split_known && (!w->gain_known || r->gain < w->gain))
+    w->gain = r->gain;
+  w->gain_known |= r->split_known;
+}
 
 /* Whether the choice of plan `from` serves the problem of plan `at`, too. */
 static bool serves(const struct search *s, uint32_t from, uint32_t at,
                    struct worst *w)
 {
-  const struct interval_job *job = s->job;
-  const struct raced *r = find_raced(s, at, job->candidates[from]);
-  double low = job->split_low_us[at], loss, gain;
+  struct result r;
 
-  if (!r) return false;
-  loss = loss_of(s, r);
-  if (loss > job->loss) return false;
-  if (loss > w->loss) w->loss = loss;
-  if (job->plans[from].split || !(low > 0)) return true;
-  gain = low / (r->high_us > r->us ? r->high_us : r->us) - 1;
-  if (!w->known || gain < w->gain) w->gain = gain;
-  w->known = true;
-  return gain > job->margin;
+  if (!result_of(s, from, at, &r) || r.loss > s->job->loss || !gains(s, &r))
+    return false;
+  note(w, &r);
+  return true;
 }
 
-/* ---- A line ------------------------------------------------------------- */
+/* ---- Runs --------------------------------------------------------------- */
 
 /* The last point that the choice of `from` serves, going up from `i`; i - 1,
  * which may be one below nothing: not even that. */
@@ -98,7 +130,7 @@ struct run {
 static struct run longest(const struct search *s, const struct point *p,
                           uint32_t n, uint32_t i)
 {
-  struct run best = {0, i, i, {0, 0, false}};
+  struct run best = {p[i].plan, i, i, {0, 0, false}};
 
   for (uint32_t c = 0; c < n; ++c) {
     struct worst w;
@@ -113,6 +145,8 @@ static struct run longest(const struct search *s, const struct point *p,
 static void grow_left(const struct search *s, const struct point *p,
                       struct run *r)
 {
+  if (r->begin == r->end && !serves(s, r->from, p[r->end].plan, &r->worst))
+    return; /* not even its own size: it hardly gains */
   while (r->begin > 0) {
     struct worst next = r->worst;
     if (!serves(s, r->from, p[r->begin - 1].plan, &next)) return;
@@ -121,47 +155,135 @@ static void grow_left(const struct search *s, const struct point *p,
   }
 }
 
-static dd_status keep(struct search *s, const struct point *p,
-                      const struct run *r)
+static dd_status make_room(struct search *s)
 {
-  const struct table_plan *from = &s->job->plans[r->from];
-  struct table_interval *v;
+  uint32_t room = s->room ? 2 * s->room : 64;
+  struct table_interval *found =
+      ARENA_ARRAY(s->job->arena, struct table_interval, room);
+  uint32_t *place = ARENA_ARRAY(s->job->arena, uint32_t, room);
 
-  if (s->found_count == s->room) {
-    uint32_t room = s->room ? 2 * s->room : 64;
-    struct table_interval *found =
-        ARENA_ARRAY(s->job->arena, struct table_interval, room);
-    uint32_t *begin = ARENA_ARRAY(s->job->arena, uint32_t, room);
-    if (!found || !begin) return no_memory();
-    if (s->room) memcpy(found, s->found, s->room * sizeof *found);
-    if (s->room) memcpy(begin, s->begin, s->room * sizeof *begin);
-    s->found = found;
-    s->begin = begin;
-    s->room = room;
-  }
-  s->begin[s->found_count] = p[r->begin].plan;
-  v = &s->found[s->found_count++];
-  *v = (struct table_interval){.field = s->field,
-                               .last = p[r->end].size,
-                               .sizes = r->end - r->begin + 1,
-                               .split = from->split,
-                               .step_count = from->step_count,
-                               .loss = r->worst.loss,
-                               .gain = r->worst.gain};
-  memcpy(v->steps, from->steps, sizeof v->steps);
+  if (!found || !place) return no_memory();
+  if (s->room) memcpy(found, s->found, s->room * sizeof *found);
+  if (s->room) memcpy(place, s->place, s->room * sizeof *place);
+  s->found = found;
+  s->place = place;
+  s->room = room;
   return DD_OK;
 }
+
+/* An interval of the plan at this point, for the choice of plan `from`. */
+static dd_status keep(struct search *s, const struct point *at, uint32_t from,
+                      int64_t first, int64_t last, uint32_t sizes,
+                      const struct worst *w)
+{
+  const struct table_plan *plan = &s->job->plans[from];
+  struct table_interval *v;
+
+  if (s->found_count == s->room) TRY(make_room(s));
+  s->place[s->found_count] = at->plan;
+  v = &s->found[s->found_count++];
+  *v = (struct table_interval){.field = s->field,
+                               .first = first,
+                               .last = last,
+                               .sizes = sizes,
+                               .split = plan->split,
+                               .step_count = plan->step_count,
+                               .loss = w->loss,
+                               .gain = w->gain};
+  memcpy(v->steps, plan->steps, sizeof v->steps);
+  return DD_OK;
+}
+
+static dd_status keep_run(struct search *s, const struct point *p,
+                          const struct run *r)
+{
+  if (r->begin == r->end) return DD_OK;
+  return keep(s, &p[r->begin], r->from, p[r->begin].size, p[r->end].size,
+              r->end - r->begin + 1, &r->worst);
+}
+
+/* ---- Gaps --------------------------------------------------------------- */
+
+/* Two choices, `own` the better one at its end of the gap. */
+struct side {
+  struct result own, other; /* at its own end, and at the other's */
+  struct worst worst;
+};
+
+/* False: it did not race at both ends, or is no faster than the split form. */
+static bool side_of(const struct search *s, uint32_t from, uint32_t own,
+                    uint32_t other, struct side *out)
+{
+  memset(out, 0, sizeof *out);
+  if (!result_of(s, from, own, &out->own) ||
+      !result_of(s, from, other, &out->other) || !gains(s, &out->own) ||
+      !gains(s, &out->other))
+    return false;
+  note(&out->worst, &out->own);
+  note(&out->worst, &out->other);
+  return true;
+}
+
+/* How far into the gap, from 0 to 1, the left choice is the faster one; and
+ * what it is expected to lose there.  False: one is faster at both ends. */
+static bool cross(const struct side *left, const struct side *right, double *at,
+                  double *loss)
+{
+  double lead = log(right->other.us / left->own.us);
+  double lag = log(left->other.us / right->own.us);
+
+  if (!(lead > 0 && lag > 0)) return false;
+  *at = lead / (lead + lag);
+  *loss = exp((1 - *at) * log1p(left->own.loss) +
+              *at * log1p(left->other.loss)) - 1;
+  return true;
+}
+
+/* The last size of the left choice's part. */
+static int64_t size_at(const struct point *a, const struct point *b, double at)
+{
+  double low = log(a->size > 1 ? (double)a->size : 1.0);
+  double high = log((double)b->size);
+  int64_t size = (int64_t)exp(low + (high - low) * at);
+
+  if (size < a->size) return a->size;
+  return size < b->size ? size : b->size - 1;
+}
+
+static dd_status bridge(struct search *s, const struct point *p,
+                        const struct run *left, const struct run *right)
+{
+  const struct point *a = &p[left->end], *b = &p[right->begin];
+  struct side l, r;
+  double at, loss;
+  int64_t size;
+
+  if (!side_of(s, left->from, a->plan, b->plan, &l) ||
+      !side_of(s, right->from, b->plan, a->plan, &r) ||
+      !cross(&l, &r, &at, &loss))
+    return DD_OK;
+  l.worst.loss = r.worst.loss = loss;
+  size = size_at(a, b, at);
+  if (size > a->size)
+    TRY(keep(s, a, left->from, a->size, size, 1, &l.worst));
+  if (size + 1 < b->size)
+    TRY(keep(s, b, right->from, size + 1, b->size, 1, &r.worst));
+  return DD_OK;
+}
+
+/* ---- Lines -------------------------------------------------------------- */
 
 /* Going as far as one can each time leaves the fewest runs. */
 static dd_status cut_line(struct search *s, const struct point *p, uint32_t n)
 {
-  struct run r;
+  struct run last = {0}, r;
 
   for (uint32_t i = 0; i < n; i = r.end + 1) {
     r = longest(s, p, n, i);
-    if (r.end == i) continue;
     grow_left(s, p, &r);
-    TRY(keep(s, p, &r));
+    TRY(keep_run(s, p, &r));
+    if (i && r.begin == i) TRY(bridge(s, p, &last, &r));
+    last = r;
   }
   return DD_OK;
 }
@@ -269,12 +391,12 @@ static dd_status hand_out(struct search *s)
     struct table_plan *p = &s->job->plans[i];
     uint32_t n = 0;
     p->interval_count = 0;
-    for (uint32_t j = 0; j < s->found_count; ++j) n += s->begin[j] == i;
+    for (uint32_t j = 0; j < s->found_count; ++j) n += s->place[j] == i;
     if (!n) continue;
     p->intervals = ARENA_ARRAY(s->job->arena, struct table_interval, n);
     if (!p->intervals) return no_memory();
     for (uint32_t j = 0; j < s->found_count; ++j)
-      if (s->begin[j] == i) p->intervals[p->interval_count++] = s->found[j];
+      if (s->place[j] == i) p->intervals[p->interval_count++] = s->found[j];
   }
   s->job->interval_count = s->found_count;
   return DD_OK;

@@ -6,8 +6,11 @@
  * lost at most `loss` to the best there, and, being fused, beat the split
  * form by more than `margin`, by the bounds of their 95 % intervals.  Each line
  * is cut into the fewest such runs; a run of one size is no interval, the plan
- * itself says as much.  An interval then grows to the left where its choice
- * also holds, so that the sizes between two of them belong to one.
+ * itself says as much.  A run then grows to the left where its choice also
+ * holds, so that the sizes between two runs belong to one.
+ * Where they still belong to none, both choices may have raced at both ends of
+ * the gap: the boundary is where they would take as long, times being straight
+ * lines between the ends, on a log scale.
  */
 #ifndef DIFFTUNE_INTERVAL_H
 #define DIFFTUNE_INTERVAL_H

@@ -229,8 +229,8 @@ def page(told):
         lines.append(f"| {name} | {s['problems']} | {percent(s.get('mean'))} | "
                      f"{percent(s.get('p95'))} | {percent(s.get('worst'))} | {s[NEVER_RACED]} |")
     guessed = sum(f["estimated"] and f["regret"] is not None for f in told["found"])
-    lines += ["", f"*Never raced*: what would have been taken has no time on that problem. {guessed} "
-              "times are estimated from those of a split form's parts.", "",
+    lines += ["", f"*Never raced*: what would have been taken has no time on that problem, though "
+              f"its twin may have. {guessed} times are estimated from those of a split form's parts.", "",
               "| regret % | expected % | rule | problem | taken | best |",
               "|--:|--:|---|---|---|---|"]
     known = [f for f in told["found"] if f["regret"] is not None]
