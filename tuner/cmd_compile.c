@@ -35,7 +35,7 @@ struct run {
   const char *variants;
   struct texts ops, shapes, targets;
   int64_t jobs, batch_size;
-  bool all, cover, verbose, json;
+  bool all, cover, verbose, json, quiet;
   /* the same for every target */
   struct specs specs;
   struct problems problems;
@@ -360,7 +360,7 @@ static dd_status compile_target(struct run *r, const char *target)
   r->started = seconds_now();
   columns_init(&r->usage, ">registers", ">local", ">shared", "variant", NULL);
   columns_init(&r->failures, "variant", "reason", NULL);
-  progress_begin(&r->progress, r->target, r->json);
+  progress_begin(&r->progress, r->target, r->quiet || r->json);
   status = submit_all(r);
   if (!status && !interrupted()) print_target(r);
   r->failed_total += r->failed;
@@ -439,6 +439,7 @@ int cmd_compile(int argc, char **argv)
               "workers at once (one per processor)"),
       OPT_INT("batch", 0, &r.batch_size, 1, BATCH_MAX, "N",
               "points per unit (16)"),
+      OPT_FLAG("quiet", 'q', &r.quiet, "no progress"),
       OPT_FLAG("verbose", 'v', &r.verbose,
                "also registers and spills, and the compiler's log"),
       OPT_JSON(&r.json),
