@@ -169,6 +169,9 @@ struct db_row {
   double floor;
   const char *throttle, *board; /* board: its UUID; "": not known */
 };
+/* Of this model of device, whatever its driver and board, under this policy. */
+bool db_row_is_of(const struct db_row *row, const struct device_info *info,
+                  const char *policy);
 typedef dd_status db_visit(void *user, const struct db_row *row);
 struct db_filter {
   const char *op, *problem, *device_kind, *device; /* NULL: any; device: part */

@@ -282,6 +282,13 @@ static dd_status all_raced(struct db *db, bool *raced)
   return DD_OK;
 }
 
+bool db_row_is_of(const struct db_row *row, const struct device_info *info,
+                  const char *policy)
+{
+  return !strcmp(row->device, info->name) && row->arch == info->arch &&
+         row->sms == info->sms && !strcmp(row->policy, policy);
+}
+
 dd_status db_each(struct db *db, const struct db_filter *f, db_visit *visit,
                   void *user)
 {

@@ -266,11 +266,15 @@ static void print_warning(const struct matcher *m, const struct match *c,
 static void print_hint(const struct matcher *m, const struct match *c,
                        struct bytes *out)
 {
+  struct bytes spelling = BYTES_INIT;
+
   if (c->how == DD_MATCH_EXACT || c->how == DD_MATCH_PINNED) return;
-  bytes_printf(out, "to tune   difftune sweep %s--shapes '",
-               strcmp(m->device->kind, "cpu") ? "" : "--cpu ");
-  problem_print(&c->problem, out);
-  bytes_text(out, "'\n");
+  problem_print(&c->problem, &spelling);
+  bytes_text(out, "to tune   ");
+  print_sweep(m->device, bytes_string(&spelling), out);
+  bytes_text(out, "\n");
+  out->failed |= spelling.failed;
+  bytes_release(&spelling);
 }
 
 static void print_chosen(const struct matcher *m, const struct match *c,

@@ -100,6 +100,9 @@ dd_status prepared_get(struct dd_context *ctx, const char *spelling,
 void prepared_free(struct dd_context *ctx);
 /* To the file that $DIFFDISPATCH_TRACE names, if it does. */
 void trace_write(struct dd_context *ctx);
+/* The command that measures a problem on this device. */
+void print_sweep(const struct device_info *device, const char *spelling,
+                 struct bytes *out);
 /* Tells the host what would have the problem measured, if it was not: `plan` is
  * what it got, NULL where it was refused. */
 void advise(struct dd_context *ctx, const char *spelling, dd_status status,

@@ -632,7 +632,7 @@ static dd_status launch_step(const struct dd_plan *plan,
   return plan->device->api->launch(plan->device, &launch, stream);
 }
 
-/* Asking costs as much as the rest of a launch: only for a trace. */
+/* Asking is a call of the driver more: only for a trace. */
 static enum launch_kind launch_kind(const struct dd_plan *plan, void *stream)
 {
   return plan->ctx->traced && plan->device->api->capturing(plan->device, stream)

@@ -169,19 +169,25 @@ static bool is_missed(dd_status status, const struct dd_plan *plan)
          plan->how != DD_MATCH_PINNED;
 }
 
+void print_sweep(const struct device_info *device, const char *spelling,
+                 struct bytes *out)
+{
+  bytes_text(out, "difftune sweep ");
+  if (!strcmp(device->kind, "cpu")) bytes_text(out, "--cpu");
+  else bytes_printf(out, "--gpu '%s'", device->name);
+  bytes_printf(out, " --shapes '%s'", spelling);
+}
+
 void advise(struct dd_context *ctx, const char *spelling, dd_status status,
             const struct dd_plan *plan)
 {
-  const struct device_info *d = &ctx->device->info;
   struct bytes text = BYTES_INIT;
 
   if (!ctx->warn || !is_missed(status, plan)) return;
-  bytes_printf(&text, "'%s' was not measured on this device: %s; "
-               "`difftune sweep ", spelling, plan ? plan->text : "refused");
-  if (!strcmp(d->kind, "cpu")) bytes_text(&text, "--cpu");
-  else bytes_printf(&text, "--gpu '%s'", d->name);
-  bytes_printf(&text, " --shapes '%s'` measures it, and `difftune emit` makes "
-               "the table", spelling);
+  bytes_printf(&text, "'%s' was not measured on this device: %s; `",
+               spelling, plan ? plan->text : "refused");
+  print_sweep(&ctx->device->info, spelling, &text);
+  bytes_text(&text, "` measures it, and `difftune emit` makes the table");
   if (!text.failed) ctx->warn(ctx->user, bytes_string(&text));
   bytes_release(&text);
 }

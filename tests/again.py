@@ -9,19 +9,13 @@ said of them is what the numbers say.
 """
 import json, os, pathlib, shutil, sqlite3, subprocess, sys, tempfile
 
+from checks import check, end_test
+
 program, root = (str(pathlib.Path(p).resolve()) for p in sys.argv[1:3])
 SHAPES = ["qknorm_rope:bf16 tokens=3 q_heads=2 head_dim=64", "rope:bf16 tokens=5 q_heads=1 head_dim=64",
           "rope_table:fp32 tokens=5 rope_dim=64"]
 CHOOSES = len(sys.argv) < 4 or not sys.argv[3]  # a sanitizer's build has one compiler
 os.environ["CXX"] = "c++"  # g++ gives another name: a compiler like any other
-passed = failed = 0
-
-
-def check(what, holds, detail=""):
-    global passed, failed
-    passed, failed = passed + bool(holds), failed + (not holds)
-    if not holds:
-        print("FAIL", what, detail, flush=True)
 
 
 def difftune(*words, **environment):
@@ -192,5 +186,4 @@ with tempfile.TemporaryDirectory(prefix="difftune-again-") as name:
           code == 65 and (found[0]["class"], found[0]["verdict"]) == ("gone", "lost"), (code, err))
     code, out, err = difftune("recheck", "--cpu", "--db", DB, "--policy", "warm graph")
     check("a policy that has no rows is said so", code == 65 and "warm graph" in err, (code, err))
-print(f"{passed} passed, {failed} failed")
-sys.exit(failed != 0)
+end_test()

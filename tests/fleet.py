@@ -10,17 +10,11 @@ database must end with one complete sweep and the same proofs and measurements.
 """
 import os, pathlib, signal, sqlite3, subprocess, sys, tempfile, time
 
+from checks import check, end_test
+
 program = str(pathlib.Path(sys.argv[1]).resolve())
 SHAPES = ["qknorm_rope:bf16 tokens=3 q_heads=2 head_dim=64"] + [
     f"rope:bf16 tokens={t} q_heads=1 head_dim=64" for t in range(4, 24)]
-passed = failed = 0
-
-
-def check(what, holds, detail=""):
-    global passed, failed
-    passed, failed = passed + bool(holds), failed + (not holds)
-    if not holds:
-        print("FAIL", what, detail, flush=True)
 
 
 def start(db, boards, *more):
@@ -162,5 +156,4 @@ with tempfile.TemporaryDirectory(prefix="difftune-fleet-") as name:
     out, err = finish(last)
     check("the last run ends with 0", last.returncode == 0, err)
     check_whole("the parent killed", db, want)
-print(f"{passed} passed, {failed} failed, {len(want)} rows each")
-sys.exit(failed != 0)
+end_test(f", {len(want)} rows each")

@@ -12,19 +12,13 @@ too soon begins again in a new database.
 """
 import pathlib, random, signal, sqlite3, subprocess, sys, tempfile, time
 
+from checks import check, end_test
+
 program = str(pathlib.Path(sys.argv[1]).resolve())
 kills = int(sys.argv[2]) if len(sys.argv) > 2 else 12
 SHAPES = ["qk_norm:bf16 tokens=3 q_heads=2 head_dim=64", "rope:bf16 tokens=3 q_heads=2 head_dim=64",
           "qknorm_rope:bf16 tokens=3 q_heads=2 head_dim=64"] + [
           f"rope:bf16 tokens={t} q_heads=1 head_dim=64" for t in range(4, 12)]
-passed = failed = 0
-
-
-def check(what, holds, detail=""):
-    global passed, failed
-    passed, failed = passed + bool(holds), failed + (not holds)
-    if not holds:
-        print("FAIL", what, detail, flush=True)
 
 
 def start(db):
@@ -109,5 +103,4 @@ with tempfile.TemporaryDirectory(prefix="difftune-kill-") as name:
     check_whole(db, want)
     print(f"{kills} kills, {ended + 1} sweeps in pieces, {len(want)} rows each, "
           f"{took:.1f} s undisturbed")
-print(f"{passed} passed, {failed} failed")
-sys.exit(failed != 0)
+end_test()

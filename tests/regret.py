@@ -7,17 +7,11 @@ Sweeps some sizes of small problems on the CPU device, whose times mean nothing.
 """
 import json, pathlib, sqlite3, subprocess, sys, tempfile
 
+from checks import check, end_test
+
 program, root = (str(pathlib.Path(p).resolve()) for p in sys.argv[1:3])
 SHAPES = [f"rope_table:fp32 tokens={n} rope_dim=64" for n in (2, 3, 5, 9)]
 ALONE = "rope:fp32 tokens=2 q_heads=1 head_dim=64"
-passed = failed = 0
-
-
-def check(what, holds, detail=""):
-    global passed, failed
-    passed, failed = passed + bool(holds), failed + (not holds)
-    if not holds:
-        print("FAIL", what, detail, flush=True)
 
 
 def run(*words):
@@ -84,5 +78,4 @@ def main(folder):
 
 with tempfile.TemporaryDirectory() as name:
     main(pathlib.Path(name))
-print(f"{passed} passed, {failed} failed")
-sys.exit(failed != 0)
+end_test()

@@ -9,17 +9,13 @@ with all variants, or with SAMPLE variants each that cover every value of every
 tunable (sanitizer builds).  Every variant must be proven; then the database is
 shown, emitted twice, explained, and interrupted sweeps and refusals are tried.
 """
-import hashlib, json, os, pathlib, re, signal, sqlite3, subprocess, sys, tempfile
+import functools, hashlib, json, os, pathlib, re, signal, sqlite3, subprocess, sys, tempfile
+
+import checks
 
 program, source = str(pathlib.Path(sys.argv[1]).resolve()), pathlib.Path(sys.argv[2]).resolve()
 sample = int(sys.argv[3]) if len(sys.argv) > 3 else 0
-passed = failed = 0
-
-
-def check(what, holds, detail=""):
-    global passed, failed
-    passed, failed = passed + bool(holds), failed + (not holds)
-    print("ok  " if holds else "FAIL", what, "" if holds else detail, flush=True)
+check = functools.partial(checks.check, verbose=True)
 
 
 def difftune(*words, **more):
@@ -360,5 +356,4 @@ with tempfile.TemporaryDirectory(prefix="difftune-sweep-") as name:
     check_interrupt(folder)
     check_early_interrupt()
     check_budget(folder)
-print(f"{passed} passed, {failed} failed")
-sys.exit(failed != 0)
+checks.end_test()

@@ -70,13 +70,11 @@ struct recheck {
 
 static bool is_wanted(const struct recheck *r, const struct db_row *row)
 {
-  const struct device_info *info = &r->rerun.info;
   char op[64];
 
   snprintf(op, sizeof op, "%.*s", (int)strcspn(row->problem, ":"),
            row->problem);
-  return !strcmp(row->device, info->name) && row->arch == info->arch &&
-         row->sms == info->sms && !strcmp(row->policy, r->policy) &&
+  return db_row_is_of(row, &r->rerun.info, r->policy) &&
          (!r->ops.count || texts_have(&r->ops, op));
 }
 

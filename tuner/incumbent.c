@@ -3,14 +3,6 @@
 
 #include <string.h>
 
-static bool is_of(const struct sweep *s, const struct db_row *row)
-{
-  const struct device_info *info = &s->client->info;
-
-  return !strcmp(row->device, info->name) && row->arch == info->arch &&
-         row->sms == info->sms && !strcmp(row->policy, s->options.policy);
-}
-
 static dd_status take_incumbent(struct db *db, const struct db_row *row,
                                 struct outcome *o)
 {
@@ -25,7 +17,7 @@ static dd_status visit(void *user, const struct db_row *row)
 {
   struct sweep *s = user;
 
-  if (!is_of(s, row)) return DD_OK;
+  if (!db_row_is_of(row, &s->client->info, s->options.policy)) return DD_OK;
   for (uint32_t i = 0; i < s->count; ++i)
     if (!strcmp(s->outcomes[i].spelling, row->problem))
       return take_incumbent(s->recorder->db, row, &s->outcomes[i]);

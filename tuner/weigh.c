@@ -64,9 +64,8 @@ static dd_status take_gap(void *user, const struct db_row *row)
   struct gaps *g = user;
   struct problem p;
 
-  if (strcmp(row->device, g->info->name) || row->arch != g->info->arch ||
-      row->sms != g->info->sms || strcmp(row->policy, g->policy) ||
-      row->copy_us <= 0 || problem_parse(g->ops, row->problem, &p))
+  if (!db_row_is_of(row, g->info, g->policy) || row->copy_us <= 0 ||
+      problem_parse(g->ops, row->problem, &p))
     return DD_OK;
   for (size_t i = 0; i < g->count; ++i)
     if (problem_equal(&p, g->item[i].problem))

@@ -11,6 +11,9 @@ again, and what else is wrong refused by the check as ever.
 """
 import json, os, pathlib, shlex, shutil, sqlite3, subprocess, sys, tempfile
 
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+from checks import check, end_test
+
 PROBLEM = "qknorm_rope:bf16 tokens=3 q_heads=2 head_dim=64 inplace=0"
 LABEL = "qknorm_rope.planted fault=2"
 CRASH = "the compiler crashed (signal 6)"
@@ -24,14 +27,6 @@ done
 exec {} "$@"
 """
 program, source = str(pathlib.Path(sys.argv[1]).resolve()), pathlib.Path(sys.argv[2])
-passed = failed = 0
-
-
-def check(what, holds, detail=""):
-    global passed, failed
-    passed, failed = passed + bool(holds), failed + (not holds)
-    if not holds:
-        print("FAIL", what, detail, flush=True)
 
 
 def make_compilers(folder):
@@ -95,5 +90,4 @@ with tempfile.TemporaryDirectory(prefix="difftune-crash-") as name:
                    environment)
     check("which shows it again", run.returncode == 65 and f"refused (compile): {LABEL}: {CRASH}"
           in run.stderr, (run.returncode, run.stderr))
-print(f"{passed} passed, {failed} failed")
-sys.exit(failed != 0)
+end_test()
