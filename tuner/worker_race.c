@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "bench.h"
+#include "output.h"
 #include "race.h"
 #include "worker_inner.h"
 
@@ -18,8 +19,14 @@ enum { ROUNDS_AGAIN = 12 };
  * time is reported. */
 static const double screen_us = 100, final_us = 300;
 
+struct race_phases { /* seconds of a race */
+  double buffers, record, screen, record_final, final;
+  int screened, rounds; /* timings while screening; rounds of it */
+};
+
 struct race_job {
   struct worker *w;
+  struct race_phases phases;
   struct bench bench;
   struct race race;
   struct timing reference;
@@ -279,21 +286,61 @@ static dd_status run_round(struct race_job *job, int live)
   return keep_round(job, live);
 }
 
-static dd_status run_race(struct race_job *job)
+/* Seconds since *from, which becomes now. */
+static double lap(double *from)
 {
-  enum race_phase phase = job->race.phase;
+  double now = seconds_now(), took = now - *from;
+
+  *from = now;
+  return took;
+}
+
+static dd_status screen(struct race_job *job)
+{
   int live;
 
-  while ((live = race_round(&job->race, job->order)) > 0) {
+  while (job->race.phase == RACE_SCREEN) {
+    live = race_round(&job->race, job->order);
+    if (!live) return DD_OK;
     TRY(run_round(job, live));
-    if (job->race.phase != phase && job->race.phase == RACE_FINAL) {
-      job->clock_is_fresh = false;
-      TRY(record_finalists(job));
-      TRY(enter_twin(job));
-    }
-    phase = job->race.phase;
+    job->phases.screened += live;
+    job->phases.rounds++;
   }
   return DD_OK;
+}
+
+static dd_status run_final(struct race_job *job)
+{
+  int live;
+
+  while ((live = race_round(&job->race, job->order)) > 0)
+    TRY(run_round(job, live));
+  return DD_OK;
+}
+
+static dd_status run_race(struct race_job *job, double *from)
+{
+  TRY(screen(job));
+  job->phases.screen = lap(from);
+  job->clock_is_fresh = false;
+  TRY(record_finalists(job));
+  TRY(enter_twin(job));
+  job->phases.record_final = lap(from);
+  TRY(run_final(job));
+  job->phases.final = lap(from);
+  return DD_OK;
+}
+
+/* DIFFTUNE_PHASES=1, as worker_check.c has it of proofs. */
+static void tell_race(const struct race_job *job)
+{
+  const struct race_phases *p = &job->phases;
+
+  if (!getenv("DIFFTUNE_PHASES")) return;
+  say("phases of the race of %d: buffers %.3f s (%u sets), record %.3f, screen "
+      "%.3f (%d timings, %d rounds), record the final %.3f, final %.3f; copy "
+      "%.2f us", job->count, p->buffers, job->bench.sets, p->record, p->screen,
+      p->screened, p->rounds, p->record_final, p->final, job->reference.us);
 }
 
 /* ---- Results ------------------------------------------------------------- */
@@ -344,12 +391,16 @@ static dd_status race_problem(struct race_job *job, const char *policy,
 {
   struct worker *w = job->w;
   struct bench_policy p = bench_policy_of(policy);
+  double from = seconds_now();
 
   if (!w->clocks.device) clocks_open(&w->clocks, w->device);
   TRY(bench_make(checker_own(&w->checker), p, &job->bench));
+  job->phases.buffers = lap(&from);
   TRY(record_all(job));
   prefer_all(job);
-  TRY(run_race(job));
+  job->phases.record = lap(&from);
+  TRY(run_race(job, &from));
+  tell_race(job);
   put_results(job, out);
   return DD_OK;
 }

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Candidates proven and timed per second: difftune against Kernel Tuner.
 
-usage: kernel_tuner.py DIFFTUNE [--gpu N] [--lang NVCUDA|CUPY] [--points N] [--no-verify]
-       kernel_tuner.py DIFFTUNE --compile     (no GPU: NVRTC compiles each text)
+usage: peer_kernel_tuner.py DIFFTUNE [--gpu N] [--lang NVCUDA|CUPY] [--points N] [--no-verify]
+       peer_kernel_tuner.py DIFFTUNE --compile     (no GPU: NVRTC compiles each text)
 
 Both look at all points of the scheme qknorm_rope.warp for one problem, on one
 GPU, with nothing compiled before.  Kernel Tuner (PyPI kernel-tuner, with
