@@ -169,6 +169,7 @@ dd_status client_call(struct client *c, const struct bytes *request,
   if (answered) status = open_reply(reply);
   if (!status || (answered && status != DD_DEVICE)) return status;
   c->generation++;
+  c->lost = seconds_now();
   return stop_after(c, answered ? DD_DEVICE : status);
 }
 

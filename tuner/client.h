@@ -29,6 +29,7 @@ struct client {
   const struct bytes *specs;
   int generation; /* how many workers there have been */
   uint32_t noted; /* the last call's last note (message.h) */
+  double lost;    /* of seconds_now(): when the last was given up; 0: never */
   double end;     /* of seconds_now(): no call goes on beyond; 0: none */
   double between; /* it may be silent so long after a note; 0: as a call says */
   struct device_info info;

@@ -193,6 +193,9 @@ static void tell_seconds(const struct sweep *s)
       count_pruned(s), count_twins(s));
   say("%llu units from the cache, %llu put into it",
       (unsigned long long)cache->found, (unsigned long long)cache->stored);
+  if (s->replaced.count)
+    say("%u device workers were replaced; the next candidate began %.2f s after "
+        "the end of one at most", s->replaced.count, s->replaced.longest);
   bytes_release(&text);
 }
 

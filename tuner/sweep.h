@@ -122,6 +122,10 @@ struct sweep {
   bool may_record; /* during this call to the worker, which takes its time */
   dd_status record_status; /* what became of recording during calls */
   const char *record_error;
+  struct { /* device workers, and the most seconds until the next candidate */
+    uint32_t count;
+    double longest, lost;
+  } replaced;
   bool no_ahead; /* the worker died of making a problem ahead */
   uint32_t left_out;  /* candidates that the budget had no time for */
   uint32_t wanted;    /* candidates that options.only keeps */

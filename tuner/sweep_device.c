@@ -163,6 +163,17 @@ static dd_status try_canary(struct sweep *s, struct outcome *o)
   return fail_in(status, "the device no longer runs '%s'", canary->label);
 }
 
+/* From when the last worker was given up until this one is as far. */
+static void count_replaced(struct sweep *s)
+{
+  double took = seconds_now() - s->client->lost;
+
+  if (s->client->lost <= s->replaced.lost) return;
+  s->replaced.lost = s->client->lost;
+  s->replaced.count++;
+  if (took > s->replaced.longest) s->replaced.longest = took;
+}
+
 dd_status sweep_keep_problem(struct sweep *s, struct outcome *o,
                              int *generation)
 {
@@ -170,6 +181,7 @@ dd_status sweep_keep_problem(struct sweep *s, struct outcome *o,
     TRY(set_problem(s, o));
     TRY(try_canary(s, o));
     *generation = s->client->generation;
+    count_replaced(s);
     prepare_next(s);
   }
   return DD_OK;
