@@ -218,6 +218,8 @@ DT_CPU_FN(int, __ffsll, (long long v), __builtin_ffsll(v))
 DT_CPU_FN(int, __clz, (int v), v ? __builtin_clz((unsigned)v) : 32)
 DT_CPU_FN(int, __clzll, (long long v),
           v ? __builtin_clzll((unsigned long long)v) : 64)
+static inline void __trap(void) { __builtin_trap(); }
+
 static inline unsigned __umulhi(unsigned a, unsigned b)
 {
   return (unsigned)((unsigned long long)a * b >> 32);

@@ -36,6 +36,7 @@ ARGUMENTS = """{
       .q_heads = q_heads, .kv_heads = kv_heads, .head_dim = 128, .rope_dim = 128,
       .layout = (int)dt::Layout::interleaved, .position_type = (int)dt::Positions::i64,
       .cache = (int)dt::Cache::joint, .cache_dtype = (int)dt::Dtype::fp32, .eps = 1e-6f}"""
+MOST_THREADS = 4096  # a point's number times this and its threads are one parameter
 OPTIONS = ["-std=c++20", "-default-device"]
 
 
@@ -156,9 +157,11 @@ def run_kernel_tuner(texts, launches, arguments, asked):
 
     began = time.monotonic()
     results, env = kernel_tuner.tune_kernel(
-        ENTRY, lambda p: texts[p["POINT"]], lambda p: launches[p["POINT"]][1:], arguments,
-        {"POINT": list(range(len(texts))), "THREADS": sorted({l[0] for l in launches})},
-        restrictions=lambda p: p["THREADS"] == launches[p["POINT"]][0],
+        ENTRY, lambda p: texts[p["POINT"] // MOST_THREADS],
+        lambda p: launches[p["POINT"] // MOST_THREADS][1:], arguments,
+        {"POINT": [i * MOST_THREADS + l[0] for i, l in enumerate(launches)],
+         "THREADS": sorted({l[0] for l in launches})},
+        restrictions=[f"THREADS == POINT % {MOST_THREADS}"],
         block_size_names=["THREADS", "Y", "Z"], grid_div_x=[], grid_div_y=[],
         answer=[arguments[0], arguments[1], *rest] if asked.verify else None,
         verify=verify if asked.verify else None,

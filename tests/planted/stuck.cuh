@@ -32,7 +32,7 @@ __device__ void qknorm_rope_stuck(const QkNormRopeArgs &a)
   if (P.fault == 1)
     for (volatile int on = 1; on;) continue;
   if (P.fault == 2 && last) *(volatile int *)16 = 1;
-  if (P.fault == 3 && last) __builtin_trap();
+  if (P.fault == 3 && last) __trap();
   if (P.fault == 4) return;
   qknorm_rope_planted<F, QkNormRopePlanted{.fault = 0}>(a);
   if constexpr (P.fault == 5) // every other launch is wrong
