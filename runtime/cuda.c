@@ -229,11 +229,17 @@ static dd_status cuda_kernel(struct device *d, struct module *m,
 
 /* ---- Launches -------------------------------------------------------- */
 
-/* Only kernels that pass 48 KB get here, so others launch with one call. */
+/* Once, so that a launch is one call; never less, for a problem of another size
+ * may have launched the same kernel with more. */
 static dd_status shared_allow(CUfunction f, uint32_t bytes)
 {
+  int allowed = 0;
+
+  TRY(CUDA(cuFuncGetAttribute, &allowed,
+           CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, f));
+  if (allowed < (int)bytes) allowed = (int)bytes;
   return CUDA(cuFuncSetAttribute, f,
-              CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, (int)bytes);
+              CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, allowed);
 }
 
 static dd_status occupancy(const struct kernel *k, uint32_t block,
@@ -301,16 +307,9 @@ static bool launches_nothing(const struct launch *l)
   return !l->grid[0] || !l->grid[1] || !l->grid[2];
 }
 
-static bool needs_shared(const struct launch *l)
-{
-  return l->shared_bytes &&
-         l->shared_bytes + (uint32_t)l->kernel.shared_bytes > SHARED_FREE;
-}
-
 dd_status cuda_enqueue(const struct launch *l, CUstream stream)
 {
   if (launches_nothing(l)) return DD_OK;
-  if (needs_shared(l)) TRY(shared_allow(l->kernel.handle, l->shared_bytes));
   return cuda_check("cuLaunchKernelEx", enqueue(l, stream));
 }
 
@@ -328,7 +327,6 @@ static dd_status cuda_launch(struct device *d, const struct launch *l,
   CUresult result;
 
   if (launches_nothing(l)) return DD_OK;
-  if (needs_shared(l)) return launch_inside(d, l, stream);
   result = enqueue(l, stream);
   if (result == CUDA_ERROR_INVALID_CONTEXT) return launch_inside(d, l, stream);
   return result ? cuda_check("cuLaunchKernelEx", result) : DD_OK;

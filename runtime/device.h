@@ -69,7 +69,8 @@ struct device_api {
   void (*unload)(struct device *d, struct module *m);
   dd_status (*kernel)(struct device *d, struct module *m, const char *entry,
                       struct kernel *out);
-  /* Blocks of this size that fit on one SM at once; at least 1. */
+  /* Blocks of this size that fit on one SM at once; at least 1.  A kernel that
+   * takes more than 48 KB of shared memory can be launched only after it. */
   dd_status (*occupancy)(struct device *d, const struct kernel *k,
                          uint32_t block, uint32_t shared_bytes, int *out);
 

@@ -173,11 +173,12 @@ static void prepare(struct host *h)
 
 /* ---- Nothing but the driver -------------------------------------------- */
 
-enum { TOO_FEW = 1, ALLOCATED, LOCKED, FAILED, NO_FILTER, NOT_COUNTED };
+enum { TOO_FEW = 1, ALLOCATED, LOCKED, FAILED, NO_FILTER, NOT_COUNTED, ASKED };
 
 static int launch_all(struct host *h)
 {
   long before_allocations, before_locks, before = fake.counted();
+  long asked = fake.calls(); /* of anything but a launch */
 
   before_allocations = allocations;
   before_locks = locks;
@@ -190,6 +191,7 @@ static int launch_all(struct host *h)
   for (int i = 0; i < LAUNCHES / 2; ++i)
     if (dd_qknorm_rope(h->ctx, &h->args, NULL)) return FAILED;
   if (fake.counted() - before != LAUNCHES) return TOO_FEW;
+  if (fake.calls() != asked) return ASKED;
   if (allocations != before_allocations) return ALLOCATED;
   return locks != before_locks ? LOCKED : 0;
 }
@@ -228,6 +230,47 @@ static void test_a_million_launches(void **state)
 #endif
   assert_int_equal(in_child(write_something, true), 1000 + 31); /* SIGSYS */
   assert_int_equal(in_child(launch_all, true), 0);
+}
+
+static dd_status launch_plan(struct host *h)
+{
+  return dd_plan_launch(h->plan, h->buffers, NULL, NULL);
+}
+
+static dd_status launch_typed(struct host *h)
+{
+  return dd_qknorm_rope(h->ctx, &h->args, NULL);
+}
+
+static dd_status launch_op(struct host *h)
+{
+  static const int64_t rows[] = {1, 8, 64};
+  dd_tensor x = {h->buffers[0], 2, 0, 3, 4, 16, 1, rows, NULL, 0}, y = x;
+  dd_norm_args args = {.struct_size = sizeof args, .x = &x, .y = &y};
+
+  y.data = h->buffers[1];
+  return dd_norm(h->ctx, &args, NULL);
+}
+
+/* By every door: whatever else a launch asked of the driver, such as which
+ * context is current, would cost as much again. */
+static void test_one_call_each(void **state)
+{
+  static dd_status (*const doors[])(struct host *h) = {
+      launch_plan, launch_typed, launch_tensors, launch_op};
+  struct host h;
+
+  (void)state;
+  host_open(&h);
+  for (size_t i = 0; i < COUNT_OF(doors); ++i) {
+    size_t before;
+    assert_ok(doors[i](&h));
+    before = strlen(fake.log());
+    for (int again = 0; again < 2; ++again) assert_ok(doors[i](&h));
+    assert_string_equal(fake.log() + before,
+                        "cuLaunchKernelEx cuLaunchKernelEx ");
+  }
+  host_close(&h);
 }
 
 /* ---- Captures ----------------------------------------------------------- */
@@ -393,12 +436,7 @@ static bool by_tensors(struct many *m)
 
 static bool by_op(struct many *m)
 {
-  static const int64_t rows[] = {1, 8, 64};
-  dd_tensor x = {memory[0], 2, 0, 3, 4, 16, 1, rows, NULL, 0}, y = x;
-  dd_norm_args args = {.struct_size = sizeof args, .x = &x, .y = &y};
-
-  y.data = memory[1];
-  return dd_norm(m->host.ctx, &args, NULL) != DD_OK;
+  return launch_op(&m->host) != DD_OK;
 }
 
 static bool by_list(struct many *m)
@@ -567,6 +605,7 @@ int main(void)
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_a_million_launches),
       cmocka_unit_test(test_first_use_by_many),
+      cmocka_unit_test(test_one_call_each),
       cmocka_unit_test(test_capture),
       cmocka_unit_test(test_trace_of_captures),
       cmocka_unit_test(test_prepare_refusals),

@@ -383,20 +383,26 @@ static void test_zero_grid_launches_nothing(void **state)
   close_kernel(&o);
 }
 
+/* Asking how many blocks fit allows it, for all launches after. */
 static void test_much_shared_memory(void **state)
 {
   struct opened o;
   struct launch l;
+  size_t before;
+  int blocks;
   (void)state;
 
   open_kernel(&o);
-  l = (struct launch){o.k, {1, 1, 1}, 32, 48 * 1024 - 127, NULL, 0};
+  l = (struct launch){o.k, {1, 1, 1}, 32, 200 * 1024, NULL, 0};
+  assert_fails(DD_DEVICE, "cuLaunchKernelEx", api->launch(o.d, &l, NULL));
+  assert_ok(api->occupancy(o.d, &o.k, 32, 200 * 1024, &blocks));
+  assert_ok(api->occupancy(o.d, &o.k, 32, 100 * 1024, &blocks));
+  before = strlen(fake.log());
   assert_ok(api->launch(o.d, &l, NULL));
-  l.shared_bytes = 200 * 1024;
-  assert_ok(api->launch(o.d, &l, NULL));
-  assert_int_equal(fake.launch(1)->shared, 200 * 1024);
-  l.shared_bytes = 300 * 1024;
-  assert_fails(DD_DEVICE, "cuFuncSetAttribute", api->launch(o.d, &l, NULL));
+  assert_string_equal(fake.log() + before, "cuLaunchKernelEx ");
+  assert_int_equal(fake.launch(0)->shared, 200 * 1024);
+  assert_fails(DD_DEVICE, "cuFuncSetAttribute",
+               api->occupancy(o.d, &o.k, 32, 300 * 1024, &blocks));
   close_kernel(&o);
 }
 

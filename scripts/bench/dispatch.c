@@ -8,13 +8,18 @@
  * variants with 20 kB of code each, as a file; open it, choose for one problem,
  * read the code: all but handing it to the driver.  Each time in a process of
  * its own, as time on the CPU.
- * Launching: dd_plan_launch(), dd_qknorm_rope(), dd_launch() of the same tensors
- * and dd_norm() against the driver's bare cuLaunchKernelEx.  Without $DIFFTUNE_LIBCUDA this is the
- * tests' driver without a GPU, whose launch is a few nanoseconds; with
- * DIFFTUNE_LIBCUDA=libcuda.so.1 it is the machine's GPU.
+ * Launching: dd_plan_launch(), dd_qknorm_rope() and dd_launch() of one small
+ * problem, and dd_norm(), each against the driver's bare cuLaunchKernelEx of
+ * the same kernel with the same grid: the median of the differences round by
+ * round and its 95 % interval, and the 99th percentile over the bare call's.
+ * Without $DIFFTUNE_LIBCUDA this is the tests' driver without a GPU, whose
+ * launch is a few nanoseconds; with DIFFTUNE_LIBCUDA=libcuda.so.1 it is the
+ * machine's GPU.
  */
 #include <math.h>
 #include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,13 +27,14 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "cuda_driver.h"
 #include "emit.h"
 #include "internal.h"
 #include "space.h"
 #include "specs.h"
 #include "table_write.h"
 
-enum { OPENS = 21, CODE = 20000, A_GROUP = 20, CALLS = 1 << 20, BATCH = 16 };
+enum { OPENS = 21, CODE = 20000, A_GROUP = 20 };
 
 static void must(dd_status status, const char *what)
 {
@@ -271,7 +277,20 @@ static void bench_opening(struct large *l)
 
 /* ---- Launching ---------------------------------------------------------- */
 
+/* Every column is timed in every round, in an order that changes, and a call is
+ * compared with the bare one of its round.  A batch is far shorter than the
+ * queue of a stream (1024), which would else have the host wait for kernels,
+ * and the kernels are done before the next. */
+enum { ROUNDS = 4000, BATCH = 32, STREAMS = 2 };
+
+/* The kernel of a problem, as the driver takes it. */
+struct bare {
+  struct launch launch;
+  _Alignas(16) uint8_t args[OP_MAX_ARGS_SIZE];
+};
+
 struct launching {
+  struct device *gpu;
   dd_context *ctx;
   dd_plan *plan;
   dd_qknorm_rope_args args;
@@ -279,90 +298,180 @@ struct launching {
   dd_tensor x, y;
   dd_norm_args norm;
   void *buffers[6];
-  double bare[2], over[4][2]; /* median, p99 per call */
+  struct bare bare_rope, bare_norm;
 };
 
-static const char *const calls[] = {"dd_plan_launch", "dd_qknorm_rope",
-                                    "dd_launch", "dd_norm"};
+typedef dd_status one_call(const struct launching *l, CUstream stream);
 
-typedef void one_call(const struct launching *l);
-
-static void call_typed(const struct launching *l)
+static dd_status call_bare(const struct launching *l, CUstream stream)
 {
-  dd_qknorm_rope(l->ctx, &l->args, NULL);
+  return l->gpu->api->launch(l->gpu, &l->bare_rope.launch, stream);
 }
 
-static void call_plan(const struct launching *l)
+static dd_status call_bare_norm(const struct launching *l, CUstream stream)
 {
-  dd_plan_launch(l->plan, l->buffers, NULL, NULL);
+  return l->gpu->api->launch(l->gpu, &l->bare_norm.launch, stream);
 }
 
-static void call_bare(const struct launching *l)
+static dd_status call_plan(const struct launching *l, CUstream stream)
 {
-  struct launch launch = l->plan->steps[0].launch;
-
-  launch.args = l->plan->steps[0].args;
-  l->plan->device->api->launch(l->plan->device, &launch, NULL);
+  return dd_plan_launch(l->plan, l->buffers, NULL, stream);
 }
 
-static void call_tensors(const struct launching *l)
+static dd_status call_typed(const struct launching *l, CUstream stream)
+{
+  return dd_qknorm_rope(l->ctx, &l->args, stream);
+}
+
+static dd_status call_tensors(const struct launching *l, CUstream stream)
 {
   static const dd_attr eps = {"eps", 1e-5};
   const dd_tensor *t = l->tensors;
   const dd_tensor *list[] = {t,     t + 1, NULL, NULL, t + 2,
                              t + 3, t + 4, NULL, t + 5};
 
-  dd_launch(l->ctx, "qknorm_rope:bf16", list, COUNT_OF(list), &eps, 1, NULL);
+  return dd_launch(l->ctx, "qknorm_rope:bf16", list, COUNT_OF(list), &eps, 1,
+                   stream);
 }
 
-static void call_norm(const struct launching *l)
+static dd_status call_norm(const struct launching *l, CUstream stream)
 {
-  dd_norm(l->ctx, &l->norm, NULL);
+  return dd_norm(l->ctx, &l->norm, stream);
+}
+
+/* `over`: the column that it is compared with; its own: a bare one.  The bare
+ * call against itself says what the clock and the machine add. */
+static const struct column {
+  const char *name;
+  one_call *call;
+  int over;
+} columns[] = {{"bare qknorm_rope", call_bare, 0},
+               {"the same again", call_bare, 0},
+               {"dd_plan_launch", call_plan, 0},
+               {"dd_qknorm_rope", call_typed, 0},
+               {"dd_launch", call_tensors, 0},
+               {"bare norm", call_bare_norm, 5},
+               {"dd_norm", call_norm, 5}};
+enum { COLUMNS = COUNT_OF(columns) };
+
+/* ---- Rounds ------------------------------------------------------------- */
+
+/* Threads wait for each other before a batch and behind it, so that all that
+ * is timed meets the same call of the other thread, and no wait for kernels. */
+struct meeting {
+  _Atomic unsigned arrived;
+  unsigned count;
+};
+
+struct timer {
+  const struct launching *l;
+  struct meeting *meeting;
+  bool first; /* waits for the kernels */
+  CUstream stream;
+  double ns[COLUMNS][ROUNDS];
+};
+
+static void meet(struct meeting *m)
+{
+  unsigned all = (atomic_fetch_add(&m->arrived, 1) / m->count + 1) * m->count;
+
+  while (atomic_load(&m->arrived) < all) sched_yield();
 }
 
 /* A batch is timed at once: a clock costs as much as a call. */
-static void time_calls(const struct launching *l, one_call *call,
-                       double out[2])
+static double time_batch(struct timer *t, one_call *call)
 {
-  size_t n = CALLS / BATCH;
-  double *ns = malloc(n * sizeof *ns);
+  dd_status status = DD_OK;
+  double ns;
 
-  for (size_t i = 0; i < n; ++i) {
-    double start = now();
-    for (int j = 0; j < BATCH; ++j) call(l);
-    ns[i] = (now() - start) / BATCH;
+  meet(t->meeting);
+  ns = now();
+  for (int i = 0; i < BATCH; ++i) status |= call(t->l, t->stream);
+  ns = now() - ns;
+  must(status, "a launch");
+  meet(t->meeting);
+  if (t->first) must(t->l->gpu->api->wait(t->l->gpu), "the kernels");
+  return ns / BATCH;
+}
+
+/* The same order on all threads. */
+static void shuffle(int order[COLUMNS], uint64_t *seed)
+{
+  for (int i = COLUMNS - 1; i > 0; --i) {
+    int j, kept = order[i];
+    *seed = *seed * 6364136223846793005u + 1442695040888963407u;
+    j = (int)((*seed >> 33) % (uint64_t)(i + 1));
+    order[i] = order[j];
+    order[j] = kept;
   }
-  out[0] = quantile(ns, n, 0.5);
-  out[1] = quantile(ns, n, 0.99);
-  free(ns);
 }
 
-static void *time_all(void *launching)
+/* As a host's thread: it has the context, and a stream of its own. */
+static void *time_rounds(void *timer)
 {
-  struct launching *l = launching;
+  struct timer *t = timer;
+  int order[COLUMNS];
+  uint64_t seed = 1;
 
-  time_calls(l, call_bare, l->bare);
-  time_calls(l, call_plan, l->over[0]);
-  time_calls(l, call_typed, l->over[1]);
-  time_calls(l, call_tensors, l->over[2]);
-  time_calls(l, call_norm, l->over[3]);
-  return NULL;
+  must(cuda_enter(t->l->gpu), "the context");
+  must(CUDA(cuStreamCreate, &t->stream, CU_STREAM_DEFAULT), "a stream");
+  for (int c = 0; c < COLUMNS; ++c) order[c] = c;
+  for (int c = 0; c < COLUMNS; ++c) time_batch(t, columns[c].call);
+  for (int r = 0; r < ROUNDS; ++r) {
+    shuffle(order, &seed);
+    for (int i = 0; i < COLUMNS; ++i)
+      t->ns[order[i]][r] = time_batch(t, columns[order[i]].call);
+  }
+  must(CUDA(cuStreamDestroy, t->stream), "a stream");
+  return cuda_leave(DD_OK) ? NULL : timer;
 }
 
-static void print_launching(const char *who, const struct launching *l)
+/* Of copies, because quantile() sorts. */
+static void print_column(struct timer *t, int c)
 {
-  printf("%s  bare driver %.1f ns (p99 %.1f); over it:", who, l->bare[0],
-         l->bare[1]);
-  for (size_t i = 0; i < COUNT_OF(calls); ++i)
-    printf("%s %s +%.1f (%.1f)", i ? "," : "", calls[i],
-           l->over[i][0] - l->bare[0], l->over[i][1] - l->bare[1]);
-  printf("\n");
+  double *ns = t->ns[c], *bare = t->ns[columns[c].over];
+  double away[ROUNDS], tail[2][ROUNDS];
+  double rank = 0.98 * sqrt(ROUNDS) / ROUNDS; /* 95 %: 1.96 sqrt(n) / 2 */
+
+  for (int r = 0; r < ROUNDS; ++r) away[r] = ns[r] - bare[r];
+  memcpy(tail[0], ns, sizeof tail[0]);
+  memcpy(tail[1], bare, sizeof tail[1]);
+  if (columns[c].over == c)
+    printf("  %-17s %7.1f ns %20s p99 %8.1f\n", columns[c].name,
+           quantile(tail[0], ROUNDS, 0.5), "", quantile(tail[0], ROUNDS, 0.99));
+  else
+    printf("  %-17s %+7.1f ns [%+7.1f, %+7.1f]  p99 %+8.1f\n",
+           columns[c].name, quantile(away, ROUNDS, 0.5),
+           quantile(away, ROUNDS, 0.5 - rank),
+           quantile(away, ROUNDS, 0.5 + rank),
+           quantile(tail[0], ROUNDS, 0.99) - quantile(tail[1], ROUNDS, 0.99));
 }
+
+static void time_threads(const struct launching *l, unsigned count)
+{
+  struct meeting meeting = {.count = count};
+  struct timer *timers = calloc(count, sizeof *timers);
+  pthread_t threads[STREAMS];
+
+  for (unsigned i = 0; i < count; ++i) {
+    timers[i].l = l;
+    timers[i].meeting = &meeting;
+    timers[i].first = !i;
+    pthread_create(&threads[i], NULL, time_rounds, &timers[i]);
+  }
+  for (unsigned i = 0; i < count; ++i) pthread_join(threads[i], NULL);
+  printf("launching, %u thread%s: %d rounds of %d calls, medians\n", count,
+         count > 1 ? "s" : "", ROUNDS, BATCH);
+  for (int c = 0; c < COLUMNS; ++c) print_column(&timers[0], c);
+  free(timers);
+}
+
+/* ---- One problem, by every door ----------------------------------------- */
 
 static void make_tensors(struct launching *l)
 {
-  static const int64_t rows[] = {16, 24, 128}, width[] = {128};
-  static const int64_t table[] = {16, 128}, tokens[] = {16};
+  static const int64_t rows[] = {2, 4, 128}, width[] = {128};
+  static const int64_t table[] = {2, 128}, tokens[] = {2};
   static const struct {
     int rank, code, bits;
     const int64_t *shape;
@@ -380,34 +489,77 @@ static void make_tensors(struct launching *l)
                            .y = &l->y};
 }
 
+static void make_problem(struct launching *l)
+{
+  dd_problem p = DD_PROBLEM_INIT;
+
+  for (int i = 0; i < 6; ++i) {
+    must(l->gpu->api->allocate(l->gpu, 1 << 16, &l->buffers[i]), "memory");
+    must(l->gpu->api->fill(l->gpu, l->buffers[i], 0, 1 << 16), "memory");
+  }
+  p.spelling = "qknorm_rope:bf16 tokens=2 q_heads=4 head_dim=128";
+  must(dd_plan_make(l->ctx, &p, &l->plan), p.spelling);
+  l->args = (dd_qknorm_rope_args){
+      .struct_size = sizeof l->args, .io = DD_BF16, .tokens = 2,
+      .q_heads = 4, .kv_heads = 4, .head_dim = 128, .q = l->buffers[0],
+      .k = l->buffers[1], .q_weight = l->buffers[2], .k_weight = l->buffers[3],
+      .cos = l->buffers[4], .positions = l->buffers[5]};
+  make_tensors(l);
+}
+
+/* The only kernel of the plan that the context keeps for this op. */
+static const struct dd_plan *kept_plan(const struct launching *l,
+                                       const char *op)
+{
+  const struct dd_plan *found = NULL;
+
+  for (struct prepared *p = l->ctx->prepared; p; p = p->next) {
+    if (strcmp(p->plan->op->name, op)) continue;
+    if (found || p->plan->step_count != 1) must(DD_BUG, op);
+    found = p->plan;
+  }
+  return found;
+}
+
+static void make_bare(const struct dd_plan *plan, void *const *buffers,
+                      struct bare *out)
+{
+  const struct plan_step *s = &plan->steps[0];
+
+  memcpy(out->args, s->args, sizeof s->args);
+  for (uint32_t i = 0; i < s->pointer_count; ++i)
+    memcpy(out->args + s->pointers[i].offset,
+           &buffers[s->pointers[i].buffer - 1], sizeof *buffers);
+  out->launch = s->launch;
+  out->launch.args = out->args;
+}
+
+static void make_bares(struct launching *l)
+{
+  const struct dd_plan *rope, *norm;
+
+  must(call_typed(l, NULL), "dd_qknorm_rope");
+  must(call_tensors(l, NULL), "dd_launch");
+  must(call_norm(l, NULL), "dd_norm");
+  must(l->gpu->api->wait(l->gpu), "the kernels");
+  rope = kept_plan(l, "qknorm_rope");
+  norm = kept_plan(l, "norm");
+  if (rope->steps[0].launch.kernel.handle !=
+      l->plan->steps[0].launch.kernel.handle)
+    must(DD_BUG, "another kernel");
+  make_bare(rope, l->buffers, &l->bare_rope);
+  make_bare(norm, l->buffers, &l->bare_norm);
+}
+
 static void bench_launching(void)
 {
-  struct launching l = {0}, second;
-  dd_problem p = DD_PROBLEM_INIT;
-  struct device *gpu;
-  pthread_t thread;
+  struct launching l = {0};
 
-  must(cuda_device.open(0, &gpu), "the device");
+  must(cuda_device.open(0, &l.gpu), "the device");
   must(dd_open(NULL, &l.ctx), "dd_open");
-  for (int i = 0; i < 6; ++i)
-    must(gpu->api->allocate(gpu, 1 << 20, &l.buffers[i]), "memory");
-  p.spelling = "qknorm_rope:bf16 tokens=16 q_heads=24 head_dim=128";
-  must(dd_plan_make(l.ctx, &p, &l.plan), p.spelling);
-  l.args = (dd_qknorm_rope_args){
-      .struct_size = sizeof l.args, .io = DD_BF16, .tokens = 16,
-      .q_heads = 24, .kv_heads = 24, .head_dim = 128, .q = l.buffers[0],
-      .k = l.buffers[1], .q_weight = l.buffers[2], .k_weight = l.buffers[3],
-      .cos = l.buffers[4], .positions = l.buffers[5]};
-  make_tensors(&l);
-  must(dd_qknorm_rope(l.ctx, &l.args, NULL), "dd_qknorm_rope");
-  must(dd_norm(l.ctx, &l.norm, NULL), "dd_norm");
-  time_all(&l);
-  print_launching("1 thread ", &l);
-  second = l;
-  pthread_create(&thread, NULL, time_all, &second);
-  time_all(&l);
-  pthread_join(thread, NULL);
-  print_launching("2 threads", &l);
+  make_problem(&l);
+  make_bares(&l);
+  for (unsigned count = 1; count <= STREAMS; ++count) time_threads(&l, count);
 }
 
 int main(int argc, char **argv)

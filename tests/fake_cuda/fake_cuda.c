@@ -429,6 +429,9 @@ CUresult cuFuncGetAttribute(int *out, CUfunction_attribute which, CUfunction f)
   case CU_FUNC_ATTRIBUTE_NUM_REGS: *out = 32; break;
   case CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES: *out = 16; break;
   case CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES: *out = 128; break;
+  case CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES:
+    *out = f->max_dynamic;
+    break;
   default: return CUDA_ERROR_INVALID_VALUE;
   }
   return CUDA_SUCCESS;
