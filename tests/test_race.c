@@ -295,19 +295,20 @@ static void scores_are_fresh(void **unused)
  * at the first look, with fresh samples to show. */
 static void the_final_spares_the_slow(void **unused)
 {
+  enum { COUNT = 9 }; /* and the twin */
   struct machine m = {.random = 43, .noise = 0.003};
-  double us[10];
+  double us[COUNT];
   struct simulated s;
 
   (void)unused;
-  for (int i = 0; i < 10; ++i) us[i] = 5 * (1 + 0.05 * i);
-  run(&s, &m, us, 10);
+  for (int i = 0; i < COUNT; ++i) us[i] = 5 * (1 + 0.05 * i);
+  run(&s, &m, us, COUNT);
   assert_int_equal(s.verdict.winner, 0);
   assert_int_equal(race_samples(&s.race, 0).count,
                    race_rule_default.final_rounds);
   assert_int_equal(race_samples(&s.race, s.twin).count,
                    race_rule_default.final_rounds);
-  for (int i = 1; i < 10; ++i) {
+  for (int i = 1; i < COUNT; ++i) {
     assert_true(race_samples(&s.race, i).final);
     assert_int_equal(race_samples(&s.race, i).count,
                      race_rule_default.final_look);

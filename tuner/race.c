@@ -6,8 +6,8 @@
 #include <string.h>
 
 const struct race_rule race_rule_default = {
-    .first_look = 2, .screen_rounds = 12, .error = 0.01, .floor = 0.005,
-    .finalists = 12, .final_rounds = 24, .final_look = 8,
+    .first_look = 2, .screen_rounds = 8, .error = 0.01, .floor = 0.005,
+    .finalists = 10, .final_rounds = 16, .final_look = 6,
 };
 
 dd_status race_make(struct race *r, const struct race_rule *rule, int count,

@@ -17,7 +17,7 @@ enum { ROUNDS_AGAIN = 12 };
 
 /* A replay takes about so long: short while many are screened, long where the
  * time is reported. */
-static const double screen_us = 100, final_us = 300;
+static const double screen_us = 100, final_us = 200;
 
 struct race_phases { /* seconds of a race */
   double buffers, record, screen, record_final, final;
