@@ -1,7 +1,8 @@
 #!/bin/sh
 # What a broken kernel, and a worker that is killed, cost a sweep on a GPU: the
 # kernels of tests/planted/stuck.py (one hangs, one writes to an illegal address,
-# one traps, ...), then a sweep whose device worker is killed (-9) every second.
+# one traps, ...), then a sweep whose device worker is killed (-9) every four seconds.
+# (Where no new worker lives long enough to open it, a sweep takes the GPU for broken.)
 #
 #   scripts/bench/h200-faults.sh DIFFTUNE OUT_FOLDER [GPU]
 set -u
@@ -18,7 +19,7 @@ rm -f killed.db
   >"$out/killed.txt" 2>"$out/killed.log" &
 sweep=$! kills=0
 while kill -0 $sweep 2>/dev/null; do
-  sleep 1
+  sleep 4
   grep -q 'sweep begins' "$out/killed.log" || continue
   # the children of the sweep that have the GPU open
   for child in $(pgrep -P $sweep); do

@@ -8,6 +8,7 @@ struct QkNormRopeStuck {
 };
 
 __device__ int stuck_launches;
+__device__ volatile int stuck_on = 1; // a local one is optimised away
 
 // About ten million steps for the compiler, a thousand times over.
 template <int N> struct StuckSpin {
@@ -30,7 +31,7 @@ __device__ void qknorm_rope_stuck(const QkNormRopeArgs &a)
   const bool last = blockIdx.x + 1 == gridDim.x && threadIdx.x == 0;
   static_assert(P.fault != 7, "fault 7 does not compile");
   if (P.fault == 1)
-    for (volatile int on = 1; on;) continue;
+    while (stuck_on) continue;
   if (P.fault == 2 && last) *(volatile int *)16 = 1;
   if (P.fault == 3 && last) __trap();
   if (P.fault == 4) return;
