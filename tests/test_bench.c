@@ -1,14 +1,24 @@
 /*
- * test_bench.c - how many launches a timing has, on a device that only counts.
+ * test_bench.c - how many launches a timing has and what is enqueued when, on a
+ * device that only counts.
  */
 #include "test.h"
 
 #include "bench.h"
 
 static struct {
-  int records, runs;
+  int records, runs, waits;
   size_t launches; /* of the last recording */
+  char log[256];   /* a letter for each call; in lower case: a note */
 } counted;
+
+static void put_letter(int letter)
+{
+  size_t n = strlen(counted.log);
+
+  assert_true(n + 1 < sizeof counted.log);
+  counted.log[n] = (char)letter;
+}
 
 static dd_status record(struct device *d, const struct launch *l, size_t count,
                         struct recording **out)
@@ -22,11 +32,23 @@ static dd_status record(struct device *d, const struct launch *l, size_t count,
 
 static double copy_us; /* how long each launch takes */
 
-static dd_status record_time(struct device *d, struct recording *r, double *us)
+static dd_status record_start(struct device *d, struct recording *r,
+                              uint32_t slot)
 {
   (void)d, (void)r;
+  assert_true(slot < RUN_SLOTS);
   counted.runs++;
-  *us = copy_us * (double)counted.launches;
+  put_letter(slot == RUN_SLOTS - 1 ? 'L' : 'S');
+  return DD_OK;
+}
+
+static dd_status record_wait(struct device *d, uint32_t slot, double *us)
+{
+  (void)d;
+  assert_true(slot < RUN_SLOTS - 1); /* that one is not timed */
+  counted.waits++;
+  put_letter('W');
+  *us = copy_us * (double)counted.launches * (slot + 1);
   return DD_OK;
 }
 
@@ -37,8 +59,8 @@ static void record_free(struct device *d, struct recording *r)
 }
 
 static const struct device_api counter = {
-    .kind = "cuda", .record = record, .record_time = record_time,
-    .record_free = record_free};
+    .kind = "cuda", .record = record, .record_start = record_start,
+    .record_wait = record_wait, .record_free = record_free};
 static struct device gpu = {&counter, {.kind = "cuda"}};
 static struct device cpu = {&counter, {.kind = "cpu"}};
 static const struct tools tools;
@@ -91,6 +113,7 @@ static void only_short_launches_are_run_untimed(void **state)
   assert_ok(bench_record(&b, NULL, 10, true, &t));
   assert_int_equal(counted.launches, 10);
   assert_int_equal(counted.runs, 1);
+  assert_int_equal(counted.waits, 0);
   bench_forget(&b, &t);
   assert_ok(bench_record(&b, NULL, 10, false, &t));
   assert_int_equal(counted.runs, 1);
@@ -130,12 +153,65 @@ static void choosing_the_copy_costs_little(void **state)
   }
 }
 
+static dd_status write_note(void *user, int i)
+{
+  assert_ptr_equal(user, &counted);
+  put_letter('a' + i);
+  return DD_OK;
+}
+
+/* All are on the device before anybody is waited for, behind some work that is
+ * nobody's; and what is said last before a wait is whom it is for. */
+static void several_are_enqueued_at_once(void **state)
+{
+  struct bench b = bench_of(&gpu, 1, 1 << 20);
+  struct timing t[3], *list[3] = {&t[0], &t[1], &t[2]};
+  double us[3];
+
+  (void)state;
+  for (int i = 0; i < 3; ++i) assert_ok(bench_record(&b, NULL, 5, false, &t[i]));
+  copy_us = 2;
+  b.copy_us = 2;
+  for (int turn = 0; turn < 2; ++turn) {
+    memset(counted.log, 0, sizeof counted.log);
+    assert_ok(bench_time_all(&b, list, 3, write_note, &counted, us));
+    assert_string_equal(counted.log, "LaSbScSaWbWcW");
+  }
+  assert_int_equal(counted.launches, 8); /* the lead's, of 15 us */
+  for (int i = 0; i < 3; ++i)
+    assert_true(us[i] == 2.0 * 8 * (i + 1) / 5 && us[i] == t[i].us);
+  for (int i = 0; i < 3; ++i) bench_forget(&b, &t[i]);
+  bench_release(&b);
+  assert_int_equal(counted.records, 0);
+}
+
+/* Then whoever fails is the one that was named last. */
+static void a_careful_bench_waits_for_each(void **state)
+{
+  struct bench b = bench_of(&gpu, 1, 1 << 20);
+  struct timing t[2], *list[2] = {&t[0], &t[1]};
+  double us[2];
+
+  (void)state;
+  b.careful = true;
+  assert_ok(bench_record(&b, NULL, 5, true, &t[0]));
+  assert_ok(bench_record(&b, NULL, 5, false, &t[1]));
+  assert_string_equal(counted.log, "SW");
+  memset(counted.log, 0, sizeof counted.log);
+  assert_ok(bench_time_all(&b, list, 2, write_note, &counted, us));
+  assert_string_equal(counted.log, "aSaWbSbW");
+  for (int i = 0; i < 2; ++i) bench_forget(&b, &t[i]);
+  assert_int_equal(counted.records, 0);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_replay_is_whole_turns),
       cmocka_unit_test(only_short_launches_are_run_untimed),
       cmocka_unit_test(choosing_the_copy_costs_little),
+      cmocka_unit_test(several_are_enqueued_at_once),
+      cmocka_unit_test(a_careful_bench_waits_for_each),
   };
 
   return cmocka_run_group_tests(tests, NULL, NULL);

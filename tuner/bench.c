@@ -3,9 +3,10 @@
 
 #include <string.h>
 
-enum { MAX_LAUNCHES = 512 };
+enum { MAX_LAUNCHES = 512, UNTIMED_SLOT = BENCH_MOST, LEAD_BYTES = 16 << 20 };
 static const double cold_bytes = 300e6;
 static const double long_us = 100; /* a launch that is a replay of its own */
+static const double lead_us = 15;
 
 static bool is_cpu(const struct device *d)
 {
@@ -90,6 +91,7 @@ dd_status bench_make(const struct trial *t, struct bench_policy policy,
 
 void bench_release(struct bench *b)
 {
+  bench_forget(b, &b->lead);
   if (b->memory)
     b->device->api->deallocate(b->device, b->memory, b->sets * set_bytes(b));
   b->memory = NULL;
@@ -166,6 +168,29 @@ static dd_status record(struct bench *b, const struct run *run,
   return status;
 }
 
+/* Eager launches are not enqueued before they are waited for. */
+static dd_status start(struct bench *b, struct timing *t, uint32_t slot)
+{
+  if (!t->recording) return DD_OK;
+  return b->device->api->record_start(b->device, t->recording, slot);
+}
+
+static bool one_by_one(const struct bench *b)
+{
+  return b->careful || b->eager;
+}
+
+static dd_status finish(struct bench *b, struct timing *t, uint32_t slot)
+{
+  const struct device_api *api = b->device->api;
+  double us;
+
+  if (t->recording) TRY(api->record_wait(b->device, slot, &us));
+  else TRY(api->burst_time(b->device, t->burst, launch_count(t), &us));
+  t->us = us / t->launches;
+  return DD_OK;
+}
+
 uint32_t bench_launches(const struct bench *b, double us, double replay_us)
 {
   double wanted = us > 0 ? replay_us / us : MAX_LAUNCHES;
@@ -185,7 +210,8 @@ dd_status bench_record(struct bench *b, const struct run *run,
   out->launches = launches;
   out->steps = steps_of(run);
   TRY(record(b, run, out));
-  return warm ? bench_time(b, out) : DD_OK;
+  if (!warm) return DD_OK;
+  return one_by_one(b) ? bench_time(b, out) : start(b, out, UNTIMED_SLOT);
 }
 
 dd_status bench_record_copy(struct bench *b, uint32_t launches,
@@ -233,18 +259,53 @@ dd_status bench_choose_copy(struct bench *b, double *us)
     if (kind == 0 || now < *us) *us = now, best = kind;
   }
   b->copy_kind = best;
+  b->copy_us = *us;
   b->lengthy = *us >= long_us;
   return DD_OK;
 }
 
+/* ---- Replays ------------------------------------------------------------- */
+
 dd_status bench_time(struct bench *b, struct timing *t)
 {
-  const struct device_api *api = b->device->api;
-  double us;
+  TRY(start(b, t, 0));
+  return finish(b, t, 0);
+}
 
-  if (t->recording) TRY(api->record_time(b->device, t->recording, &us));
-  else TRY(api->burst_time(b->device, t->burst, launch_count(t), &us));
-  t->us = us / t->launches;
+/* A part of the copy, where that takes long. */
+static dd_status record_lead(struct bench *b)
+{
+  struct bench part = *b;
+  double launches = b->copy_us > 0 ? lead_us / b->copy_us : 0;
+
+  if (part.copy_bytes > LEAD_BYTES) part.copy_bytes = LEAD_BYTES;
+  return bench_record(&part, NULL, (uint32_t)launches + 1, false, &b->lead);
+}
+
+/* The host needs some microseconds from the first event to the first launch,
+ * which an idle device would wait for. */
+static dd_status start_lead(struct bench *b)
+{
+  if (one_by_one(b)) return DD_OK;
+  if (!b->lead.recording) TRY(record_lead(b));
+  return start(b, &b->lead, UNTIMED_SLOT);
+}
+
+dd_status bench_time_all(struct bench *b, struct timing *const *list, int count,
+                         bench_note *note, void *user, double *us)
+{
+  int ahead = one_by_one(b) ? 1 : count, started = 0;
+
+  TRY(start_lead(b));
+  for (int i = 0; i < count; ++i) {
+    for (; started < count && started < i + ahead; ++started) {
+      TRY(note(user, started));
+      TRY(start(b, list[started], (uint32_t)started));
+    }
+    TRY(note(user, i));
+    TRY(finish(b, list[i], (uint32_t)i));
+    us[i] = list[i]->us;
+  }
   return DD_OK;
 }
 

@@ -17,6 +17,14 @@
 
 enum { BENCH_MAX_SETS = 64 };
 
+struct timing {
+  struct recording *recording; /* NULL: eager */
+  struct launch *burst;        /* then one per step and launch */
+  uint8_t *args;               /* of those */
+  uint32_t steps, launches; /* of the whole candidate, all its steps as one */
+  double us;         /* the last replay's, per launch */
+};
+
 struct bench {
   struct device *device;
   const struct tools *tools;
@@ -29,9 +37,12 @@ struct bench {
   } set[BENCH_MAX_SETS];
   size_t size[OP_MAX_TENSORS];
   size_t copy_bytes;
-  int copy_kind; /* which of tools->copy */
+  int copy_kind; /* which of tools->copy, and how long a launch of it takes */
+  double copy_us;
   bool lengthy;  /* one launch is long enough for a replay */
   bool eager;
+  bool careful; /* nothing is enqueued before what is ahead of it has run */
+  struct timing lead; /* what is ahead of the first of several */
 };
 
 struct bench_policy {
@@ -45,21 +56,14 @@ dd_status bench_make(const struct trial *t, struct bench_policy policy,
                      struct bench *out);
 void bench_release(struct bench *b);
 
-struct timing {
-  struct recording *recording; /* NULL: eager */
-  struct launch *burst;        /* then one per step and launch */
-  uint8_t *args;               /* of those */
-  uint32_t steps, launches; /* of the whole candidate, all its steps as one */
-  double us;         /* the last replay's, per launch */
-};
-
 /* How many launches of `us` each make about a replay of `replay_us`: whole
  * turns over the sets, so that every replay does the same work.  One turn is
  * enough of launches of 0.1 ms: there a longer replay only costs time. */
 uint32_t bench_launches(const struct bench *b, double us, double replay_us);
 
 /* Records a candidate, and with `warm` runs it once, untimed: the first replay
- * loads what is not on the chip yet, which takes some microseconds. */
+ * loads what is not on the chip yet, which takes some microseconds.  Only a
+ * careful bench waits for it. */
 dd_status bench_record(struct bench *b, const struct run *run,
                        uint32_t launches, bool warm, struct timing *out);
 /* The same of the copy kernel that moves the problem's bytes fastest, warm;
@@ -68,6 +72,17 @@ dd_status bench_choose_copy(struct bench *b, double *us);
 dd_status bench_record_copy(struct bench *b, uint32_t launches,
                             struct timing *out);
 dd_status bench_time(struct bench *b, struct timing *t); /* one replay */
+
+/* One replay of each, up to BENCH_MOST, one after the other; us[i] is list[i]'s
+ * time per launch.  All are enqueued before the first is waited for, behind
+ * some work that is not timed, so that the device never idles between them and
+ * nobody's time has in it what the host was late.  A careful bench, and an
+ * eager one, waits for each before the next.  `note` is called with i before
+ * whatever may not come back of list[i]. */
+enum { BENCH_MOST = RUN_SLOTS - 1 };
+typedef dd_status bench_note(void *user, int i);
+dd_status bench_time_all(struct bench *b, struct timing *const *list, int count,
+                         bench_note *note, void *user, double *us);
 void bench_forget(struct bench *b, struct timing *t);
 
 #endif

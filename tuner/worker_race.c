@@ -36,7 +36,7 @@ struct race_job {
   int *order;
   int count; /* without the twin */
   uint32_t incumbent; /* which has won before, or NO_CANDIDATE */
-  bool is_cpu;
+  bool is_cpu, careful;
   double copy_us[SAMPLES_MAX]; /* the reference's, of the final */
   int copy_count;
   double *us, *reference_us; /* a round's, in its order */
@@ -61,8 +61,7 @@ static dd_status make_run(struct race_job *job, const struct candidate *c,
                   steps, t->attr, run);
 }
 
-/* Which candidate is timed next, should the worker die of it.  The A/A twin is
- * that of a candidate. */
+/* Which candidate is timed next, should the worker die of it. */
 static dd_status note(const struct worker *w, uint32_t candidate)
 {
   struct bytes text = BYTES_INIT;
@@ -73,12 +72,6 @@ static dd_status note(const struct worker *w, uint32_t candidate)
   status = wire_send(w->out_fd, &text);
   bytes_release(&text);
   return status;
-}
-
-static dd_status time_candidate(struct race_job *job, int i)
-{
-  TRY(note(job->w, (uint32_t)(i == job->count ? job->twin_of : i)));
-  return bench_time(&job->bench, &job->timing[i]);
 }
 
 /* As often as the copy would need for the time: no candidate is much faster.
@@ -201,28 +194,41 @@ static dd_status enter_twin(struct race_job *job)
 
 /* ---- Rounds -------------------------------------------------------------- */
 
-static dd_status time_reference(struct race_job *job, double *us)
+/* Some of a round, and the reference before and after them. */
+struct block {
+  struct race_job *job;
+  const int *order;
+  int count;
+  struct timing *list[BLOCK + 2];
+  double us[BLOCK + 2];
+};
+
+/* The A/A twin is that of a candidate. */
+static dd_status note_of_block(void *user, int i)
 {
-  TRY(note(job->w, NO_CANDIDATE));
-  TRY(bench_time(&job->bench, &job->reference));
-  *us = job->reference.us;
-  return DD_OK;
+  const struct block *b = user;
+  int at = i > 0 && i <= b->count ? b->order[i - 1] : -1;
+
+  if (at == b->job->count) at = b->job->twin_of;
+  return note(b->job->w, at < 0 ? NO_CANDIDATE : (uint32_t)at);
 }
 
 static dd_status time_block(struct race_job *job, const int *order, int count,
-                            double *reference_us)
+                            double *us, double *reference_us)
 {
+  struct block b = {.job = job, .order = order, .count = count};
   int tries = job->is_cpu ? 1 : BLOCK_TRIES;
-  double before, after;
+  const double *before = &b.us[0], *after = &b.us[count + 1];
 
+  b.list[0] = b.list[count + 1] = &job->reference;
+  for (int i = 0; i < count; ++i) b.list[i + 1] = &job->timing[order[i]];
   for (;;) {
-    TRY(time_reference(job, &before));
-    for (int i = 0; i < count; ++i) TRY(time_candidate(job, order[i]));
-    TRY(time_reference(job, &after));
-    if (--tries == 0 || race_calm(&job->race, before, after)) break;
+    TRY(bench_time_all(&job->bench, b.list, count + 2, note_of_block, &b, b.us));
+    if (--tries == 0 || race_calm(&job->race, *before, *after)) break;
     job->again++;
   }
-  *reference_us = (before + after) / 2;
+  memcpy(us, b.us + 1, sizeof *us * (size_t)count);
+  *reference_us = (*before + *after) / 2;
   return DD_OK;
 }
 
@@ -231,11 +237,8 @@ static dd_status time_round(struct race_job *job, int live)
   for (int from = 0; from < live; from += BLOCK) {
     int count = live - from < BLOCK ? live - from : BLOCK;
     double us;
-    TRY(time_block(job, job->order + from, count, &us));
-    for (int i = from; i < from + count; ++i) {
-      job->us[i] = job->timing[job->order[i]].us;
-      job->reference_us[i] = us;
-    }
+    TRY(time_block(job, job->order + from, count, job->us + from, &us));
+    for (int i = from; i < from + count; ++i) job->reference_us[i] = us;
   }
   return DD_OK;
 }
@@ -395,6 +398,7 @@ static dd_status race_problem(struct race_job *job, const char *policy,
 
   if (!w->clocks.device) clocks_open(&w->clocks, w->device);
   TRY(bench_make(checker_own(&w->checker), p, &job->bench));
+  job->bench.careful = job->careful;
   job->phases.buffers = lap(&from);
   TRY(record_all(job));
   prefer_all(job);
@@ -456,6 +460,7 @@ dd_status answer_race(struct worker *w, struct wire_reader *r,
   const char *policy = wire_text(r, &w->arena, "a policy");
   uint64_t seed = (uint64_t)wire_i64(r, "a seed");
   uint32_t incumbent = wire_u32(r, "an incumbent");
+  bool careful = wire_u32(r, "how careful to be");
   int count = (int)wire_count(r, CANDIDATES_MAX, "candidates");
   struct race_job job;
   struct arena a;
@@ -466,6 +471,7 @@ dd_status answer_race(struct worker *w, struct wire_reader *r,
   arena_init(&a, NULL);
   status = job_make(&job, w, count, seed, &a);
   job.incumbent = incumbent;
+  job.careful = careful;
   for (int i = 0; i < count && !status; ++i)
     get_candidate(r, &job.candidates[i]);
   if (!status) status = wire_status(r, true, DD_BUG);
