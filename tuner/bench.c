@@ -3,7 +3,8 @@
 
 #include <string.h>
 
-enum { MAX_LAUNCHES = 512, UNTIMED_SLOT = BENCH_MOST, LEAD_BYTES = 16 << 20 };
+enum { MAX_LAUNCHES = 512, LEAD_BYTES = 16 << 20 };
+enum { SINGLE_SLOT = BENCH_MOST, UNTIMED_SLOT };
 static const double cold_bytes = 300e6;
 static const double long_us = 100; /* a launch that is a replay of its own */
 static const double lead_us = 15;
@@ -268,8 +269,8 @@ dd_status bench_choose_copy(struct bench *b, double *us)
 
 dd_status bench_time(struct bench *b, struct timing *t)
 {
-  TRY(start(b, t, 0));
-  return finish(b, t, 0);
+  TRY(start(b, t, SINGLE_SLOT));
+  return finish(b, t, SINGLE_SLOT);
 }
 
 /* A part of the copy, where that takes long. */
@@ -292,17 +293,18 @@ static dd_status start_lead(struct bench *b)
 }
 
 dd_status bench_time_all(struct bench *b, struct timing *const *list, int count,
-                         bench_note *note, void *user, double *us)
+                         const struct bench_hooks *hooks, double *us)
 {
   int ahead = one_by_one(b) ? 1 : count, started = 0;
 
   TRY(start_lead(b));
   for (int i = 0; i < count; ++i) {
     for (; started < count && started < i + ahead; ++started) {
-      TRY(note(user, started));
+      TRY(hooks->note(hooks->user, started));
       TRY(start(b, list[started], (uint32_t)started));
     }
-    TRY(note(user, i));
+    if (i == 0) TRY(hooks->beside(hooks->user));
+    TRY(hooks->note(hooks->user, i));
     TRY(finish(b, list[i], (uint32_t)i));
     us[i] = list[i]->us;
   }

@@ -78,11 +78,16 @@ dd_status bench_time(struct bench *b, struct timing *t); /* one replay */
  * some work that is not timed, so that the device never idles between them and
  * nobody's time has in it what the host was late.  A careful bench, and an
  * eager one, waits for each before the next.  `note` is called with i before
- * whatever may not come back of list[i]. */
-enum { BENCH_MOST = RUN_SLOTS - 1 };
-typedef dd_status bench_note(void *user, int i);
+ * whatever may not come back of list[i], `beside` once while the device works;
+ * it may record. */
+enum { BENCH_MOST = RUN_SLOTS - 2 };
+struct bench_hooks {
+  dd_status (*note)(void *user, int i);
+  dd_status (*beside)(void *user);
+  void *user;
+};
 dd_status bench_time_all(struct bench *b, struct timing *const *list, int count,
-                         bench_note *note, void *user, double *us);
+                         const struct bench_hooks *hooks, double *us);
 void bench_forget(struct bench *b, struct timing *t);
 
 #endif

@@ -19,7 +19,7 @@ enum { ROUNDS_AGAIN = 12 };
  * time is reported. */
 static const double screen_us = 100, final_us = 200;
 
-struct race_phases { /* seconds of a race */
+struct race_phases { /* seconds of a race; none is in two */
   double buffers, record, screen, record_final, final;
   int screened, rounds; /* timings while screening; rounds of it */
 };
@@ -34,6 +34,7 @@ struct race_job {
   struct candidate *candidates;
   int *registers; /* of each: its hungriest step's */
   int *order;
+  uint32_t launches; /* of each while screening */
   int count; /* without the twin */
   uint32_t incumbent; /* which has won before, or NO_CANDIDATE */
   bool is_cpu, careful;
@@ -74,35 +75,42 @@ static dd_status note(const struct worker *w, uint32_t candidate)
   return status;
 }
 
-/* As often as the copy would need for the time: no candidate is much faster.
- * It was proven, so its code is loaded; what a first replay costs beside is
- * nothing to a long launch, and is not paid for with another. */
-static dd_status record_candidate(struct race_job *job, int i, double copy_us)
+/* Unless it has been.  It was proven, so its code is loaded; what a first
+ * replay costs beside is nothing to a long launch, and is not paid for with
+ * another. */
+static dd_status record_candidate(struct race_job *job, int i)
 {
-  uint32_t launches = bench_launches(&job->bench, copy_us, screen_us);
+  struct timing *t = &job->timing[i];
   struct run run;
 
+  if (t->launches) return DD_OK;
   TRY(note(job->w, (uint32_t)i));
   TRY(make_run(job, &job->candidates[i], &run));
-  for (uint32_t k = 0; k < run.step_count; ++k)
-    if (run.steps[k].kernel.registers > job->registers[i])
-      job->registers[i] = run.steps[k].kernel.registers;
-  return bench_record(&job->bench, &run, launches, !job->bench.lengthy,
-                      &job->timing[i]);
+  return bench_record(&job->bench, &run, job->launches, !job->bench.lengthy, t);
 }
 
-static dd_status record_all(struct race_job *job)
+/* As many launches as the copy would need for the time: no candidate is much
+ * faster. */
+static dd_status record_reference(struct race_job *job)
 {
   double us;
 
   TRY(bench_choose_copy(&job->bench, &us));
-  TRY(bench_record_copy(&job->bench, bench_launches(&job->bench, us, screen_us),
-                        &job->reference));
+  job->launches = bench_launches(&job->bench, us, screen_us);
+  return bench_record_copy(&job->bench, job->launches, &job->reference);
+}
+
+static dd_status find_registers(struct race_job *job)
+{
+  const struct loaded *steps[OP_MAX_STEPS];
+
   for (int i = 0; i < job->count; ++i) {
-    TRY(record_candidate(job, i, us));
-    if (job->candidates[i].split) race_keep(&job->race, i);
+    const struct candidate *c = &job->candidates[i];
+    TRY(find_steps(job->w, c, steps));
+    for (uint32_t k = 0; k < c->step_count; ++k)
+      if (steps[k]->kernel.registers > job->registers[i])
+        job->registers[i] = steps[k]->kernel.registers;
   }
-  race_wait(&job->race, job->count);
   return DD_OK;
 }
 
@@ -123,7 +131,11 @@ static int by_preference(const void *left, const void *right, void *user)
 
 static void prefer_all(struct race_job *job)
 {
-  for (int i = 0; i < job->count; ++i) job->order[i] = i;
+  for (int i = 0; i < job->count; ++i) {
+    job->order[i] = i;
+    if (job->candidates[i].split) race_keep(&job->race, i);
+  }
+  race_wait(&job->race, job->count);
   qsort_r(job->order, (size_t)job->count, sizeof *job->order, by_preference,
           job);
   for (int i = 0; i < job->count; ++i)
@@ -197,11 +209,16 @@ static dd_status enter_twin(struct race_job *job)
 /* Some of a round, and the reference before and after them. */
 struct block {
   struct race_job *job;
-  const int *order;
-  int count;
+  const int *order; /* of the round's rest; this block's come first */
+  int count, rest;
   struct timing *list[BLOCK + 2];
   double us[BLOCK + 2];
 };
+
+static int block_size(int rest)
+{
+  return rest < BLOCK ? rest : BLOCK;
+}
 
 /* The A/A twin is that of a candidate. */
 static dd_status note_of_block(void *user, int i)
@@ -213,17 +230,38 @@ static dd_status note_of_block(void *user, int i)
   return note(b->job->w, at < 0 ? NO_CANDIDATE : (uint32_t)at);
 }
 
-static dd_status time_block(struct race_job *job, const int *order, int count,
+static dd_status record_some(struct race_job *job, const int *order, int count)
+{
+  double began = seconds_now();
+
+  for (int i = 0; i < count; ++i) TRY(record_candidate(job, order[i]));
+  job->phases.record += seconds_now() - began;
+  return DD_OK;
+}
+
+/* To make a graph takes as long as to run it: the first round's are made while
+ * the block before runs. */
+static dd_status record_next(void *user)
+{
+  const struct block *b = user;
+
+  return record_some(b->job, b->order + b->count,
+                     block_size(b->rest - b->count));
+}
+
+static dd_status time_block(struct race_job *job, const int *order, int rest,
                             double *us, double *reference_us)
 {
-  struct block b = {.job = job, .order = order, .count = count};
+  int count = block_size(rest);
+  struct block b = {job, order, count, rest, {NULL}, {0}};
+  const struct bench_hooks hooks = {note_of_block, record_next, &b};
   int tries = job->is_cpu ? 1 : BLOCK_TRIES;
   const double *before = &b.us[0], *after = &b.us[count + 1];
 
   b.list[0] = b.list[count + 1] = &job->reference;
   for (int i = 0; i < count; ++i) b.list[i + 1] = &job->timing[order[i]];
   for (;;) {
-    TRY(bench_time_all(&job->bench, b.list, count + 2, note_of_block, &b, b.us));
+    TRY(bench_time_all(&job->bench, b.list, count + 2, &hooks, b.us));
     if (--tries == 0 || race_calm(&job->race, *before, *after)) break;
     job->again++;
   }
@@ -235,10 +273,10 @@ static dd_status time_block(struct race_job *job, const int *order, int count,
 static dd_status time_round(struct race_job *job, int live)
 {
   for (int from = 0; from < live; from += BLOCK) {
-    int count = live - from < BLOCK ? live - from : BLOCK;
     double us;
-    TRY(time_block(job, job->order + from, count, job->us + from, &us));
-    for (int i = from; i < from + count; ++i) job->reference_us[i] = us;
+    TRY(time_block(job, job->order + from, live - from, job->us + from, &us));
+    for (int i = 0; i < block_size(live - from); ++i)
+      job->reference_us[from + i] = us;
   }
   return DD_OK;
 }
@@ -278,6 +316,7 @@ static dd_status keep_round(struct race_job *job, int live)
 
 static dd_status run_round(struct race_job *job, int live)
 {
+  TRY(record_some(job, job->order, block_size(live)));
   for (;;) {
     struct clock_reading before = read_clock(job);
     TRY(time_round(job, live));
@@ -323,8 +362,10 @@ static dd_status run_final(struct race_job *job)
 
 static dd_status run_race(struct race_job *job, double *from)
 {
+  double recorded = job->phases.record;
+
   TRY(screen(job));
-  job->phases.screen = lap(from);
+  job->phases.screen = lap(from) - (job->phases.record - recorded);
   job->clock_is_fresh = false;
   TRY(record_finalists(job));
   TRY(enter_twin(job));
@@ -400,7 +441,8 @@ static dd_status race_problem(struct race_job *job, const char *policy,
   TRY(bench_make(checker_own(&w->checker), p, &job->bench));
   job->bench.careful = job->careful;
   job->phases.buffers = lap(&from);
-  TRY(record_all(job));
+  TRY(record_reference(job));
+  TRY(find_registers(job));
   prefer_all(job);
   job->phases.record = lap(&from);
   TRY(run_race(job, &from));
