@@ -20,10 +20,17 @@ static void put_letter(int letter)
   counted.log[n] = (char)letter;
 }
 
+/* Where the last launch of the last recording copies, and how much. */
+static struct {
+  char *data;
+  int64_t vectors;
+} copied;
+
 static dd_status record(struct device *d, const struct launch *l, size_t count,
                         struct recording **out)
 {
-  (void)d, (void)l;
+  (void)d;
+  memcpy(&copied, l[count - 1].args, sizeof copied);
   counted.records++;
   counted.launches = count;
   *out = (struct recording *)&counted;
@@ -187,12 +194,42 @@ static void several_are_enqueued_at_once(void **state)
     assert_ok(bench_time_all(&b, list, 3, &hooks, us));
     assert_string_equal(counted.log, "LaSbScS+aWbWcW");
   }
-  assert_int_equal(counted.launches, 8); /* the lead's, of 15 us */
+  assert_int_equal(counted.launches, 16); /* the lead's, of 30 us */
   for (int i = 0; i < 3; ++i)
-    assert_true(us[i] == 2.0 * 8 * (i + 1) / 5 && us[i] == t[i].us);
+    assert_true(us[i] == 2.0 * 16 * (i + 1) / 5 && us[i] == t[i].us);
   for (int i = 0; i < 3; ++i) bench_forget(&b, &t[i]);
   bench_release(&b);
   assert_int_equal(counted.records, 0);
+}
+
+/* What is not timed copies the end of the last set, where the reference comes
+ * last, and a little of it alone. */
+static void the_lead_warms_nothing(void **state)
+{
+  static const struct {
+    size_t bytes;
+    double us;
+    size_t launches, copied;
+  } cases[] = {{1 << 20, 2, 16, 1 << 20}, {160 << 20, 60, 6, 16 << 20}};
+  const uintptr_t at[2] = {1 << 12, 1 << 30};
+
+  (void)state;
+  for (size_t i = 0; i < COUNT_OF(cases); ++i) {
+    struct bench b = bench_of(&gpu, 2, cases[i].bytes);
+    struct timing t, *list[1] = {&t};
+    double us;
+    b.copy_us = cases[i].us;
+    for (int k = 0; k < 2; ++k) b.set[k].copy = (char *)at[k];
+    assert_ok(bench_record(&b, NULL, 2, false, &t));
+    assert_ok(bench_time_all(&b, list, 1, &hooks, &us));
+    assert_int_equal(counted.launches, cases[i].launches);
+    assert_int_equal(copied.vectors * 16, cases[i].copied);
+    assert_int_equal((uintptr_t)copied.data,
+                     at[1] + cases[i].bytes - cases[i].copied);
+    bench_forget(&b, &t);
+    bench_release(&b);
+    assert_int_equal(counted.records, 0);
+  }
 }
 
 /* Then whoever fails is the one that was named last. */
@@ -221,6 +258,7 @@ int main(void)
       cmocka_unit_test(only_short_launches_are_run_untimed),
       cmocka_unit_test(choosing_the_copy_costs_little),
       cmocka_unit_test(several_are_enqueued_at_once),
+      cmocka_unit_test(the_lead_warms_nothing),
       cmocka_unit_test(a_careful_bench_waits_for_each),
   };
 
