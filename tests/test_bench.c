@@ -117,17 +117,85 @@ static void only_short_launches_are_run_untimed(void **state)
   struct timing t;
 
   (void)state;
-  assert_ok(bench_record(&b, NULL, 10, true, &t));
+  assert_ok(bench_record(&b, NULL, 10, 0, true, &t));
   assert_int_equal(counted.launches, 10);
   assert_int_equal(counted.runs, 1);
   assert_int_equal(counted.waits, 0);
   bench_forget(&b, &t);
-  assert_ok(bench_record(&b, NULL, 10, false, &t));
+  assert_ok(bench_record(&b, NULL, 10, 0, false, &t));
   assert_int_equal(counted.runs, 1);
   assert_ok(bench_time(&b, &t));
   assert_int_equal(counted.runs, 2);
   bench_forget(&b, &t);
   assert_int_equal(counted.records, 0);
+}
+
+/* Half of the sets, once a turn over them takes long enough. */
+static void a_short_replay_is_half_a_turn(void **state)
+{
+  static const struct {
+    uint32_t sets;
+    double us;
+    uint32_t launches;
+  } cases[] = {
+      {64, 1, 32}, {64, 0.9, 128}, {2, 120, 1}, {2, 29, 4}, {1, 500, 1},
+      {4, 25, 2},
+  };
+
+  (void)state;
+  for (size_t i = 0; i < COUNT_OF(cases); ++i) {
+    struct bench b = bench_of(&gpu, cases[i].sets, 1 << 20);
+    double us;
+    copy_us = cases[i].us;
+    assert_ok(bench_choose_copy(&b, &us));
+    assert_int_equal(b.halved, cases[i].launches < cases[i].sets);
+    assert_int_equal(bench_short_launches(&b, 100), cases[i].launches);
+    b.careful = true;
+    assert_ok(bench_choose_copy(&b, &us));
+    assert_int_equal(bench_short_launches(&b, 100),
+                     bench_launches(&b, copy_us, 100));
+  }
+}
+
+static void the_second_half_begins_in_the_middle(void **state)
+{
+  struct bench b = bench_of(&gpu, 6, 1 << 20);
+  struct timing t;
+
+  (void)state;
+  for (int i = 0; i < 6; ++i) b.set[i].copy = (char *)(uintptr_t)(i + 1);
+  assert_ok(bench_record(&b, NULL, 3, 0, false, &t));
+  assert_int_equal((uintptr_t)copied.data, 3);
+  bench_forget(&b, &t);
+  assert_ok(bench_record(&b, NULL, 3, 1, false, &t));
+  assert_int_equal((uintptr_t)copied.data, 6);
+  bench_forget(&b, &t);
+}
+
+/* Each once, and no two of one half after each other. */
+static void halves_take_turns(void **state)
+{
+  enum { COUNT = 9 };
+  static const int live[COUNT] = {7, 0, 5, 2, 8, 1, 3, 6, 4};
+
+  (void)state;
+  for (unsigned halves = 0; halves < 1 << COUNT; ++halves) {
+    struct bench b = {.halved = true};
+    int half[COUNT], order[2 * COUNT], seen[COUNT] = {0}, n, found = 0;
+    for (int i = 0; i < COUNT; ++i) half[i] = halves >> i & 1;
+    n = bench_turns(&b, half, live, COUNT, order);
+    assert_true(n <= 2 * COUNT && order[n - 1] != BENCH_NOBODY);
+    for (int i = 0; i < n; ++i) {
+      if (order[i] == BENCH_NOBODY) continue;
+      assert_int_equal(half[order[i]], i % 2);
+      assert_int_equal(seen[order[i]]++, 0);
+      found++;
+    }
+    assert_int_equal(found, COUNT);
+    b.halved = false;
+    assert_int_equal(bench_turns(&b, half, live, COUNT, order), COUNT);
+    assert_memory_equal(order, live, sizeof live);
+  }
 }
 
 /* Three kernels, each run once and timed thrice. */
@@ -186,7 +254,7 @@ static void several_are_enqueued_at_once(void **state)
 
   (void)state;
   for (int i = 0; i < 3; ++i)
-    assert_ok(bench_record(&b, NULL, 5, false, &t[i]));
+    assert_ok(bench_record(&b, NULL, 5, 0, false, &t[i]));
   copy_us = 2;
   b.copy_us = 2;
   for (int turn = 0; turn < 2; ++turn) {
@@ -220,7 +288,7 @@ static void the_lead_warms_nothing(void **state)
     double us;
     b.copy_us = cases[i].us;
     for (int k = 0; k < 2; ++k) b.set[k].copy = (char *)at[k];
-    assert_ok(bench_record(&b, NULL, 2, false, &t));
+    assert_ok(bench_record(&b, NULL, 2, 0, false, &t));
     assert_ok(bench_time_all(&b, list, 1, &hooks, &us));
     assert_int_equal(counted.launches, cases[i].launches);
     assert_int_equal(copied.vectors * 16, cases[i].copied);
@@ -241,8 +309,8 @@ static void a_careful_bench_waits_for_each(void **state)
 
   (void)state;
   b.careful = true;
-  assert_ok(bench_record(&b, NULL, 5, true, &t[0]));
-  assert_ok(bench_record(&b, NULL, 5, false, &t[1]));
+  assert_ok(bench_record(&b, NULL, 5, 0, true, &t[0]));
+  assert_ok(bench_record(&b, NULL, 5, 0, false, &t[1]));
   assert_string_equal(counted.log, "SW");
   memset(counted.log, 0, sizeof counted.log);
   assert_ok(bench_time_all(&b, list, 2, &hooks, us));
@@ -256,6 +324,9 @@ int main(void)
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(a_replay_is_whole_turns),
       cmocka_unit_test(only_short_launches_are_run_untimed),
+      cmocka_unit_test(a_short_replay_is_half_a_turn),
+      cmocka_unit_test(the_second_half_begins_in_the_middle),
+      cmocka_unit_test(halves_take_turns),
       cmocka_unit_test(choosing_the_copy_costs_little),
       cmocka_unit_test(several_are_enqueued_at_once),
       cmocka_unit_test(the_lead_warms_nothing),

@@ -7,6 +7,7 @@ enum { MAX_LAUNCHES = 512, LEAD_BYTES = 16 << 20 };
 enum { SINGLE_SLOT = BENCH_MOST, UNTIMED_SLOT };
 static const double cold_bytes = 300e6;
 static const double long_us = 100; /* a launch that is a replay of its own */
+static const double turn_us = 60; /* a turn over the sets has two halves */
 static const double lead_us = 30; /* the driver takes a third of it */
 
 static bool is_cpu(const struct device *d)
@@ -30,9 +31,9 @@ static uint32_t count_sets(const struct bench *b, struct bench_policy policy)
   if (policy.warm) return 1;
   if (wanted < cold_bytes && !is_cpu(b->device)) wanted = cold_bytes;
   for (int i = 0; i < OP_MAX_TENSORS; ++i) bytes += (double)b->size[i];
-  n = wanted / bytes > BENCH_MAX_SETS ? BENCH_MAX_SETS
-                                      : (uint32_t)(wanted / bytes) + 1;
-  return n;
+  if (wanted / bytes > BENCH_MAX_SETS) return BENCH_MAX_SETS;
+  n = (uint32_t)(wanted / bytes) + 1;
+  return n > 1 ? n + n % 2 : n; /* two halves */
 }
 
 enum { SET_ALIGN = 4096 };
@@ -131,8 +132,9 @@ static dd_status fill_launches(struct bench *b, const struct run *run,
   for (uint32_t i = 0; i < t->launches; ++i) {
     uint8_t *args = t->args + (size_t)i * t->steps * OP_MAX_ARGS_SIZE;
     struct launch *l = t->burst + i * t->steps;
-    if (run) TRY(run_launches(run, b->set[i % b->sets].buffer, args, l));
-    else *l = copy_launch(b, i % b->sets, args);
+    uint32_t set = (t->first + i) % b->sets;
+    if (run) TRY(run_launches(run, b->set[set].buffer, args, l));
+    else *l = copy_launch(b, set, args);
   }
   return DD_OK;
 }
@@ -204,21 +206,44 @@ uint32_t bench_launches(const struct bench *b, double us, double replay_us)
   return (turns ? turns : 1) * b->sets;
 }
 
+uint32_t bench_short_launches(const struct bench *b, double replay_us)
+{
+  return b->halved ? b->sets / 2 : bench_launches(b, b->copy_us, replay_us);
+}
+
+int bench_turns(const struct bench *b, const int *half, const int *live,
+                int count, int *order)
+{
+  int at[2] = {0, 0}, n = 0;
+
+  if (!b->halved) memcpy(order, live, sizeof *order * (size_t)count);
+  if (!b->halved) return count;
+  for (int left = count; left; ++n) {
+    int *i = &at[n % 2];
+    while (*i < count && half[live[*i]] != n % 2) ++*i;
+    order[n] = *i < count ? live[(*i)++] : BENCH_NOBODY;
+    left -= order[n] != BENCH_NOBODY;
+  }
+  return n;
+}
+
 dd_status bench_record(struct bench *b, const struct run *run,
-                       uint32_t launches, bool warm, struct timing *out)
+                       uint32_t launches, int half, bool warm,
+                       struct timing *out)
 {
   memset(out, 0, sizeof *out);
   out->launches = launches;
+  out->first = half ? b->sets / 2 : 0;
   out->steps = steps_of(run);
   TRY(record(b, run, out));
   if (!warm) return DD_OK;
   return one_by_one(b) ? bench_time(b, out) : start(b, out, UNTIMED_SLOT);
 }
 
-dd_status bench_record_copy(struct bench *b, uint32_t launches,
+dd_status bench_record_copy(struct bench *b, uint32_t launches, int half,
                             struct timing *out)
 {
-  return bench_record(b, NULL, launches, true, out);
+  return bench_record(b, NULL, launches, half, true, out);
 }
 
 /* The best of three replays, so that one disturbance does not choose. */
@@ -242,7 +267,7 @@ static uint32_t copy_launches(const struct bench *b)
 static dd_status time_copy(struct bench *b, double *us)
 {
   struct timing t;
-  dd_status status = bench_record_copy(b, copy_launches(b), &t);
+  dd_status status = bench_record_copy(b, copy_launches(b), 0, &t);
 
   if (!status) status = best_time(b, &t, us);
   bench_forget(b, &t);
@@ -262,6 +287,8 @@ dd_status bench_choose_copy(struct bench *b, double *us)
   b->copy_kind = best;
   b->copy_us = *us;
   b->lengthy = *us >= long_us;
+  b->halved = !one_by_one(b) && !is_cpu(b->device) && b->sets % 2 == 0 &&
+              *us * b->sets >= turn_us;
   return DD_OK;
 }
 
@@ -286,7 +313,7 @@ static dd_status record_lead(struct bench *b)
       b->set[b->sets - 1].copy + (b->copy_bytes - end.copy_bytes);
   end.sets = 1;
   return bench_record(&end, NULL, (uint32_t)(lead_us / (us > 1 ? us : 1)) + 1,
-                      false, &b->lead);
+                      0, false, &b->lead);
 }
 
 /* The host needs some microseconds from the first event to the first launch,

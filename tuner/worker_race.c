@@ -29,11 +29,13 @@ struct race_job {
   struct race_phases phases;
   struct bench bench;
   struct race race;
-  struct timing reference;
+  struct timing reference[2]; /* on the first half of the sets, the second */
   struct timing *timing; /* one per candidate and the twin, last */
   struct candidate *candidates;
   int *registers; /* of each: its hungriest step's */
-  int *order;
+  int *live;      /* who is in a round */
+  int *order;     /* those and BENCH_NOBODY, as they are timed */
+  int *half;      /* of the sets that each candidate's short replays take */
   uint32_t launches; /* of each while screening */
   int count; /* without the twin */
   uint32_t incumbent; /* which has won before, or NO_CANDIDATE */
@@ -86,18 +88,20 @@ static dd_status record_candidate(struct race_job *job, int i)
   if (t->launches) return DD_OK;
   TRY(note(job->w, (uint32_t)i));
   TRY(make_run(job, &job->candidates[i], &run));
-  return bench_record(&job->bench, &run, job->launches, !job->bench.lengthy, t);
+  return bench_record(&job->bench, &run, job->launches, job->half[i],
+                      !job->bench.lengthy, t);
 }
 
-/* As many launches as the copy would need for the time: no candidate is much
- * faster. */
-static dd_status record_reference(struct race_job *job)
+static dd_status record_references(struct race_job *job)
 {
   double us;
 
   TRY(bench_choose_copy(&job->bench, &us));
-  job->launches = bench_launches(&job->bench, us, screen_us);
-  return bench_record_copy(&job->bench, job->launches, &job->reference);
+  job->launches = bench_short_launches(&job->bench, screen_us);
+  for (int half = 0; half <= job->bench.halved; ++half)
+    TRY(bench_record_copy(&job->bench, job->launches, half,
+                          &job->reference[half]));
+  return DD_OK;
 }
 
 static dd_status find_registers(struct race_job *job)
@@ -132,14 +136,13 @@ static int by_preference(const void *left, const void *right, void *user)
 static void prefer_all(struct race_job *job)
 {
   for (int i = 0; i < job->count; ++i) {
-    job->order[i] = i;
+    job->live[i] = i;
     if (job->candidates[i].split) race_keep(&job->race, i);
   }
   race_wait(&job->race, job->count);
-  qsort_r(job->order, (size_t)job->count, sizeof *job->order, by_preference,
-          job);
+  qsort_r(job->live, (size_t)job->count, sizeof *job->live, by_preference, job);
   for (int i = 0; i < job->count; ++i)
-    race_prefer(&job->race, job->order[i], i);
+    race_prefer(&job->race, job->live[i], i);
   if (job->incumbent < (uint32_t)job->count)
     race_favour(&job->race, (int)job->incumbent);
 }
@@ -155,7 +158,7 @@ static dd_status record_longer(struct race_job *job, int i, uint32_t launches)
   TRY(note(job->w, (uint32_t)i));
   TRY(make_run(job, &job->candidates[i], &run));
   bench_forget(&job->bench, t);
-  return bench_record(&job->bench, &run, launches, true, t);
+  return bench_record(&job->bench, &run, launches, 0, true, t);
 }
 
 /* As many launches for each as for the fastest: what a replay costs beside them
@@ -163,13 +166,14 @@ static dd_status record_longer(struct race_job *job, int i, uint32_t launches)
 static dd_status record_finalists(struct race_job *job)
 {
   int best = race_best(&job->race);
-  double us = best < 0 ? job->reference.us : job->timing[best].us;
-  uint32_t launches =
-      bench_launches(&job->bench, job->reference.us, final_us);
+  double copy_us = job->reference[0].us;
+  double us = best < 0 ? copy_us : job->timing[best].us;
+  uint32_t launches = bench_launches(&job->bench, copy_us, final_us);
 
+  job->bench.halved = false;
   TRY(note(job->w, NO_CANDIDATE));
-  bench_forget(&job->bench, &job->reference);
-  TRY(bench_record_copy(&job->bench, launches, &job->reference));
+  bench_forget(&job->bench, &job->reference[0]);
+  TRY(bench_record_copy(&job->bench, launches, 0, &job->reference[0]));
   for (int i = 0; i < job->count; ++i)
     if (job->race.entries[i].alive)
       TRY(record_longer(job, i, bench_launches(&job->bench, us, final_us)));
@@ -197,7 +201,7 @@ static dd_status enter_twin(struct race_job *job)
   variant_entry(&l->loaded.variant, entry);
   TRY(w->device->api->kernel(w->device, job->twin, entry,
                              &run.steps[0].kernel));
-  TRY(bench_record(&job->bench, &run, job->timing[best].launches, true,
+  TRY(bench_record(&job->bench, &run, job->timing[best].launches, 0, true,
                    &job->timing[job->count]));
   job->twin_of = best;
   race_enter(&job->race, job->count);
@@ -224,17 +228,18 @@ static int block_size(int rest)
 static dd_status note_of_block(void *user, int i)
 {
   const struct block *b = user;
-  int at = i > 0 && i <= b->count ? b->order[i - 1] : -1;
+  int at = i > 0 && i <= b->count ? b->order[i - 1] : BENCH_NOBODY;
 
   if (at == b->job->count) at = b->job->twin_of;
-  return note(b->job->w, at < 0 ? NO_CANDIDATE : (uint32_t)at);
+  return note(b->job->w, at == BENCH_NOBODY ? NO_CANDIDATE : (uint32_t)at);
 }
 
 static dd_status record_some(struct race_job *job, const int *order, int count)
 {
   double began = seconds_now();
 
-  for (int i = 0; i < count; ++i) TRY(record_candidate(job, order[i]));
+  for (int i = 0; i < count; ++i)
+    if (order[i] != BENCH_NOBODY) TRY(record_candidate(job, order[i]));
   job->phases.record += seconds_now() - began;
   return DD_OK;
 }
@@ -258,8 +263,11 @@ static dd_status time_block(struct race_job *job, const int *order, int rest,
   int tries = job->is_cpu ? 1 : BLOCK_TRIES;
   const double *before = &b.us[0], *after = &b.us[count + 1];
 
-  b.list[0] = b.list[count + 1] = &job->reference;
-  for (int i = 0; i < count; ++i) b.list[i + 1] = &job->timing[order[i]];
+  b.list[0] = &job->reference[0];
+  b.list[count + 1] = &job->reference[job->bench.halved];
+  for (int i = 0; i < count; ++i)
+    b.list[i + 1] = order[i] == BENCH_NOBODY ? &job->reference[i % 2]
+                                             : &job->timing[order[i]];
   for (;;) {
     TRY(bench_time_all(&job->bench, b.list, count + 2, &hooks, b.us));
     if (--tries == 0 || race_calm(&job->race, *before, *after)) break;
@@ -270,12 +278,12 @@ static dd_status time_block(struct race_job *job, const int *order, int rest,
   return DD_OK;
 }
 
-static dd_status time_round(struct race_job *job, int live)
+static dd_status time_round(struct race_job *job, int count)
 {
-  for (int from = 0; from < live; from += BLOCK) {
+  for (int from = 0; from < count; from += BLOCK) {
     double us;
-    TRY(time_block(job, job->order + from, live - from, job->us + from, &us));
-    for (int i = 0; i < block_size(live - from); ++i)
+    TRY(time_block(job, job->order + from, count - from, job->us + from, &us));
+    for (int i = 0; i < block_size(count - from); ++i)
       job->reference_us[from + i] = us;
   }
   return DD_OK;
@@ -303,29 +311,32 @@ static bool was_disturbed(struct race_job *job, struct clock_reading before)
   return clocks_disturbed(before, after);
 }
 
-static dd_status keep_round(struct race_job *job, int live)
+static dd_status keep_round(struct race_job *job, int count)
 {
   if (job->race.phase == RACE_FINAL && job->copy_count < SAMPLES_MAX)
     job->copy_us[job->copy_count++] = job->reference_us[0];
-  for (int i = 0; i < live; ++i)
-    TRY(race_sample(&job->race, job->order[i], job->us[i],
-                    job->reference_us[i]));
+  for (int i = 0; i < count; ++i)
+    if (job->order[i] != BENCH_NOBODY)
+      TRY(race_sample(&job->race, job->order[i], job->us[i],
+                      job->reference_us[i]));
   race_round_end(&job->race);
   return DD_OK;
 }
 
 static dd_status run_round(struct race_job *job, int live)
 {
-  TRY(record_some(job, job->order, block_size(live)));
+  int count = bench_turns(&job->bench, job->half, job->live, live, job->order);
+
+  TRY(record_some(job, job->order, block_size(count)));
   for (;;) {
     struct clock_reading before = read_clock(job);
-    TRY(time_round(job, live));
+    TRY(time_round(job, count));
     if (!was_disturbed(job, before)) break;
     if (job->rounds_again == ROUNDS_AGAIN) break;
     job->rounds_again++;
-    job->again += (uint32_t)((live + BLOCK - 1) / BLOCK);
+    job->again += (uint32_t)((count + BLOCK - 1) / BLOCK);
   }
-  return keep_round(job, live);
+  return keep_round(job, count);
 }
 
 /* Seconds since *from, which becomes now. */
@@ -337,13 +348,21 @@ static double lap(double *from)
   return took;
 }
 
+/* By chance: neighbours in the list are alike, and are dropped together. */
+static void share_halves(struct race_job *job, int live)
+{
+  if (!job->bench.halved) return;
+  for (int i = 0; i < live; ++i) job->half[job->live[i]] = i % 2;
+}
+
 static dd_status screen(struct race_job *job)
 {
   int live;
 
   while (job->race.phase == RACE_SCREEN) {
-    live = race_round(&job->race, job->order);
+    live = race_round(&job->race, job->live);
     if (!live) return DD_OK;
+    if (job->race.round == 0) share_halves(job, live);
     TRY(run_round(job, live));
     job->phases.screened += live;
     job->phases.rounds++;
@@ -355,7 +374,7 @@ static dd_status run_final(struct race_job *job)
 {
   int live;
 
-  while ((live = race_round(&job->race, job->order)) > 0)
+  while ((live = race_round(&job->race, job->live)) > 0)
     TRY(run_round(job, live));
   return DD_OK;
 }
@@ -384,7 +403,7 @@ static void tell_race(const struct race_job *job)
   say("phases of the race of %d: buffers %.3f s (%u sets), record %.3f, screen "
       "%.3f (%d timings, %d rounds), record the final %.3f, final %.3f; copy "
       "%.2f us", job->count, p->buffers, job->bench.sets, p->record, p->screen,
-      p->screened, p->rounds, p->record_final, p->final, job->reference.us);
+      p->screened, p->rounds, p->record_final, p->final, job->bench.copy_us);
 }
 
 /* ---- Results ------------------------------------------------------------- */
@@ -441,7 +460,7 @@ static dd_status race_problem(struct race_job *job, const char *policy,
   TRY(bench_make(checker_own(&w->checker), p, &job->bench));
   job->bench.careful = job->careful;
   job->phases.buffers = lap(&from);
-  TRY(record_reference(job));
+  TRY(record_references(job));
   TRY(find_registers(job));
   prefer_all(job);
   job->phases.record = lap(&from);
@@ -467,6 +486,7 @@ static struct race_rule rule_for(const struct race_job *job)
 static dd_status job_make(struct race_job *job, struct worker *w, int count,
                           uint64_t seed, struct arena *a)
 {
+  size_t places = 2 * ((size_t)count + 1); /* of a round, with nobody's */
   struct race_rule rule;
 
   *job = (struct race_job){.w = w, .count = count, .twin_of = -1};
@@ -474,11 +494,13 @@ static dd_status job_make(struct race_job *job, struct worker *w, int count,
   job->candidates = ARENA_ARRAY(a, struct candidate, (size_t)count);
   job->timing = ARENA_ARRAY(a, struct timing, (size_t)count + 1);
   job->registers = ARENA_ARRAY(a, int, (size_t)count);
-  job->order = ARENA_ARRAY(a, int, (size_t)count + 1);
-  job->us = ARENA_ARRAY(a, double, (size_t)count + 1);
-  job->reference_us = ARENA_ARRAY(a, double, (size_t)count + 1);
-  if (!job->candidates || !job->timing || !job->registers || !job->order ||
-      !job->us || !job->reference_us)
+  job->live = ARENA_ARRAY(a, int, (size_t)count + 1);
+  job->half = ARENA_ARRAY(a, int, (size_t)count + 1);
+  job->order = ARENA_ARRAY(a, int, places);
+  job->us = ARENA_ARRAY(a, double, places);
+  job->reference_us = ARENA_ARRAY(a, double, places);
+  if (!job->candidates || !job->timing || !job->registers || !job->live ||
+      !job->half || !job->order || !job->us || !job->reference_us)
     return fail(DD_NO_MEMORY, "out of memory");
   rule = rule_for(job);
   return race_make(&job->race, &rule, count + 1, seed);
@@ -489,7 +511,8 @@ static void job_release(struct race_job *job)
   for (int i = 0; i <= job->count && job->timing; ++i)
     bench_forget(&job->bench, &job->timing[i]);
   if (job->bench.device) {
-    bench_forget(&job->bench, &job->reference);
+    for (int half = 0; half < 2; ++half)
+      bench_forget(&job->bench, &job->reference[half]);
     bench_release(&job->bench);
   }
   if (job->twin) job->w->device->api->unload(job->w->device, job->twin);
