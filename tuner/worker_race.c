@@ -45,7 +45,7 @@ struct race_job {
   double *us, *reference_us; /* a round's, in its order */
   double mhz[SAMPLES_MAX];
   int mhz_count;
-  struct clock_reading clock; /* after the last round */
+  struct clock_reading clock; /* at the end of the last round */
   bool clock_is_fresh;        /* nothing was recorded since */
   uint32_t throttle, again, rounds_again;
   struct module *twin;
@@ -244,12 +244,20 @@ static dd_status record_some(struct race_job *job, const int *order, int count)
   return DD_OK;
 }
 
+static void read_clock(struct race_job *job)
+{
+  job->clock = clocks_read(&job->w->clocks);
+  job->clock_is_fresh = true;
+}
+
 /* To make a graph takes as long as to run it: the first round's are made while
- * the block before runs. */
-static dd_status record_next(void *user)
+ * the block before runs.  To read the clock takes longer than to time a
+ * candidate: it is done during the round's last block. */
+static dd_status be_busy(void *user)
 {
   const struct block *b = user;
 
+  if (b->count == b->rest) read_clock(b->job);
   return record_some(b->job, b->order + b->count,
                      block_size(b->rest - b->count));
 }
@@ -259,7 +267,7 @@ static dd_status time_block(struct race_job *job, const int *order, int rest,
 {
   int count = block_size(rest);
   struct block b = {job, order, count, rest, {NULL}, {0}};
-  const struct bench_hooks hooks = {note_of_block, record_next, &b};
+  const struct bench_hooks hooks = {note_of_block, be_busy, &b};
   int tries = job->is_cpu ? 1 : BLOCK_TRIES;
   const double *before = &b.us[0], *after = &b.us[count + 1];
 
@@ -289,22 +297,11 @@ static dd_status time_round(struct race_job *job, int count)
   return DD_OK;
 }
 
-/* The reading after a round is that before the next, where they follow each
- * other: to read takes longer than to time a candidate. */
-static struct clock_reading read_clock(struct race_job *job)
-{
-  if (!job->clock_is_fresh) job->clock = clocks_read(&job->w->clocks);
-  job->clock_is_fresh = true;
-  return job->clock;
-}
-
 /* Whether the clock spoilt the round. */
 static bool was_disturbed(struct race_job *job, struct clock_reading before)
 {
-  struct clock_reading after;
+  struct clock_reading after = job->clock;
 
-  job->clock_is_fresh = false;
-  after = read_clock(job);
   job->throttle |= before.throttle | after.throttle;
   if (after.mhz > 0 && job->mhz_count < SAMPLES_MAX)
     job->mhz[job->mhz_count++] = after.mhz;
@@ -329,7 +326,9 @@ static dd_status run_round(struct race_job *job, int live)
 
   TRY(record_some(job, job->order, block_size(count)));
   for (;;) {
-    struct clock_reading before = read_clock(job);
+    struct clock_reading before;
+    if (!job->clock_is_fresh) read_clock(job);
+    before = job->clock;
     TRY(time_round(job, count));
     if (!was_disturbed(job, before)) break;
     if (job->rounds_again == ROUNDS_AGAIN) break;
@@ -402,8 +401,9 @@ static void tell_race(const struct race_job *job)
   if (!getenv("DIFFTUNE_PHASES")) return;
   say("phases of the race of %d: buffers %.3f s (%u sets), record %.3f, screen "
       "%.3f (%d timings, %d rounds), record the final %.3f, final %.3f; copy "
-      "%.2f us", job->count, p->buffers, job->bench.sets, p->record, p->screen,
-      p->screened, p->rounds, p->record_final, p->final, job->bench.copy_us);
+      "%.2f us, %u launches, %u blocks again", job->count, p->buffers,
+      job->bench.sets, p->record, p->screen, p->screened, p->rounds,
+      p->record_final, p->final, job->bench.copy_us, job->launches, job->again);
 }
 
 /* ---- Results ------------------------------------------------------------- */
