@@ -36,6 +36,11 @@ static pthread_mutex_t launch_lock = PTHREAD_MUTEX_INITIALIZER;
 
 /* ---- The device ------------------------------------------------------- */
 
+struct cpu_device {
+  struct device base;
+  double us[RUN_SLOTS]; /* what the last run in each took */
+};
+
 /* Several where a test of many devices asks for them: they differ in nothing
  * but index and uuid. */
 static int device_count(void)
@@ -72,17 +77,18 @@ static dd_status cpu_list(struct device_info *infos, size_t capacity,
 
 static dd_status cpu_open(int index, struct device **out)
 {
-  struct device *d;
+  struct cpu_device *c;
 
   *out = NULL;
   if (index < 0 || index >= device_count())
     return fail(DD_NO_DEVICE, "there is no cpu device %d; %d visible", index,
                 device_count());
-  d = mem_resize(NULL, NULL, 0, sizeof *d);
-  if (!d) return fail(DD_NO_MEMORY, "no memory for a device");
-  d->api = &cpu_device;
-  fill_info(index, &d->info);
-  *out = d;
+  c = mem_resize(NULL, NULL, 0, sizeof *c);
+  if (!c) return fail(DD_NO_MEMORY, "no memory for a device");
+  memset(c, 0, sizeof *c);
+  c->base.api = &cpu_device;
+  fill_info(index, &c->base.info);
+  *out = &c->base;
   return DD_OK;
 }
 
@@ -93,7 +99,7 @@ static dd_status cpu_attach(struct device **out)
 
 static void cpu_close(struct device *d)
 {
-  if (d) mem_resize(NULL, d, sizeof *d, 0);
+  if (d) mem_resize(NULL, d, sizeof(struct cpu_device), 0);
 }
 
 /* ---- Modules ---------------------------------------------------------- */
@@ -398,10 +404,17 @@ static dd_status cpu_burst_time(struct device *d, const struct launch *l,
   return DD_OK;
 }
 
-static dd_status cpu_record_time(struct device *d, struct recording *r,
-                                 double *us)
+static dd_status cpu_record_start(struct device *d, struct recording *r,
+                                  uint32_t slot)
 {
-  return cpu_burst_time(d, r->launches, r->count, us);
+  return cpu_burst_time(d, r->launches, r->count,
+                        &((struct cpu_device *)d)->us[slot]);
+}
+
+static dd_status cpu_record_wait(struct device *d, uint32_t slot, double *us)
+{
+  *us = ((struct cpu_device *)d)->us[slot];
+  return DD_OK;
 }
 
 static bool cpu_capturing(struct device *d, void *stream)
@@ -430,7 +443,8 @@ const struct device_api cpu_device = {
     .copy = cpu_copy,
     .fill = cpu_fill,
     .record = cpu_record,
-    .record_time = cpu_record_time,
+    .record_start = cpu_record_start,
+    .record_wait = cpu_record_wait,
     .record_free = cpu_record_free,
     .burst_time = cpu_burst_time,
 };

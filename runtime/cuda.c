@@ -421,7 +421,8 @@ const struct device_api cuda_device = {
     .copy = cuda_copy,
     .fill = cuda_fill,
     .record = cuda_record,
-    .record_time = cuda_record_time,
+    .record_start = cuda_record_start,
+    .record_wait = cuda_record_wait,
     .record_free = cuda_record_free,
     .burst_time = cuda_burst_time,
 };

@@ -105,7 +105,9 @@ struct cuda_device {
   CUcontext context;
   bool retained;       /* by open(); attach() borrows the caller's */
   CUstream stream;     /* recordings run here; made by the first of them */
-  CUevent start, stop; /* around one run of a recording */
+  struct {
+    CUevent start, stop; /* around one run of a recording; made by the first */
+  } run[RUN_SLOTS];
   struct cuda_stage *stage; /* made by the first large copy to the device */
 };
 dd_status cuda_enter(const struct device *d);
@@ -117,7 +119,9 @@ dd_status cuda_enqueue(const struct launch *l, CUstream stream);
 /* Recordings (cuda_record.c). */
 dd_status cuda_record(struct device *d, const struct launch *l, size_t count,
                       struct recording **out);
-dd_status cuda_record_time(struct device *d, struct recording *r, double *us);
+dd_status cuda_record_start(struct device *d, struct recording *r,
+                            uint32_t slot);
+dd_status cuda_record_wait(struct device *d, uint32_t slot, double *us);
 void cuda_record_free(struct device *d, struct recording *r);
 dd_status cuda_burst_time(struct device *d, const struct launch *l,
                           size_t count, double *us);

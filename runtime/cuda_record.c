@@ -18,21 +18,36 @@ static struct cuda_device *of(struct device *d)
   return (struct cuda_device *)d;
 }
 
-/* Makes the stream and the events that are not there yet. */
-static dd_status tools_make(struct cuda_device *c)
+static dd_status stream_make(struct cuda_device *c)
 {
-  if (!c->stream) TRY(CUDA(cuStreamCreate, &c->stream, CU_STREAM_DEFAULT));
-  if (!c->start) TRY(CUDA(cuEventCreate, &c->start, CU_EVENT_DEFAULT));
-  if (!c->stop) TRY(CUDA(cuEventCreate, &c->stop, CU_EVENT_DEFAULT));
-  return DD_OK;
+  if (c->stream) return DD_OK;
+  return CUDA(cuStreamCreate, &c->stream, CU_STREAM_DEFAULT);
+}
+
+static dd_status event_make(CUevent *event)
+{
+  return *event ? DD_OK : CUDA(cuEventCreate, event, CU_EVENT_DEFAULT);
+}
+
+static dd_status events_make(struct cuda_device *c, uint32_t slot)
+{
+  TRY(event_make(&c->run[slot].start));
+  return event_make(&c->run[slot].stop);
+}
+
+static void event_destroy(CUevent *event)
+{
+  if (*event) cuda.cuEventDestroy_(*event);
+  *event = NULL;
 }
 
 void cuda_record_close(struct cuda_device *c)
 {
-  if (c->stop) cuda.cuEventDestroy_(c->stop);
-  if (c->start) cuda.cuEventDestroy_(c->start);
+  for (int i = 0; i < RUN_SLOTS; i++) {
+    event_destroy(&c->run[i].stop);
+    event_destroy(&c->run[i].start);
+  }
   if (c->stream) cuda.cuStreamDestroy_(c->stream);
-  c->stop = c->start = NULL;
   c->stream = NULL;
 }
 
@@ -70,7 +85,7 @@ static dd_status record(struct cuda_device *c, const struct launch *l,
   CUgraph graph;
   dd_status status;
 
-  TRY(tools_make(c));
+  TRY(stream_make(c));
   status = capture(c->stream, l, count, &graph);
   if (!status) status = instantiate(graph, c->stream, out);
   if (graph) cuda.cuGraphDestroy_(graph);
@@ -107,39 +122,47 @@ dd_status cuda_event_wait(CUevent event)
 }
 
 /* After the stop was recorded. */
-static dd_status read_events(struct cuda_device *c, double *us)
+static dd_status read_events(struct cuda_device *c, uint32_t slot, double *us)
 {
   float ms = 0;
 
-  TRY(cuda_event_wait(c->stop));
-  TRY(CUDA(cuEventElapsedTime, &ms, c->start, c->stop));
+  TRY(cuda_event_wait(c->run[slot].stop));
+  TRY(CUDA(cuEventElapsedTime, &ms, c->run[slot].start, c->run[slot].stop));
   *us = ms * 1e3;
   return DD_OK;
 }
 
-static dd_status run(struct cuda_device *c, CUgraphExec exec, double *us)
+static dd_status start(struct cuda_device *c, CUgraphExec exec, uint32_t slot)
 {
-  TRY(CUDA(cuEventRecord, c->start, c->stream));
+  TRY(events_make(c, slot));
+  TRY(CUDA(cuEventRecord, c->run[slot].start, c->stream));
   TRY(CUDA(cuGraphLaunch, exec, c->stream));
-  TRY(CUDA(cuEventRecord, c->stop, c->stream));
-  return read_events(c, us);
+  return CUDA(cuEventRecord, c->run[slot].stop, c->stream);
 }
 
-dd_status cuda_record_time(struct device *d, struct recording *r, double *us)
+dd_status cuda_record_start(struct device *d, struct recording *r,
+                            uint32_t slot)
+{
+  TRY(cuda_enter(d));
+  return cuda_leave(start(of(d), (CUgraphExec)r, slot));
+}
+
+dd_status cuda_record_wait(struct device *d, uint32_t slot, double *us)
 {
   *us = 0;
   TRY(cuda_enter(d));
-  return cuda_leave(run(of(d), (CUgraphExec)r, us));
+  return cuda_leave(read_events(of(d), slot, us));
 }
 
 static dd_status burst(struct cuda_device *c, const struct launch *l,
                        size_t count, double *us)
 {
-  TRY(tools_make(c));
-  TRY(CUDA(cuEventRecord, c->start, c->stream));
+  TRY(stream_make(c));
+  TRY(events_make(c, 0));
+  TRY(CUDA(cuEventRecord, c->run[0].start, c->stream));
   for (size_t i = 0; i < count; i++) TRY(cuda_enqueue(&l[i], c->stream));
-  TRY(CUDA(cuEventRecord, c->stop, c->stream));
-  return read_events(c, us);
+  TRY(CUDA(cuEventRecord, c->run[0].stop, c->stream));
+  return read_events(c, 0, us);
 }
 
 dd_status cuda_burst_time(struct device *d, const struct launch *l,

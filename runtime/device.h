@@ -46,6 +46,7 @@ struct device {
 };
 
 struct recording; /* launches that are timed together (a CUDA graph) */
+enum { RUN_SLOTS = 32 }; /* runs of recordings that may be enqueued at once */
 
 /* All functions return DD_DEVICE with the driver's words on failure unless they
  * say otherwise.  A device is used by one thread at a time, but for launch()
@@ -93,11 +94,16 @@ struct device_api {
   dd_status (*fill)(struct device *d, void *to, uint8_t byte, size_t n);
 
   /* Records the launches in this order (the argument structs are copied), to
-   * be run again and again; record_time() runs them all once and gives the
-   * microseconds that took, for all launches together. */
+   * be run again and again.  record_start() enqueues one run of them all;
+   * several may be enqueued, each in a slot of its own.  record_wait() gives
+   * the microseconds that the last run in a slot took, for all launches
+   * together: without what the host was late, if the device was busy when the
+   * run was enqueued. */
   dd_status (*record)(struct device *d, const struct launch *l, size_t count,
                       struct recording **out);
-  dd_status (*record_time)(struct device *d, struct recording *r, double *us);
+  dd_status (*record_start)(struct device *d, struct recording *r,
+                            uint32_t slot);
+  dd_status (*record_wait)(struct device *d, uint32_t slot, double *us);
   void (*record_free)(struct device *d, struct recording *r);
   /* The same time of launches that are enqueued one by one, as a host without
    * graphs does. */

@@ -8,6 +8,7 @@
 
 #include <dlfcn.h>
 #include <elf.h>
+#include <math.h>
 #include <pthread.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -375,7 +376,8 @@ static void test_zero_grid_launches_nothing(void **state)
     assert_ok(api->launch(o.d, &l, NULL));
     assert_int_equal(fake.calls(), calls);
     assert_ok(api->record(o.d, &l, 1, &r));
-    assert_ok(api->record_time(o.d, r, &us));
+    assert_ok(api->record_start(o.d, r, 0));
+    assert_ok(api->record_wait(o.d, 0, &us));
     assert_true(us == 0);
     api->record_free(o.d, r);
   }
@@ -625,16 +627,43 @@ static void test_record(void **state)
   for (size_t run = 0; run < 3; run++) {
     size_t before = strlen(fake.log());
 
-    assert_ok(api->record_time(o.d, r, &us));
+    assert_ok(api->record_start(o.d, r, 3));
+    assert_ok(api->record_wait(o.d, 3, &us));
     expect_nodes(run * NODES);
     assert_true(us > NODES * 10 - 1e-3 && us < NODES * 10 + 1e-3);
     if (!strstr(fake.log() + before,
-                "cuEventRecord cuGraphLaunch cuEventRecord cuEventQuery "
-                "cuEventQuery cuEventQuery cuEventQuery cuEventElapsedTime"))
+                "cuEventRecord cuGraphLaunch cuEventRecord cuCtxPopCurrent_v2 "
+                "cuCtxPushCurrent_v2 cuEventQuery cuEventQuery cuEventQuery "
+                "cuEventQuery cuEventElapsedTime"))
       fail_msg("%s", fake.log() + before);
   }
   api->record_free(o.d, r);
   api->record_free(o.d, NULL);
+  close_kernel(&o);
+}
+
+/* Each between events of its own, whoever is waited for first. */
+static void test_record_several(void **state)
+{
+  struct opened o;
+  struct launch l[NODES];
+  struct recording *r[NODES];
+  double us;
+  (void)state;
+
+  open_kernel(&o);
+  for (uint32_t i = 0; i < NODES; i++) {
+    l[i] = (struct launch){o.k, {1, 1, 1}, 32, 0, NULL, 0};
+    assert_ok(api->record(o.d, l, i + 1, &r[i]));
+  }
+  for (uint32_t i = 0; i < NODES; i++)
+    assert_ok(api->record_start(o.d, r[i], RUN_SLOTS - 1 - i));
+  assert_null(strstr(fake.log(), "cuEventQuery"));
+  for (uint32_t i = NODES; i-- > 0;) {
+    assert_ok(api->record_wait(o.d, RUN_SLOTS - 1 - i, &us));
+    assert_true(fabs(us - 10 * (i + 1)) < 1e-3);
+    api->record_free(o.d, r[i]);
+  }
   close_kernel(&o);
 }
 
@@ -697,7 +726,8 @@ static dd_status use_kernel(struct all *a)
   TRY(api->launch(a->o.d, &l, NULL));
   TRY(api->wait(a->o.d));
   TRY(api->record(a->o.d, &l, 1, &a->r));
-  TRY(api->record_time(a->o.d, a->r, &us));
+  TRY(api->record_start(a->o.d, a->r, 1));
+  TRY(api->record_wait(a->o.d, 1, &us));
   return api->burst_time(a->o.d, &l, 1, &us);
 }
 
@@ -836,7 +866,8 @@ int main(int count, char **arguments)
       TEST(much_shared_memory), TEST(launch_on_a_fresh_thread),
       TEST(memory),            TEST(large_copies),
       TEST(large_copies_failing),
-      TEST(record),            TEST(burst),
+      TEST(record),            TEST(record_several),
+      TEST(burst),
       TEST(each_call_failing), TEST(no_memory),
   };
 

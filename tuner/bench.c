@@ -3,9 +3,12 @@
 
 #include <string.h>
 
-enum { MAX_LAUNCHES = 512 };
+enum { MAX_LAUNCHES = 512, LEAD_BYTES = 16 << 20 };
+enum { SINGLE_SLOT = BENCH_MOST, UNTIMED_SLOT };
 static const double cold_bytes = 300e6;
 static const double long_us = 100; /* a launch that is a replay of its own */
+static const double turn_us = 60; /* a turn over the sets has two halves */
+static const double lead_us = 30; /* the driver takes a third of it */
 
 static bool is_cpu(const struct device *d)
 {
@@ -28,9 +31,9 @@ static uint32_t count_sets(const struct bench *b, struct bench_policy policy)
   if (policy.warm) return 1;
   if (wanted < cold_bytes && !is_cpu(b->device)) wanted = cold_bytes;
   for (int i = 0; i < OP_MAX_TENSORS; ++i) bytes += (double)b->size[i];
-  n = wanted / bytes > BENCH_MAX_SETS ? BENCH_MAX_SETS
-                                      : (uint32_t)(wanted / bytes) + 1;
-  return n;
+  if (wanted / bytes > BENCH_MAX_SETS) return BENCH_MAX_SETS;
+  n = (uint32_t)(wanted / bytes) + 1;
+  return n > 1 ? n + n % 2 : n; /* two halves */
 }
 
 enum { SET_ALIGN = 4096 };
@@ -90,6 +93,7 @@ dd_status bench_make(const struct trial *t, struct bench_policy policy,
 
 void bench_release(struct bench *b)
 {
+  bench_forget(b, &b->lead);
   if (b->memory)
     b->device->api->deallocate(b->device, b->memory, b->sets * set_bytes(b));
   b->memory = NULL;
@@ -128,8 +132,9 @@ static dd_status fill_launches(struct bench *b, const struct run *run,
   for (uint32_t i = 0; i < t->launches; ++i) {
     uint8_t *args = t->args + (size_t)i * t->steps * OP_MAX_ARGS_SIZE;
     struct launch *l = t->burst + i * t->steps;
-    if (run) TRY(run_launches(run, b->set[i % b->sets].buffer, args, l));
-    else *l = copy_launch(b, i % b->sets, args);
+    uint32_t set = (t->first + i) % b->sets;
+    if (run) TRY(run_launches(run, b->set[set].buffer, args, l));
+    else *l = copy_launch(b, set, args);
   }
   return DD_OK;
 }
@@ -166,6 +171,29 @@ static dd_status record(struct bench *b, const struct run *run,
   return status;
 }
 
+/* Eager launches are not enqueued before they are waited for. */
+static dd_status start(struct bench *b, struct timing *t, uint32_t slot)
+{
+  if (!t->recording) return DD_OK;
+  return b->device->api->record_start(b->device, t->recording, slot);
+}
+
+static bool one_by_one(const struct bench *b)
+{
+  return b->careful || b->eager;
+}
+
+static dd_status finish(struct bench *b, struct timing *t, uint32_t slot)
+{
+  const struct device_api *api = b->device->api;
+  double us;
+
+  if (t->recording) TRY(api->record_wait(b->device, slot, &us));
+  else TRY(api->burst_time(b->device, t->burst, launch_count(t), &us));
+  t->us = us / t->launches;
+  return DD_OK;
+}
+
 uint32_t bench_launches(const struct bench *b, double us, double replay_us)
 {
   double wanted = us > 0 ? replay_us / us : MAX_LAUNCHES;
@@ -178,20 +206,44 @@ uint32_t bench_launches(const struct bench *b, double us, double replay_us)
   return (turns ? turns : 1) * b->sets;
 }
 
+uint32_t bench_short_launches(const struct bench *b, double replay_us)
+{
+  return b->halved ? b->sets / 2 : bench_launches(b, b->copy_us, replay_us);
+}
+
+int bench_turns(const struct bench *b, const int *half, const int *live,
+                int count, int *order)
+{
+  int at[2] = {0, 0}, n = 0;
+
+  if (!b->halved) memcpy(order, live, sizeof *order * (size_t)count);
+  if (!b->halved) return count;
+  for (int left = count; left; ++n) {
+    int *i = &at[n % 2];
+    while (*i < count && half[live[*i]] != n % 2) ++*i;
+    order[n] = *i < count ? live[(*i)++] : BENCH_NOBODY;
+    left -= order[n] != BENCH_NOBODY;
+  }
+  return n;
+}
+
 dd_status bench_record(struct bench *b, const struct run *run,
-                       uint32_t launches, bool warm, struct timing *out)
+                       uint32_t launches, int half, bool warm,
+                       struct timing *out)
 {
   memset(out, 0, sizeof *out);
   out->launches = launches;
+  out->first = half ? b->sets / 2 : 0;
   out->steps = steps_of(run);
   TRY(record(b, run, out));
-  return warm ? bench_time(b, out) : DD_OK;
+  if (!warm) return DD_OK;
+  return one_by_one(b) ? bench_time(b, out) : start(b, out, UNTIMED_SLOT);
 }
 
-dd_status bench_record_copy(struct bench *b, uint32_t launches,
+dd_status bench_record_copy(struct bench *b, uint32_t launches, int half,
                             struct timing *out)
 {
-  return bench_record(b, NULL, launches, true, out);
+  return bench_record(b, NULL, launches, half, true, out);
 }
 
 /* The best of three replays, so that one disturbance does not choose. */
@@ -215,7 +267,7 @@ static uint32_t copy_launches(const struct bench *b)
 static dd_status time_copy(struct bench *b, double *us)
 {
   struct timing t;
-  dd_status status = bench_record_copy(b, copy_launches(b), &t);
+  dd_status status = bench_record_copy(b, copy_launches(b), 0, &t);
 
   if (!status) status = best_time(b, &t, us);
   bench_forget(b, &t);
@@ -233,18 +285,62 @@ dd_status bench_choose_copy(struct bench *b, double *us)
     if (kind == 0 || now < *us) *us = now, best = kind;
   }
   b->copy_kind = best;
+  b->copy_us = *us;
   b->lengthy = *us >= long_us;
+  b->halved = !one_by_one(b) && !is_cpu(b->device) && b->sets % 2 == 0 &&
+              *us * b->sets >= turn_us;
   return DD_OK;
 }
 
+/* ---- Replays ------------------------------------------------------------- */
+
 dd_status bench_time(struct bench *b, struct timing *t)
 {
-  const struct device_api *api = b->device->api;
+  TRY(start(b, t, SINGLE_SLOT));
+  return finish(b, t, SINGLE_SLOT);
+}
+
+/* Copies of the end of the last set, which everybody else comes to last: what
+ * it leaves in the cache is of no use to the reference behind it. */
+static dd_status record_lead(struct bench *b)
+{
+  struct bench end = *b;
   double us;
 
-  if (t->recording) TRY(api->record_time(b->device, t->recording, &us));
-  else TRY(api->burst_time(b->device, t->burst, launch_count(t), &us));
-  t->us = us / t->launches;
+  if (end.copy_bytes > LEAD_BYTES) end.copy_bytes = LEAD_BYTES;
+  us = b->copy_us * (double)end.copy_bytes / (double)b->copy_bytes;
+  end.set[0].copy =
+      b->set[b->sets - 1].copy + (b->copy_bytes - end.copy_bytes);
+  end.sets = 1;
+  return bench_record(&end, NULL, (uint32_t)(lead_us / (us > 1 ? us : 1)) + 1,
+                      0, false, &b->lead);
+}
+
+/* The host needs some microseconds from the first event to the first launch,
+ * which an idle device would wait for. */
+static dd_status start_lead(struct bench *b)
+{
+  if (one_by_one(b)) return DD_OK;
+  if (!b->lead.recording) TRY(record_lead(b));
+  return start(b, &b->lead, UNTIMED_SLOT);
+}
+
+dd_status bench_time_all(struct bench *b, struct timing *const *list, int count,
+                         const struct bench_hooks *hooks, double *us)
+{
+  int ahead = one_by_one(b) ? 1 : count, started = 0;
+
+  TRY(start_lead(b));
+  for (int i = 0; i < count; ++i) {
+    for (; started < count && started < i + ahead; ++started) {
+      TRY(hooks->note(hooks->user, started));
+      TRY(start(b, list[started], (uint32_t)started));
+    }
+    if (i == 0) TRY(hooks->beside(hooks->user));
+    TRY(hooks->note(hooks->user, i));
+    TRY(finish(b, list[i], (uint32_t)i));
+    us[i] = list[i]->us;
+  }
   return DD_OK;
 }
 

@@ -17,6 +17,15 @@
 
 enum { BENCH_MAX_SETS = 64 };
 
+struct timing {
+  struct recording *recording; /* NULL: eager */
+  struct launch *burst;        /* then one per step and launch */
+  uint8_t *args;               /* of those */
+  uint32_t steps, launches; /* of the whole candidate, all its steps as one */
+  uint32_t first;    /* the set that the first launch is on */
+  double us;         /* the last replay's, per launch */
+};
+
 struct bench {
   struct device *device;
   const struct tools *tools;
@@ -29,9 +38,13 @@ struct bench {
   } set[BENCH_MAX_SETS];
   size_t size[OP_MAX_TENSORS];
   size_t copy_bytes;
-  int copy_kind; /* which of tools->copy */
+  int copy_kind; /* which of tools->copy, and how long a launch of it takes */
+  double copy_us;
   bool lengthy;  /* one launch is long enough for a replay */
+  bool halved;   /* a turn over the sets is long enough for two short replays */
   bool eager;
+  bool careful; /* nothing is enqueued before what is ahead of it has run */
+  struct timing lead; /* what is ahead of the first of several */
 };
 
 struct bench_policy {
@@ -45,29 +58,52 @@ dd_status bench_make(const struct trial *t, struct bench_policy policy,
                      struct bench *out);
 void bench_release(struct bench *b);
 
-struct timing {
-  struct recording *recording; /* NULL: eager */
-  struct launch *burst;        /* then one per step and launch */
-  uint8_t *args;               /* of those */
-  uint32_t steps, launches; /* of the whole candidate, all its steps as one */
-  double us;         /* the last replay's, per launch */
-};
-
 /* How many launches of `us` each make about a replay of `replay_us`: whole
  * turns over the sets, so that every replay does the same work.  One turn is
  * enough of launches of 0.1 ms: there a longer replay only costs time. */
 uint32_t bench_launches(const struct bench *b, double us, double replay_us);
+/* The same of a short replay, by the copy's time: no candidate is much faster.
+ * It is half a turn where the bench is halved, and the data is only cold if the
+ * replay before it takes the other half. */
+uint32_t bench_short_launches(const struct bench *b, double replay_us);
 
-/* Records a candidate, and with `warm` runs it once, untimed: the first replay
- * loads what is not on the chip yet, which takes some microseconds. */
+/* Who is timed when, of those that each have a half of the sets: where the
+ * bench is halved, one of either in turn, so that a set is out of the cache
+ * when it is used again, and BENCH_NOBODY where one half has none left.
+ * order[] has room for twice as many; returns how many it has then. */
+enum { BENCH_NOBODY = -1 };
+int bench_turns(const struct bench *b, const int *half, const int *live,
+                int count, int *order);
+
+/* Records a candidate, from the first set or, with half 1, that in the middle;
+ * and with `warm` runs it once, untimed: the first replay loads what is not on
+ * the chip yet, which takes some microseconds.  Only a careful bench waits for
+ * it. */
 dd_status bench_record(struct bench *b, const struct run *run,
-                       uint32_t launches, bool warm, struct timing *out);
+                       uint32_t launches, int half, bool warm,
+                       struct timing *out);
 /* The same of the copy kernel that moves the problem's bytes fastest, warm;
  * which one that is, bench_choose_copy() found, and how long it takes. */
 dd_status bench_choose_copy(struct bench *b, double *us);
-dd_status bench_record_copy(struct bench *b, uint32_t launches,
+dd_status bench_record_copy(struct bench *b, uint32_t launches, int half,
                             struct timing *out);
 dd_status bench_time(struct bench *b, struct timing *t); /* one replay */
+
+/* One replay of each, up to BENCH_MOST, one after the other; us[i] is list[i]'s
+ * time per launch.  All are enqueued before the first is waited for, behind
+ * some work that is not timed, so that the device never idles between them and
+ * nobody's time has in it what the host was late.  A careful bench, and an
+ * eager one, waits for each before the next.  `note` is called with i before
+ * whatever may not come back of list[i], `beside` once while the device works;
+ * it may record. */
+enum { BENCH_MOST = RUN_SLOTS - 2 };
+struct bench_hooks {
+  dd_status (*note)(void *user, int i);
+  dd_status (*beside)(void *user);
+  void *user;
+};
+dd_status bench_time_all(struct bench *b, struct timing *const *list, int count,
+                         const struct bench_hooks *hooks, double *us);
 void bench_forget(struct bench *b, struct timing *t);
 
 #endif

@@ -5,7 +5,8 @@
  * loads a driver, and a kernel that hangs or faults takes only the worker.  One
  * request, one answer.  An answer begins with a status and a sentence.  Before
  * it, while it races, the worker sends notes: ANSWER_NOTE, and which candidate
- * it times next.  The last one outlives it and says whom it died of.
+ * it times next.  The last one outlives it and, of a careful race, says whom it
+ * died of: in any other several are on the device at once.
  */
 #ifndef DIFFTUNE_MESSAGE_H
 #define DIFFTUNE_MESSAGE_H
@@ -22,7 +23,7 @@ enum request {
   REQUEST_PREPARE, /* text spelling, i64 seed of the problem after -> nothing */
   REQUEST_CHECK,   /* candidate -> proof */
   REQUEST_RACE,    /* text policy, i64 seed, u32 which of them has won before,
-                      list of candidates -> results */
+                      u32 1: careful, list of candidates -> results */
 };
 
 #define ANSWER_NOTE UINT32_MAX  /* in place of a status */

@@ -94,7 +94,7 @@ void sweep_take_first(struct outcome *o)
     if (o->entries[i].proven) o->best_fused = (int)i;
 }
 
-static dd_status ask_race(struct sweep *s, struct outcome *o)
+static dd_status ask_race(struct sweep *s, struct outcome *o, bool careful)
 {
   double began = seconds_now();
   struct bytes request = BYTES_INIT, reply = BYTES_INIT;
@@ -104,6 +104,7 @@ static dd_status ask_race(struct sweep *s, struct outcome *o)
   wire_put_text(&request, s->options.policy);
   wire_put_i64(&request, (int64_t)s->options.seed);
   wire_put_u32(&request, find_incumbent(o));
+  wire_put_u32(&request, careful);
   put_racers(o, &request);
   s->client->between = sweep_patience(s, o);
   status = sweep_call_at_length(s, &request, 120, &reply);
@@ -115,8 +116,8 @@ static dd_status ask_race(struct sweep *s, struct outcome *o)
 }
 
 /* Where it fails, *culprit is the candidate that it failed of, or NULL. */
-static dd_status race_once(struct sweep *s, struct outcome *o, int *generation,
-                           struct entry **culprit)
+static dd_status race_once(struct sweep *s, struct outcome *o, bool careful,
+                           int *generation, struct entry **culprit)
 {
   dd_status status;
 
@@ -125,7 +126,7 @@ static dd_status race_once(struct sweep *s, struct outcome *o, int *generation,
     *culprit = &o->entries[i];
     if (races(*culprit)) TRY(sweep_load_steps(s, o, *culprit));
   }
-  status = ask_race(s, o);
+  status = ask_race(s, o, careful);
   *culprit = racer(o, s->client->noted);
   return status;
 }
@@ -148,7 +149,8 @@ static void refuse_race(struct sweep *s, struct outcome *o)
       refuse_timed(s, o, &o->entries[i], dd_last_error());
 }
 
-/* A candidate that crashes or hangs while it is timed is out, and the others
+/* A race that fails is run again, carefully: only that says whom it fails of.
+ * A candidate that crashes or hangs while it is timed is out, and the others
  * race again; a device that breaks again and again is not worth the hours. */
 enum { RACE_TRIES = 8 };
 
@@ -156,10 +158,12 @@ dd_status sweep_race(struct sweep *s, struct outcome *o, int *generation)
 {
   for (int tries = 1; count_racers(o) && !sweep_is_stopped(s); ++tries) {
     struct entry *culprit = NULL;
-    dd_status status = race_once(s, o, generation, &culprit);
+    bool careful = tries > 1;
+    dd_status status = race_once(s, o, careful, generation, &culprit);
     if (sweep_was_cut(s, status)) return DD_OK;
     if (!status) find_best(o);
     if (!sweep_is_candidates(status)) return status;
+    if (!careful) continue;
     if (culprit) refuse_timed(s, o, culprit, dd_last_error());
     if (!culprit || tries == RACE_TRIES) refuse_race(s, o);
   }

@@ -19,7 +19,7 @@ enum { ROUNDS_AGAIN = 12 };
  * time is reported. */
 static const double screen_us = 100, final_us = 200;
 
-struct race_phases { /* seconds of a race */
+struct race_phases { /* seconds of a race; none is in two */
   double buffers, record, screen, record_final, final;
   int screened, rounds; /* timings while screening; rounds of it */
 };
@@ -29,20 +29,23 @@ struct race_job {
   struct race_phases phases;
   struct bench bench;
   struct race race;
-  struct timing reference;
+  struct timing reference[2]; /* on the first half of the sets, the second */
   struct timing *timing; /* one per candidate and the twin, last */
   struct candidate *candidates;
   int *registers; /* of each: its hungriest step's */
-  int *order;
+  int *live;      /* who is in a round */
+  int *order;     /* those and BENCH_NOBODY, as they are timed */
+  int *half;      /* of the sets that each candidate's short replays take */
+  uint32_t launches; /* of each while screening */
   int count; /* without the twin */
   uint32_t incumbent; /* which has won before, or NO_CANDIDATE */
-  bool is_cpu;
+  bool is_cpu, careful;
   double copy_us[SAMPLES_MAX]; /* the reference's, of the final */
   int copy_count;
   double *us, *reference_us; /* a round's, in its order */
   double mhz[SAMPLES_MAX];
   int mhz_count;
-  struct clock_reading clock; /* after the last round */
+  struct clock_reading clock; /* at the end of the last round */
   bool clock_is_fresh;        /* nothing was recorded since */
   uint32_t throttle, again, rounds_again;
   struct module *twin;
@@ -61,8 +64,7 @@ static dd_status make_run(struct race_job *job, const struct candidate *c,
                   steps, t->attr, run);
 }
 
-/* Which candidate is timed next, should the worker die of it.  The A/A twin is
- * that of a candidate. */
+/* Which candidate is timed next, should the worker die of it. */
 static dd_status note(const struct worker *w, uint32_t candidate)
 {
   struct bytes text = BYTES_INIT;
@@ -75,41 +77,44 @@ static dd_status note(const struct worker *w, uint32_t candidate)
   return status;
 }
 
-static dd_status time_candidate(struct race_job *job, int i)
+/* Unless it has been.  It was proven, so its code is loaded; what a first
+ * replay costs beside is nothing to a long launch, and is not paid for with
+ * another. */
+static dd_status record_candidate(struct race_job *job, int i)
 {
-  TRY(note(job->w, (uint32_t)(i == job->count ? job->twin_of : i)));
-  return bench_time(&job->bench, &job->timing[i]);
-}
-
-/* As often as the copy would need for the time: no candidate is much faster.
- * It was proven, so its code is loaded; what a first replay costs beside is
- * nothing to a long launch, and is not paid for with another. */
-static dd_status record_candidate(struct race_job *job, int i, double copy_us)
-{
-  uint32_t launches = bench_launches(&job->bench, copy_us, screen_us);
+  struct timing *t = &job->timing[i];
   struct run run;
 
+  if (t->launches) return DD_OK;
   TRY(note(job->w, (uint32_t)i));
   TRY(make_run(job, &job->candidates[i], &run));
-  for (uint32_t k = 0; k < run.step_count; ++k)
-    if (run.steps[k].kernel.registers > job->registers[i])
-      job->registers[i] = run.steps[k].kernel.registers;
-  return bench_record(&job->bench, &run, launches, !job->bench.lengthy,
-                      &job->timing[i]);
+  return bench_record(&job->bench, &run, job->launches, job->half[i],
+                      !job->bench.lengthy, t);
 }
 
-static dd_status record_all(struct race_job *job)
+static dd_status record_references(struct race_job *job)
 {
   double us;
 
   TRY(bench_choose_copy(&job->bench, &us));
-  TRY(bench_record_copy(&job->bench, bench_launches(&job->bench, us, screen_us),
-                        &job->reference));
+  job->launches = bench_short_launches(&job->bench, screen_us);
+  for (int half = 0; half <= job->bench.halved; ++half)
+    TRY(bench_record_copy(&job->bench, job->launches, half,
+                          &job->reference[half]));
+  return DD_OK;
+}
+
+static dd_status find_registers(struct race_job *job)
+{
+  const struct loaded *steps[OP_MAX_STEPS];
+
   for (int i = 0; i < job->count; ++i) {
-    TRY(record_candidate(job, i, us));
-    if (job->candidates[i].split) race_keep(&job->race, i);
+    const struct candidate *c = &job->candidates[i];
+    TRY(find_steps(job->w, c, steps));
+    for (uint32_t k = 0; k < c->step_count; ++k)
+      if (steps[k]->kernel.registers > job->registers[i])
+        job->registers[i] = steps[k]->kernel.registers;
   }
-  race_wait(&job->race, job->count);
   return DD_OK;
 }
 
@@ -130,11 +135,14 @@ static int by_preference(const void *left, const void *right, void *user)
 
 static void prefer_all(struct race_job *job)
 {
-  for (int i = 0; i < job->count; ++i) job->order[i] = i;
-  qsort_r(job->order, (size_t)job->count, sizeof *job->order, by_preference,
-          job);
+  for (int i = 0; i < job->count; ++i) {
+    job->live[i] = i;
+    if (job->candidates[i].split) race_keep(&job->race, i);
+  }
+  race_wait(&job->race, job->count);
+  qsort_r(job->live, (size_t)job->count, sizeof *job->live, by_preference, job);
   for (int i = 0; i < job->count; ++i)
-    race_prefer(&job->race, job->order[i], i);
+    race_prefer(&job->race, job->live[i], i);
   if (job->incumbent < (uint32_t)job->count)
     race_favour(&job->race, (int)job->incumbent);
 }
@@ -150,7 +158,7 @@ static dd_status record_longer(struct race_job *job, int i, uint32_t launches)
   TRY(note(job->w, (uint32_t)i));
   TRY(make_run(job, &job->candidates[i], &run));
   bench_forget(&job->bench, t);
-  return bench_record(&job->bench, &run, launches, true, t);
+  return bench_record(&job->bench, &run, launches, 0, true, t);
 }
 
 /* As many launches for each as for the fastest: what a replay costs beside them
@@ -158,13 +166,14 @@ static dd_status record_longer(struct race_job *job, int i, uint32_t launches)
 static dd_status record_finalists(struct race_job *job)
 {
   int best = race_best(&job->race);
-  double us = best < 0 ? job->reference.us : job->timing[best].us;
-  uint32_t launches =
-      bench_launches(&job->bench, job->reference.us, final_us);
+  double copy_us = job->reference[0].us;
+  double us = best < 0 ? copy_us : job->timing[best].us;
+  uint32_t launches = bench_launches(&job->bench, copy_us, final_us);
 
+  job->bench.halved = false;
   TRY(note(job->w, NO_CANDIDATE));
-  bench_forget(&job->bench, &job->reference);
-  TRY(bench_record_copy(&job->bench, launches, &job->reference));
+  bench_forget(&job->bench, &job->reference[0]);
+  TRY(bench_record_copy(&job->bench, launches, 0, &job->reference[0]));
   for (int i = 0; i < job->count; ++i)
     if (job->race.entries[i].alive)
       TRY(record_longer(job, i, bench_launches(&job->bench, us, final_us)));
@@ -192,7 +201,7 @@ static dd_status enter_twin(struct race_job *job)
   variant_entry(&l->loaded.variant, entry);
   TRY(w->device->api->kernel(w->device, job->twin, entry,
                              &run.steps[0].kernel));
-  TRY(bench_record(&job->bench, &run, job->timing[best].launches, true,
+  TRY(bench_record(&job->bench, &run, job->timing[best].launches, 0, true,
                    &job->timing[job->count]));
   job->twin_of = best;
   race_enter(&job->race, job->count);
@@ -201,89 +210,132 @@ static dd_status enter_twin(struct race_job *job)
 
 /* ---- Rounds -------------------------------------------------------------- */
 
-static dd_status time_reference(struct race_job *job, double *us)
+/* Some of a round, and the reference before and after them. */
+struct block {
+  struct race_job *job;
+  const int *order; /* of the round's rest; this block's come first */
+  int count, rest;
+  struct timing *list[BLOCK + 2];
+  double us[BLOCK + 2];
+};
+
+static int block_size(int rest)
 {
-  TRY(note(job->w, NO_CANDIDATE));
-  TRY(bench_time(&job->bench, &job->reference));
-  *us = job->reference.us;
+  return rest < BLOCK ? rest : BLOCK;
+}
+
+/* The A/A twin is that of a candidate. */
+static dd_status note_of_block(void *user, int i)
+{
+  const struct block *b = user;
+  int at = i > 0 && i <= b->count ? b->order[i - 1] : BENCH_NOBODY;
+
+  if (at == b->job->count) at = b->job->twin_of;
+  return note(b->job->w, at == BENCH_NOBODY ? NO_CANDIDATE : (uint32_t)at);
+}
+
+static dd_status record_some(struct race_job *job, const int *order, int count)
+{
+  double began = seconds_now();
+
+  for (int i = 0; i < count; ++i)
+    if (order[i] != BENCH_NOBODY) TRY(record_candidate(job, order[i]));
+  job->phases.record += seconds_now() - began;
   return DD_OK;
 }
 
-static dd_status time_block(struct race_job *job, const int *order, int count,
-                            double *reference_us)
+static void read_clock(struct race_job *job)
 {
-  int tries = job->is_cpu ? 1 : BLOCK_TRIES;
-  double before, after;
+  job->clock = clocks_read(&job->w->clocks);
+  job->clock_is_fresh = true;
+}
 
+/* To make a graph takes as long as to run it: the first round's are made while
+ * the block before runs.  To read the clock takes longer than to time a
+ * candidate: it is done during the round's last block. */
+static dd_status be_busy(void *user)
+{
+  const struct block *b = user;
+
+  if (b->count == b->rest) read_clock(b->job);
+  return record_some(b->job, b->order + b->count,
+                     block_size(b->rest - b->count));
+}
+
+static dd_status time_block(struct race_job *job, const int *order, int rest,
+                            double *us, double *reference_us)
+{
+  int count = block_size(rest);
+  struct block b = {job, order, count, rest, {NULL}, {0}};
+  const struct bench_hooks hooks = {note_of_block, be_busy, &b};
+  int tries = job->is_cpu ? 1 : BLOCK_TRIES;
+  const double *before = &b.us[0], *after = &b.us[count + 1];
+
+  b.list[0] = &job->reference[0];
+  b.list[count + 1] = &job->reference[job->bench.halved];
+  for (int i = 0; i < count; ++i)
+    b.list[i + 1] = order[i] == BENCH_NOBODY ? &job->reference[i % 2]
+                                             : &job->timing[order[i]];
   for (;;) {
-    TRY(time_reference(job, &before));
-    for (int i = 0; i < count; ++i) TRY(time_candidate(job, order[i]));
-    TRY(time_reference(job, &after));
-    if (--tries == 0 || race_calm(&job->race, before, after)) break;
+    TRY(bench_time_all(&job->bench, b.list, count + 2, &hooks, b.us));
+    if (--tries == 0 || race_calm(&job->race, *before, *after)) break;
     job->again++;
   }
-  *reference_us = (before + after) / 2;
+  memcpy(us, b.us + 1, sizeof *us * (size_t)count);
+  *reference_us = (*before + *after) / 2;
   return DD_OK;
 }
 
-static dd_status time_round(struct race_job *job, int live)
+static dd_status time_round(struct race_job *job, int count)
 {
-  for (int from = 0; from < live; from += BLOCK) {
-    int count = live - from < BLOCK ? live - from : BLOCK;
+  for (int from = 0; from < count; from += BLOCK) {
     double us;
-    TRY(time_block(job, job->order + from, count, &us));
-    for (int i = from; i < from + count; ++i) {
-      job->us[i] = job->timing[job->order[i]].us;
-      job->reference_us[i] = us;
-    }
+    TRY(time_block(job, job->order + from, count - from, job->us + from, &us));
+    for (int i = 0; i < block_size(count - from); ++i)
+      job->reference_us[from + i] = us;
   }
   return DD_OK;
-}
-
-/* The reading after a round is that before the next, where they follow each
- * other: to read takes longer than to time a candidate. */
-static struct clock_reading read_clock(struct race_job *job)
-{
-  if (!job->clock_is_fresh) job->clock = clocks_read(&job->w->clocks);
-  job->clock_is_fresh = true;
-  return job->clock;
 }
 
 /* Whether the clock spoilt the round. */
 static bool was_disturbed(struct race_job *job, struct clock_reading before)
 {
-  struct clock_reading after;
+  struct clock_reading after = job->clock;
 
-  job->clock_is_fresh = false;
-  after = read_clock(job);
   job->throttle |= before.throttle | after.throttle;
   if (after.mhz > 0 && job->mhz_count < SAMPLES_MAX)
     job->mhz[job->mhz_count++] = after.mhz;
   return clocks_disturbed(before, after);
 }
 
-static dd_status keep_round(struct race_job *job, int live)
+static dd_status keep_round(struct race_job *job, int count)
 {
   if (job->race.phase == RACE_FINAL && job->copy_count < SAMPLES_MAX)
     job->copy_us[job->copy_count++] = job->reference_us[0];
-  for (int i = 0; i < live; ++i)
-    TRY(race_sample(&job->race, job->order[i], job->us[i],
-                    job->reference_us[i]));
+  for (int i = 0; i < count; ++i)
+    if (job->order[i] != BENCH_NOBODY)
+      TRY(race_sample(&job->race, job->order[i], job->us[i],
+                      job->reference_us[i]));
   race_round_end(&job->race);
   return DD_OK;
 }
 
 static dd_status run_round(struct race_job *job, int live)
 {
+  int count = bench_turns(&job->bench, job->half, job->live, live, job->order);
+
+  TRY(record_some(job, job->order, block_size(count)));
   for (;;) {
-    struct clock_reading before = read_clock(job);
-    TRY(time_round(job, live));
+    struct clock_reading before;
+    if (!job->clock_is_fresh) read_clock(job);
+    before = job->clock;
+    TRY(time_round(job, count));
     if (!was_disturbed(job, before)) break;
     if (job->rounds_again == ROUNDS_AGAIN) break;
     job->rounds_again++;
-    job->again += (uint32_t)((live + BLOCK - 1) / BLOCK);
+    job->again += (uint32_t)((count + BLOCK - 1) / BLOCK);
   }
-  return keep_round(job, live);
+  return keep_round(job, count);
 }
 
 /* Seconds since *from, which becomes now. */
@@ -295,13 +347,21 @@ static double lap(double *from)
   return took;
 }
 
+/* By chance: neighbours in the list are alike, and are dropped together. */
+static void share_halves(struct race_job *job, int live)
+{
+  if (!job->bench.halved) return;
+  for (int i = 0; i < live; ++i) job->half[job->live[i]] = i % 2;
+}
+
 static dd_status screen(struct race_job *job)
 {
   int live;
 
   while (job->race.phase == RACE_SCREEN) {
-    live = race_round(&job->race, job->order);
+    live = race_round(&job->race, job->live);
     if (!live) return DD_OK;
+    if (job->race.round == 0) share_halves(job, live);
     TRY(run_round(job, live));
     job->phases.screened += live;
     job->phases.rounds++;
@@ -313,15 +373,17 @@ static dd_status run_final(struct race_job *job)
 {
   int live;
 
-  while ((live = race_round(&job->race, job->order)) > 0)
+  while ((live = race_round(&job->race, job->live)) > 0)
     TRY(run_round(job, live));
   return DD_OK;
 }
 
 static dd_status run_race(struct race_job *job, double *from)
 {
+  double recorded = job->phases.record;
+
   TRY(screen(job));
-  job->phases.screen = lap(from);
+  job->phases.screen = lap(from) - (job->phases.record - recorded);
   job->clock_is_fresh = false;
   TRY(record_finalists(job));
   TRY(enter_twin(job));
@@ -339,8 +401,9 @@ static void tell_race(const struct race_job *job)
   if (!getenv("DIFFTUNE_PHASES")) return;
   say("phases of the race of %d: buffers %.3f s (%u sets), record %.3f, screen "
       "%.3f (%d timings, %d rounds), record the final %.3f, final %.3f; copy "
-      "%.2f us", job->count, p->buffers, job->bench.sets, p->record, p->screen,
-      p->screened, p->rounds, p->record_final, p->final, job->reference.us);
+      "%.2f us, %u launches, %u blocks again", job->count, p->buffers,
+      job->bench.sets, p->record, p->screen, p->screened, p->rounds,
+      p->record_final, p->final, job->bench.copy_us, job->launches, job->again);
 }
 
 /* ---- Results ------------------------------------------------------------- */
@@ -395,8 +458,10 @@ static dd_status race_problem(struct race_job *job, const char *policy,
 
   if (!w->clocks.device) clocks_open(&w->clocks, w->device);
   TRY(bench_make(checker_own(&w->checker), p, &job->bench));
+  job->bench.careful = job->careful;
   job->phases.buffers = lap(&from);
-  TRY(record_all(job));
+  TRY(record_references(job));
+  TRY(find_registers(job));
   prefer_all(job);
   job->phases.record = lap(&from);
   TRY(run_race(job, &from));
@@ -421,6 +486,7 @@ static struct race_rule rule_for(const struct race_job *job)
 static dd_status job_make(struct race_job *job, struct worker *w, int count,
                           uint64_t seed, struct arena *a)
 {
+  size_t places = 2 * ((size_t)count + 1); /* of a round, with nobody's */
   struct race_rule rule;
 
   *job = (struct race_job){.w = w, .count = count, .twin_of = -1};
@@ -428,11 +494,13 @@ static dd_status job_make(struct race_job *job, struct worker *w, int count,
   job->candidates = ARENA_ARRAY(a, struct candidate, (size_t)count);
   job->timing = ARENA_ARRAY(a, struct timing, (size_t)count + 1);
   job->registers = ARENA_ARRAY(a, int, (size_t)count);
-  job->order = ARENA_ARRAY(a, int, (size_t)count + 1);
-  job->us = ARENA_ARRAY(a, double, (size_t)count + 1);
-  job->reference_us = ARENA_ARRAY(a, double, (size_t)count + 1);
-  if (!job->candidates || !job->timing || !job->registers || !job->order ||
-      !job->us || !job->reference_us)
+  job->live = ARENA_ARRAY(a, int, (size_t)count + 1);
+  job->half = ARENA_ARRAY(a, int, (size_t)count + 1);
+  job->order = ARENA_ARRAY(a, int, places);
+  job->us = ARENA_ARRAY(a, double, places);
+  job->reference_us = ARENA_ARRAY(a, double, places);
+  if (!job->candidates || !job->timing || !job->registers || !job->live ||
+      !job->half || !job->order || !job->us || !job->reference_us)
     return fail(DD_NO_MEMORY, "out of memory");
   rule = rule_for(job);
   return race_make(&job->race, &rule, count + 1, seed);
@@ -443,7 +511,8 @@ static void job_release(struct race_job *job)
   for (int i = 0; i <= job->count && job->timing; ++i)
     bench_forget(&job->bench, &job->timing[i]);
   if (job->bench.device) {
-    bench_forget(&job->bench, &job->reference);
+    for (int half = 0; half < 2; ++half)
+      bench_forget(&job->bench, &job->reference[half]);
     bench_release(&job->bench);
   }
   if (job->twin) job->w->device->api->unload(job->w->device, job->twin);
@@ -456,6 +525,7 @@ dd_status answer_race(struct worker *w, struct wire_reader *r,
   const char *policy = wire_text(r, &w->arena, "a policy");
   uint64_t seed = (uint64_t)wire_i64(r, "a seed");
   uint32_t incumbent = wire_u32(r, "an incumbent");
+  bool careful = wire_u32(r, "how careful to be");
   int count = (int)wire_count(r, CANDIDATES_MAX, "candidates");
   struct race_job job;
   struct arena a;
@@ -466,6 +536,7 @@ dd_status answer_race(struct worker *w, struct wire_reader *r,
   arena_init(&a, NULL);
   status = job_make(&job, w, count, seed, &a);
   job.incumbent = incumbent;
+  job.careful = careful;
   for (int i = 0; i < count && !status; ++i)
     get_candidate(r, &job.candidates[i]);
   if (!status) status = wire_status(r, true, DD_BUG);
