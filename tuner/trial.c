@@ -180,10 +180,10 @@ static dd_status make_tensor(struct trial *t, uint32_t i, enum fill_class class,
 /* ---- The reference ------------------------------------------------------- */
 
 struct reference_job {
-  reference_fn *compute;
+  const struct reference *reference;
   const struct trial *trial;
-  struct reference_tensor tensor[OP_MAX_TENSORS];
   int64_t items;
+  _Alignas(16) char plan[REFERENCE_PLAN];
 };
 
 static int64_t elements_per_item(const struct reference_job *job, uint32_t i)
@@ -196,7 +196,6 @@ static void compute_rows(void *user, int64_t first, int64_t last)
   struct reference_job *job = user;
   const struct trial *t = job->trial;
   struct reference_out out[OP_MAX_TENSORS] = {{0}};
-  struct reference_call call = {&t->problem, job->tensor, t->attr, first, last};
 
   for (uint32_t i = 0; i < t->problem.op->tensor_count; ++i) {
     int64_t skip = first * elements_per_item(job, i);
@@ -205,7 +204,7 @@ static void compute_rows(void *user, int64_t first, int64_t last)
     out[i].slack = t->slack[i] + skip;
     out[i].split_slack = t->split_slack[i] + skip;
   }
-  job->compute(&call, out);
+  job->reference->items(job->plan, first, last, out);
 }
 
 static dd_status allocate_reference(struct trial *t, uint32_t i)
@@ -222,11 +221,15 @@ static dd_status allocate_reference(struct trial *t, uint32_t i)
   return DD_OK;
 }
 
-static reference_fn *find_reference(const char *op)
+static dd_status find_reference(const char *op, const struct reference **out)
 {
   for (const struct reference_row *r = reference_rows; r->op; ++r)
-    if (strcmp(r->op, op) == 0) return r->compute;
-  return NULL;
+    if (strcmp(r->op, op) == 0) {
+      *out = r->reference;
+      return DD_OK;
+    }
+  return fail(DD_UNSUPPORTED, "op '%s' has no reference in this program; "
+              "build difftune with variants/%s/reference.c", op, op);
 }
 
 /* Pieces that are worth a thread, and many enough that all of them have some
@@ -240,31 +243,41 @@ static int64_t choose_grain(int64_t items, int64_t largest)
   return 1 + elements / (1 + largest / items);
 }
 
+static void plan_reference(const struct trial *t, const struct reference *r,
+                           void *plan)
+{
+  struct reference_tensor tensor[OP_MAX_TENSORS] = {{0}};
+  const struct reference_call call = {&t->problem, tensor, t->attr};
+
+  for (uint32_t i = 0; i < t->problem.op->tensor_count; ++i) {
+    const struct trial_tensor *x = &t->tensor[i];
+    struct reference_tensor *to = &tensor[i];
+    to->present = x->shape.present;
+    to->dtype = x->shape.dtype;
+    to->rank = x->shape.rank;
+    memcpy(to->extent, x->shape.extent, sizeof to->extent);
+    memcpy(to->stride, x->shape.stride, sizeof to->stride);
+    to->data = x->image ? x->image + x->offset : NULL;
+  }
+  r->plan(&call, plan);
+}
+
 static dd_status compute_reference(struct trial *t)
 {
   const struct op *op = t->problem.op;
-  struct reference_job job = {.compute = find_reference(op->name), .trial = t};
+  struct reference_job job = {.trial = t};
   int64_t largest = 0;
 
-  if (!job.compute)
-    return fail(DD_UNSUPPORTED, "op '%s' has no reference in this program; "
-                "build difftune with variants/%s/reference.c", op->name,
-                op->name);
+  TRY(find_reference(op->name, &job.reference));
   for (uint32_t i = 0; i < op->tensor_count; ++i) {
     const struct trial_tensor *x = &t->tensor[i];
-    struct reference_tensor *r = &job.tensor[i];
     TRY(allocate_reference(t, i));
-    r->present = x->shape.present;
-    r->dtype = x->shape.dtype;
-    r->rank = x->shape.rank;
-    memcpy(r->extent, x->shape.extent, sizeof r->extent);
-    memcpy(r->stride, x->shape.stride, sizeof r->stride);
-    r->data = x->image ? x->image + x->offset : NULL;
     if (t->value[i]) job.items = x->shape.extent[0];
     if (t->value[i] && x->shape.count > largest) largest = x->shape.count;
   }
   if (op->items) TRY(expr_eval(op->items, t->problem.value, &job.items));
   if (!largest || job.items <= 0) return DD_OK; /* nothing to compute */
+  plan_reference(t, job.reference, job.plan);
   parallel_for(job.items, choose_grain(job.items, largest), compute_rows, &job);
   return DD_OK;
 }
