@@ -9,7 +9,7 @@
 
 #include <math.h>
 
-#include "fill.h"
+#include "fill_element.h"
 #include "judge.h"
 #include "references.h"
 #include "specs.h"
@@ -64,8 +64,10 @@ static void make_tensor(struct fixture *f, uint32_t i, enum fill_class class,
   memcpy(t->extent, s.extent, sizeof t->extent);
   memcpy(t->stride, s.stride, sizeof t->stride);
   if (spec->role == TENSOR_IN && s.present) {
+    const struct fill_source source =
+        fill_source_of(spec, &s, 1, class, seed + i);
     t->data = zeroed(s.span, 1);
-    fill_tensor(spec, &s, 1, class, seed + i, (void *)(uintptr_t)t->data);
+    fill_tensor(&source, &s, (void *)(uintptr_t)t->data);
   }
   if (spec->role != TENSOR_OUT) return;
   f->out[i].value = zeroed(f->size, sizeof(double));

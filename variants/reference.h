@@ -36,10 +36,10 @@ struct reference_tensor {
   void *user; /* of read() */
 };
 
-/* For one tensor, dense, from the range's first element to its last.  `value` is
- * NULL for what is not an output.  Besides 1 ulp of the io dtype at `value`, a
- * kernel may be off by `slack`, for its fp32 arithmetic; and the split form by
- * `split_slack` on top, for what it rounds in between. */
+/* For one tensor, dense, from the range's first element to its last.  `value`
+ * is NULL for what is not an output.  Besides 1 ulp of the io dtype at `value`,
+ * a kernel may be off by `slack`, for its fp32 arithmetic; and the split form
+ * by `split_slack` on top, for what it rounds in between. */
 struct reference_out {
   double *value;
   float *slack, *split_slack;

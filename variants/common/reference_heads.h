@@ -26,7 +26,6 @@ struct heads_reference {
 };
 
 enum heads_table { HEADS_HALF, HEADS_REPEATED, HEADS_FULL };
-enum { HEADS_BLOCK = 64 };
 
 static inline double heads_scale(const double *x, int64_t n, double eps)
 {
@@ -41,10 +40,10 @@ static inline void heads_norm(double *x, int64_t n, double eps,
                               const struct reference_tensor *weight)
 {
   const double r = heads_scale(x, n, eps);
-  double w[HEADS_BLOCK];
+  double w[TEAM_MINE];
 
-  for (int64_t at = 0; at < n; at += HEADS_BLOCK) {
-    const int64_t m = n - at < HEADS_BLOCK ? n - at : HEADS_BLOCK;
+  for (int64_t at = 0; at < n; at += TEAM_BLOCK) {
+    const int64_t m = n - at < TEAM_BLOCK ? n - at : TEAM_BLOCK;
 
     for (int64_t k = 0; k < team_share(m); k++) w[k] = 1;
     if (weight) number_load(weight, at, m, w);
@@ -147,7 +146,7 @@ static inline void heads_rotate_each(double *a, double *b,
   heads_add(f, b, &bc, &as, 1, room_b);
 }
 
-/* The factors of this member's of the pairs [at, at + n) of the token's angles. */
+/* The factors of the token's pairs [at, at + n), of those of this member. */
 static inline void heads_load_turns(const struct heads_reference *h,
                                     int64_t position, int64_t at, int64_t n,
                                     struct heads_turn *turn)
@@ -178,10 +177,10 @@ static inline void heads_rope(const struct heads_reference *h, double *x,
   const int64_t far = h->neox ? half : 1, step = h->neox ? 1 : 2;
   const struct heads_slack s = heads_slack_of(h->io, h->norm);
   const struct number_format f = number_format_of(h->io);
-  struct heads_turn turn[HEADS_BLOCK];
+  struct heads_turn turn[TEAM_MINE];
 
-  for (int64_t at = 0; at < half; at += HEADS_BLOCK) {
-    const int64_t m = half - at < HEADS_BLOCK ? half - at : HEADS_BLOCK;
+  for (int64_t at = 0; at < half; at += TEAM_BLOCK) {
+    const int64_t m = half - at < TEAM_BLOCK ? half - at : TEAM_BLOCK;
 
     heads_load_turns(h, position, at, m, turn);
     for (int64_t i = 0; i < team_share(m); i++) {
@@ -276,10 +275,12 @@ static inline void heads_items(const void *plan, int64_t first, int64_t last,
       &out[out[h->k_out].value ? h->k_out : h->k];
 
   if (q->value)
-    heads_tensor(h, first, last, heads_source_of(h, h->text_q, h->text_q_weight),
+    heads_tensor(h, first, last,
+                 heads_source_of(h, h->text_q, h->text_q_weight),
                  heads_source_of(h, h->q, h->q_weight), q);
   if (k->value)
-    heads_tensor(h, first, last, heads_source_of(h, h->text_k, h->text_k_weight),
+    heads_tensor(h, first, last,
+                 heads_source_of(h, h->text_k, h->text_k_weight),
                  heads_source_of(h, h->k, h->k_weight), k);
 }
 

@@ -85,8 +85,8 @@ static inline float number_half(uint16_t h)
 
 /* Converts n elements, exactly: from element `at` on, each TEAM apart, to
  * places that are `step` apart. */
-static inline void number_convert(const struct reference_tensor *t, int64_t at,
-                                  int64_t n, int64_t step, double *to)
+TEAM_CALL void number_convert(const struct reference_tensor *t, int64_t at,
+                              int64_t n, int64_t step, double *to)
 {
   const uint16_t *half = (const uint16_t *)t->data + at;
   const float *single = (const float *)t->data + at;

@@ -22,7 +22,6 @@
 #include "variants/common/reference_number.h"
 
 #define ROWS_NOISE (8 * 0x1p-24)
-enum { ROWS_BLOCK = 64 };
 enum rows_rounding { ROWS_ONCE, ROWS_NORM, ROWS_EACH };
 enum rows_form {
   ROWS_NONE, ROWS_SCALAR, ROWS_ROW, ROWS_BATCH, ROWS_TOKEN, ROWS_FRAME
@@ -59,7 +58,7 @@ struct row {
 
 static inline int64_t rows_block(int64_t n, int64_t at)
 {
-  return n - at < ROWS_BLOCK ? n - at : ROWS_BLOCK;
+  return n - at < TEAM_BLOCK ? n - at : TEAM_BLOCK;
 }
 
 /* ---- What a problem says ------------------------------------------------ */
@@ -161,8 +160,8 @@ static inline int64_t rows_start(const struct rows_job *j,
   return item / j->seq * t->stride[0] + item % j->seq * t->stride[1];
 }
 
-/* Of elements [at, at + n) of the operand's row for this item, this member's; or
- * all `none`. */
+/* Of elements [at, at + n) of the operand's row for this item, this member's;
+ * or all `none`. */
 static inline void rows_operand_load(const struct rows_job *j,
                                      const struct rows_operand *o, int64_t item,
                                      int64_t at, int64_t n, double none,
@@ -235,7 +234,7 @@ static inline double rows_flip(const struct number_format *f, double x,
 
 /* The row is stored between two stages.  In `once` only the split form does,
  * and its next launch begins with what is stored. */
-static inline void rows_settle(const struct rows_job *j, struct row *r)
+TEAM_CALL void rows_settle(const struct rows_job *j, struct row *r)
 {
   const struct number_format f = j->io;
   int64_t i;
@@ -266,8 +265,8 @@ static inline double rows_lacking(const struct number_format *f, double x,
 }
 
 /* The row is an output. */
-static inline void rows_finish(const struct rows_job *j, const struct row *r,
-                               double *value, float *slack, float *split_slack)
+TEAM_CALL void rows_finish(const struct rows_job *j, const struct row *r,
+                           double *value, float *slack, float *split_slack)
 {
   const struct number_format f = j->io;
   const bool once = j->rounding == ROWS_ONCE;
@@ -416,7 +415,7 @@ static inline void rows_norm_block(const struct rows_job *j, struct row *r,
                                    const struct rows_reach *noise,
                                    const struct rows_reach *step)
 {
-  double w[ROWS_BLOCK], b[ROWS_BLOCK];
+  double w[TEAM_MINE], b[TEAM_MINE];
 
   rows_vector_load(&norm->weight, at, m, 1, w);
   rows_vector_load(&norm->bias, at, m, 0, b);
@@ -433,8 +432,8 @@ static inline void rows_norm_block(const struct rows_job *j, struct row *r,
   }
 }
 
-static inline void rows_norm(const struct rows_job *j,
-                             const struct rows_norm *norm, struct row *r)
+TEAM_CALL void rows_norm(const struct rows_job *j, const struct rows_norm *norm,
+                         struct row *r)
 {
   const struct rows_statistics s = rows_statistics_of(r, norm);
   const struct rows_reach noise = rows_reach_all(r, r->noise, norm, &s);
@@ -444,7 +443,7 @@ static inline void rows_norm(const struct rows_job *j,
     step = rows_reach_all(r, r->step, norm, &s);
   else if (!r->exact)
     step = rows_reach_one(r, r->step, norm, &s);
-  for (int64_t at = 0; at < r->n; at += ROWS_BLOCK)
+  for (int64_t at = 0; at < r->n; at += TEAM_BLOCK)
     rows_norm_block(j, r, at, rows_block(r->n, at), norm, &s, &noise, &step);
   r->exact = false;
 }
@@ -482,9 +481,9 @@ static inline void rows_residual(const struct rows_job *j, int64_t item,
 {
   const int64_t start = rows_start(j, &j->residual, item);
   const bool rounded = j->rounding == ROWS_EACH && j->gate.tensor.present;
-  double gate[ROWS_BLOCK], x[ROWS_BLOCK];
+  double gate[TEAM_MINE], x[TEAM_MINE];
 
-  for (int64_t at = 0; at < r->n; at += ROWS_BLOCK) {
+  for (int64_t at = 0; at < r->n; at += TEAM_BLOCK) {
     const int64_t m = rows_block(r->n, at);
 
     rows_operand_load(j, &j->gate, item, at, m, 1, gate);
@@ -507,9 +506,9 @@ static inline void rows_modulate(const struct rows_job *j, int64_t item,
                                  struct row *r)
 {
   const bool rounded = j->rounding == ROWS_EACH && j->shift.tensor.present;
-  double scale[ROWS_BLOCK], shift[ROWS_BLOCK];
+  double scale[TEAM_MINE], shift[TEAM_MINE];
 
-  for (int64_t at = 0; at < r->n; at += ROWS_BLOCK) {
+  for (int64_t at = 0; at < r->n; at += TEAM_BLOCK) {
     const int64_t m = rows_block(r->n, at);
 
     rows_operand_load(j, &j->scale, item, at, m, 0, scale);

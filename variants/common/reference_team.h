@@ -1,8 +1,8 @@
 /*
  * reference_team.h - who computes an item: a thread of the host, or a warp.
  *
- * Members share the elements of a row: member r has those at r, r + TEAM, and so
- * on.  A host's team has one member, and its loops are the plain ones.
+ * Members share the elements of a row: member r has those at r, r + TEAM, and
+ * so on.  A host's team has one member, and its loops are the plain ones.
  */
 #ifndef DIFFTUNE_REFERENCE_TEAM_H
 #define DIFFTUNE_REFERENCE_TEAM_H
@@ -11,6 +11,8 @@
 
 #ifdef REFERENCE_DEVICE
 enum { TEAM = 32 };
+/* Code that several places call, and that a GPU's compiler would copy there. */
+#define TEAM_CALL static __noinline__
 
 static inline int64_t team_rank(void)
 {
@@ -29,6 +31,7 @@ static inline double team_other(double x, int by)
 }
 #else
 enum { TEAM = 1 };
+#define TEAM_CALL static inline
 
 static inline int64_t team_rank(void)
 {
@@ -45,6 +48,9 @@ static inline double team_other(double x, int by)
   return x;
 }
 #endif
+
+/* Of a row's elements, how many are converted at a time. */
+enum { TEAM_BLOCK = TEAM == 1 ? 64 : 256, TEAM_MINE = TEAM_BLOCK / TEAM };
 
 /* How many of n elements are this member's, and where its k-th is. */
 static inline int64_t team_share(int64_t n)

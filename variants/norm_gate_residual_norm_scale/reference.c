@@ -15,4 +15,5 @@ static void plan(const struct reference_call *call, void *out)
   rows_plan(call, &names, out);
 }
 
-const struct reference reference_norm_gate_residual_norm_scale = ROWS_REFERENCE(plan);
+const struct reference reference_norm_gate_residual_norm_scale =
+    ROWS_REFERENCE(plan);

@@ -15,8 +15,6 @@
 enum { QKV, QKV_OUT, Q_WEIGHT, K_WEIGHT, POSITIONS };
 enum { EPS, BASE };
 
-enum { BLOCK = 64 }; /* pairs, or weights */
-
 #define FP32_ERROR (8 * 0x1p-24)
 
 struct packed {
@@ -33,12 +31,12 @@ struct packed {
 static void norm_row(const struct packed *h, double *x, float *slack,
                      const struct reference_tensor *weight)
 {
-  double sum = 0, r, w[BLOCK];
+  double sum = 0, r, w[TEAM_MINE];
 
   for (int64_t i = team_rank(); i < h->dim; i += TEAM) sum += x[i] * x[i];
   r = 1 / sqrt(team_sum(sum) / (double)h->dim + h->eps);
-  for (int64_t at = 0; at < h->dim; at += BLOCK) {
-    const int64_t n = h->dim - at < BLOCK ? h->dim - at : BLOCK;
+  for (int64_t at = 0; at < h->dim; at += TEAM_BLOCK) {
+    const int64_t n = h->dim - at < TEAM_BLOCK ? h->dim - at : TEAM_BLOCK;
 
     number_load(weight, at, n, w);
     for (int64_t k = 0; k < team_share(n); k++) {
@@ -126,7 +124,7 @@ static void turn_token(const struct packed *h, int64_t token, int64_t at,
 {
   const int64_t step = h->neox ? 1 : 2, far = h->neox ? h->rope_dim / 2 : 1;
   const int64_t position = angles_position(&h->angles, token);
-  struct angle angle[BLOCK];
+  struct angle angle[TEAM_MINE];
 
   for (int64_t i = 0; i < team_share(n); i++)
     angle[i] = angles_at(&h->angles, position, f[i]);
@@ -142,13 +140,13 @@ static void packed_items(const void *plan, int64_t first, int64_t last,
                          const struct reference_out *out)
 {
   const struct packed *h = (const struct packed *)plan;
-  double f[BLOCK];
+  double f[TEAM_MINE];
 
   for (int64_t token = first; token < last; token++)
     norm_token(h, token, (token - first) * h->width, &out[QKV_OUT]);
   team_meet();
-  for (int64_t at = 0; at < h->rope_dim / 2; at += BLOCK) {
-    const int64_t left = h->rope_dim / 2 - at, n = left < BLOCK ? left : BLOCK;
+  for (int64_t at = 0; at < h->rope_dim / 2; at += TEAM_BLOCK) {
+    const int64_t left = h->rope_dim / 2 - at, n = left < TEAM_BLOCK ? left : TEAM_BLOCK;
 
     for (int64_t i = 0; i < team_share(n); i++)
       f[i] = angles_frequency(&h->angles, at + team_place(i));

@@ -14,4 +14,5 @@ static void plan(const struct reference_call *call, void *out)
   rows_plan(call, &names, out);
 }
 
-const struct reference reference_residual_norm_scale_shift = ROWS_REFERENCE(plan);
+const struct reference reference_residual_norm_scale_shift =
+    ROWS_REFERENCE(plan);

@@ -5,8 +5,6 @@
 enum { POSITIONS, COS, SIN };
 enum { BASE };
 
-enum { BLOCK = 64 }; /* pairs */
-
 /* What fp32 may be off; nothing where the nearest values are asked for. */
 static float slack_of(const struct angles_reference *a, double value,
                       double error)
@@ -27,10 +25,10 @@ static void table_items(const void *plan, int64_t first, int64_t last,
 {
   const struct angles_reference *a = (const struct angles_reference *)plan;
   const int64_t half = a->rope_dim / 2;
-  double f[BLOCK];
+  double f[TEAM_MINE];
 
-  for (int64_t block = 0; block < half; block += BLOCK) {
-    const int64_t n = half - block < BLOCK ? half - block : BLOCK;
+  for (int64_t block = 0; block < half; block += TEAM_BLOCK) {
+    const int64_t n = half - block < TEAM_BLOCK ? half - block : TEAM_BLOCK;
 
     for (int64_t i = 0; i < team_share(n); i++)
       f[i] = angles_frequency(a, block + team_place(i));
