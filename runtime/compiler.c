@@ -34,12 +34,24 @@ dd_status compiler_identity(const char *target, struct bytes *out)
   return unknown(target);
 }
 
-dd_status compile_unit(const char *target, const char *text,
-                       struct bytes *code, struct bytes *log)
+static dd_status compile(const char *target, const char *text, bool exact,
+                         struct bytes *code, struct bytes *log)
 {
   bytes_clear(code);
   bytes_clear(log);
   if (!strcmp(target, "cpu")) return cpu_compile(target, text, code, log);
-  if (is_cuda(target)) return cuda_compile(target, text, code, log);
+  if (is_cuda(target)) return cuda_compile(target, text, exact, code, log);
   return unknown(target);
+}
+
+dd_status compile_unit(const char *target, const char *text,
+                       struct bytes *code, struct bytes *log)
+{
+  return compile(target, text, false, code, log);
+}
+
+dd_status compile_exact(const char *target, const char *text,
+                        struct bytes *code, struct bytes *log)
+{
+  return compile(target, text, true, code, log);
 }

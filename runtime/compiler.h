@@ -23,6 +23,11 @@ dd_status compiler_identity(const char *target, struct bytes *out);
 dd_status compile_unit(const char *target, const char *text,
                        struct bytes *code, struct bytes *log);
 
+/* The same with every rounding that the text asks for: no product and sum become
+ * one fused operation.  What the tuner computes itself is compiled so. */
+dd_status compile_exact(const char *target, const char *text,
+                        struct bytes *code, struct bytes *log);
+
 /* Registers and local memory (stack and spills) per thread of one entry of a
  * cubin, read from the ELF file itself: no GPU, no driver, no cuobjdump.
  * DD_COMPILE if the bytes are not a cubin with that entry. */

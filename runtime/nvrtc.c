@@ -293,7 +293,7 @@ static dd_status refuse(int result, const char *target, const struct bytes *log)
   return fail(DD_COMPILE, "%s: %s", target, words);
 }
 
-static int compile(program p, const char *target)
+static int compile(program p, const char *target, bool exact)
 {
   char arch[48];
   const char *options[8] = {arch};
@@ -302,14 +302,15 @@ static int compile(program p, const char *target)
   snprintf(arch, sizeof arch, "--gpu-architecture=%s", target);
   for (size_t i = 0; i < COUNT_OF(code_options); i++)
     options[count++] = code_options[i];
+  if (exact) options[count++] = "-fmad=false";
   if (has_cache) options[count++] = "--no-cache";
   return nvrtc.nvrtcCompileProgram(p, count, options);
 }
 
-static dd_status build(program p, const char *target, struct bytes *code,
-                       struct bytes *log)
+static dd_status build(program p, const char *target, bool exact,
+                       struct bytes *code, struct bytes *log)
 {
-  int result = compile(p, target);
+  int result = compile(p, target, exact);
   dd_status taken;
 
   taken = take(p, nvrtc.nvrtcGetProgramLogSize, nvrtc.nvrtcGetProgramLog, log);
@@ -321,15 +322,15 @@ static dd_status build(program p, const char *target, struct bytes *code,
   return fail(DD_COMPILE, "NVRTC %s made no code for %s", version, target);
 }
 
-dd_status cuda_compile(const char *target, const char *text, struct bytes *code,
-                       struct bytes *log)
+dd_status cuda_compile(const char *target, const char *text, bool exact,
+                       struct bytes *code, struct bytes *log)
 {
   program p = NULL;
   dd_status status;
 
   TRY(nvrtc_open());
   TRY(NVRTC(nvrtcCreateProgram, &p, text, "difftune.cu", 0, NULL, NULL));
-  status = build(p, target, code, log);
+  status = build(p, target, exact, code, log);
   nvrtc.nvrtcDestroyProgram(&p);
   return status;
 }

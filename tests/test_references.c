@@ -9,7 +9,7 @@
 
 #include <math.h>
 
-#include "fill.h"
+#include "fill_element.h"
 #include "judge.h"
 #include "references.h"
 #include "specs.h"
@@ -64,8 +64,10 @@ static void make_tensor(struct fixture *f, uint32_t i, enum fill_class class,
   memcpy(t->extent, s.extent, sizeof t->extent);
   memcpy(t->stride, s.stride, sizeof t->stride);
   if (spec->role == TENSOR_IN && s.present) {
+    const struct fill_source source =
+        fill_source_of(spec, &s, 1, class, seed + i);
     t->data = zeroed(s.span, 1);
-    fill_tensor(spec, &s, 1, class, seed + i, (void *)(uintptr_t)t->data);
+    fill_tensor(&source, &s, (void *)(uintptr_t)t->data);
   }
   if (spec->role != TENSOR_OUT) return;
   f->out[i].value = zeroed(f->size, sizeof(double));
@@ -100,8 +102,9 @@ static void forget(struct fixture *f)
 
 static void compute_range(const struct fixture *f, int64_t first, int64_t last)
 {
-  const struct reference_call call = {&f->p, f->tensor, f->attr, first, last};
+  const struct reference_call call = {&f->p, f->tensor, f->attr};
   const struct reference_row *row = reference_rows;
+  _Alignas(16) char plan[REFERENCE_PLAN];
   struct reference_out out[OP_MAX_TENSORS] = {{0}};
 
   while (strcmp(row->op, f->p.op->name)) row++;
@@ -111,7 +114,8 @@ static void compute_range(const struct fixture *f, int64_t first, int64_t last)
     out[i].slack = f->out[i].slack + first * f->width;
     out[i].split_slack = f->out[i].split_slack + first * f->width;
   }
-  row->compute(&call, out);
+  row->reference->plan(&call, plan);
+  row->reference->items(plan, first, last, out);
 }
 
 static int64_t get(const struct fixture *f, const char *name)
@@ -469,9 +473,9 @@ static void numbers_load_and_round(void **unused)
       uint16_t bits = (uint16_t)i;
       uint32_t wide = i * 0x10001u;
       const void *at = d == 2 ? (const void *)&wide : &bits;
-      double x = dtype_load(dtypes[d], at), loaded, middle;
-      number_load(dtypes[d], at, 0, 1, &loaded);
-      assert_true(same(loaded, x));
+      const struct reference_tensor t = {.data = at, .dtype = dtypes[d]};
+      double x = dtype_load(dtypes[d], at), middle;
+      assert_true(same(number_get(&t, 0), x));
       check_number(dtypes[d], x);
       if (!isfinite(x)) continue;
       middle = x + dtype_ulp(dtypes[d], x) / 2;

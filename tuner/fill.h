@@ -16,10 +16,15 @@ enum fill_class {
   FILL_SPECIAL, /* as FILL_HARD, and a NaN in row 1, an Inf in row 2 */
 };
 
+/* What a tensor's elements are made from (fill_element.h).  `limit` is the
+ * tensor's (FILL_POSITION). */
+struct fill_source fill_source_of(const struct tensor_spec *t,
+                                  const struct tensor_shape *s, int64_t limit,
+                                  enum fill_class class, uint64_t seed);
+
 /* Fills the elements of a tensor that begins at `base`; bytes between strided
- * rows are left alone.  `limit` is the tensor's limit (FILL_POSITION). */
-void fill_tensor(const struct tensor_spec *t, const struct tensor_shape *s,
-                 int64_t limit, enum fill_class class, uint64_t seed,
+ * rows are left alone. */
+void fill_tensor(const struct fill_source *f, const struct tensor_shape *s,
                  void *base);
 
 #endif

@@ -219,7 +219,7 @@ static void add_tensor(struct plan *p, const struct trial *t, int trial,
   const struct tensor_shape *s = x->written ? &x->outputs : &x->shape;
   bool dense = false;
 
-  if (!x->image) return;
+  if (!x->size) return;
   if ((x->written || scratch) && s->count) {
     add_elements(p, t, trial, x, s);
     dense = p->parts[p->jury->part_count - 1].rank == 1 &&

@@ -6,7 +6,7 @@
 
 struct reference_row {
   const char *op; /* NULL at the end */
-  reference_fn *compute;
+  const struct reference *reference;
 };
 extern const struct reference_row reference_rows[];
 

@@ -8,10 +8,12 @@
 
 #include "compiler.h"
 #include "embedded.h"
+#include "fill_element.h"
 #include "output.h"
 #include "parallel.h"
 #include "references.h"
 #include "rows.h"
+#include "spot.h"
 
 extern const struct embedded_file embedded_kernels[];
 
@@ -22,6 +24,7 @@ enum {
   PIECE = 1 << 20,         /* bytes that a thread sets at a time */
   GUARD_BYTE = 0xa5,       /* guards and gaps */
   POISON_BYTE = 0xff,      /* a NaN in every dtype */
+  MAKE_FROM = 1 << 20,     /* bytes of tensors that are worth a kernel */
 };
 
 /* tuner/kernels/, in the order of their names */
@@ -59,6 +62,8 @@ dd_status tools_load(struct device *d, bool on_device, struct tools *t)
   if (!status) status = compile_unit(target, text.data, &code, &log);
   if (!status) status = d->api->load(d, code.data, code.size, &t->module);
   if (!status) status = find_tools(d, t);
+  if (!status && on_device) status = maker_open(d, "", &t->maker);
+  t->make_from = MAKE_FROM;
   bytes_release(&text);
   bytes_release(&code);
   bytes_release(&log);
@@ -68,6 +73,7 @@ dd_status tools_load(struct device *d, bool on_device, struct tools *t)
 void tools_release(struct device *d, struct tools *t)
 {
   if (t->module) d->api->unload(d, t->module);
+  maker_close(t->maker);
   memset(t, 0, sizeof *t);
 }
 
@@ -125,13 +131,19 @@ static void set_bytes(void *user, int64_t first, int64_t last)
   memset(s->at + first, s->byte, (size_t)(last - first));
 }
 
-static dd_status allocate_tensor(struct trial *t, struct trial_tensor *x)
+static void measure_tensor(const struct trial *t, struct trial_tensor *x)
 {
   size_t guard = x->shape.span > LARGE ? GUARD_LARGE : GUARD_SMALL;
-  struct span guards;
 
+  if (!x->shape.present) return;
   x->offset = guard + promised_alignment(t, x->shape.dtype);
   x->size = (x->offset + (size_t)x->shape.span + guard + 15) / 16 * 16;
+}
+
+static dd_status allocate_tensor(struct trial_tensor *x)
+{
+  struct span guards;
+
   x->image = allocate_host(x->size);
   if (!x->image) return fail(DD_NO_MEMORY, "out of memory: %zu bytes", x->size);
   guards = (struct span){x->image, GUARD_BYTE};
@@ -159,61 +171,62 @@ static void poison(struct trial_tensor *x)
   parallel_for(s->count / width, 1 + PIECE / width, poison_rows, x);
 }
 
-static dd_status make_tensor(struct trial *t, uint32_t i, enum fill_class class,
-                             uint64_t seed)
+dd_status trial_source(const struct trial *t, uint32_t tensor,
+                       struct fill_source *out)
 {
-  const struct tensor_spec *spec = &t->problem.op->tensors[i];
-  struct trial_tensor *x = &t->tensor[i];
+  const struct tensor_spec *spec = &t->problem.op->tensors[tensor];
   int64_t limit = 1;
 
-  if (!x->shape.present) return DD_OK;
-  TRY(allocate_tensor(t, x));
   if (spec->limit) TRY(expr_eval(spec->limit, t->problem.value, &limit));
-  if (spec->role != TENSOR_IN)
+  *out = fill_source_of(spec, &t->tensor[tensor].shape, limit, t->class,
+                        t->seed + 7919 * tensor);
+  return DD_OK;
+}
+
+static dd_status fill_image(struct trial *t, uint32_t i)
+{
+  struct trial_tensor *x = &t->tensor[i];
+  struct fill_source source;
+
+  if (!x->size) return DD_OK;
+  TRY(allocate_tensor(x));
+  TRY(trial_source(t, i, &source));
+  if (t->problem.op->tensors[i].role != TENSOR_IN)
     poison(x);
   else
-    fill_tensor(spec, &x->shape, limit, class, seed + 7919 * i,
-                x->image + x->offset);
+    fill_tensor(&source, &x->shape, x->image + x->offset);
   return DD_OK;
 }
 
 /* ---- The reference ------------------------------------------------------- */
 
 struct reference_job {
-  reference_fn *compute;
+  const struct reference *reference;
   const struct trial *trial;
-  struct reference_tensor tensor[OP_MAX_TENSORS];
-  int64_t items;
+  _Alignas(16) char plan[REFERENCE_PLAN];
 };
-
-static int64_t elements_per_item(const struct reference_job *job, uint32_t i)
-{
-  return job->trial->tensor[i].shape.count / job->items;
-}
 
 static void compute_rows(void *user, int64_t first, int64_t last)
 {
   struct reference_job *job = user;
   const struct trial *t = job->trial;
   struct reference_out out[OP_MAX_TENSORS] = {{0}};
-  struct reference_call call = {&t->problem, job->tensor, t->attr, first, last};
 
   for (uint32_t i = 0; i < t->problem.op->tensor_count; ++i) {
-    int64_t skip = first * elements_per_item(job, i);
+    int64_t skip = first * t->each[i];
     if (!t->value[i]) continue;
     out[i].value = t->value[i] + skip;
     out[i].slack = t->slack[i] + skip;
     out[i].split_slack = t->split_slack[i] + skip;
   }
-  job->compute(&call, out);
+  job->reference->items(job->plan, first, last, out);
 }
 
 static dd_status allocate_reference(struct trial *t, uint32_t i)
 {
-  size_t n = (size_t)t->tensor[i].shape.count;
+  size_t n = t->reference_count[i];
 
-  if (t->problem.op->tensors[i].role != TENSOR_OUT || n == 0) return DD_OK;
-  t->reference_count[i] = n;
+  if (!n) return DD_OK;
   t->value[i] = allocate_host(n * sizeof(double));
   t->slack[i] = allocate_host(n * sizeof(float));
   t->split_slack[i] = allocate_host(n * sizeof(float));
@@ -222,74 +235,112 @@ static dd_status allocate_reference(struct trial *t, uint32_t i)
   return DD_OK;
 }
 
-static reference_fn *find_reference(const char *op)
+static dd_status find_reference(const char *op, const struct reference **out)
 {
   for (const struct reference_row *r = reference_rows; r->op; ++r)
-    if (strcmp(r->op, op) == 0) return r->compute;
-  return NULL;
+    if (strcmp(r->op, op) == 0) {
+      *out = r->reference;
+      return DD_OK;
+    }
+  return fail(DD_UNSUPPORTED, "op '%s' has no reference in this program; "
+              "build difftune with variants/%s/reference.c", op, op);
 }
 
 /* Pieces that are worth a thread, and many enough that all of them have some
  * until the end. */
-static int64_t choose_grain(int64_t items, int64_t largest)
+static int64_t choose_grain(int64_t items, int64_t each)
 {
-  int64_t elements = largest / 64;
+  int64_t elements = items * each / 64;
 
   if (elements < 1 << 13) elements = 1 << 13;
   if (elements > 1 << 18) elements = 1 << 18;
-  return 1 + elements / (1 + largest / items);
+  return 1 + elements / (1 + each);
+}
+
+void trial_tensors(const struct trial *t, bool on_device,
+                   struct reference_tensor out[OP_MAX_TENSORS])
+{
+  memset(out, 0, OP_MAX_TENSORS * sizeof *out);
+  for (uint32_t i = 0; i < t->problem.op->tensor_count; ++i) {
+    const struct trial_tensor *x = &t->tensor[i];
+    const char *base = on_device ? x->pristine : x->image;
+    out[i].present = x->shape.present;
+    out[i].dtype = x->shape.dtype;
+    out[i].rank = x->shape.rank;
+    memcpy(out[i].extent, x->shape.extent, sizeof out[i].extent);
+    memcpy(out[i].stride, x->shape.stride, sizeof out[i].stride);
+    out[i].data = base ? base + x->offset : NULL;
+  }
+}
+
+static void plan_reference(const struct trial *t, const struct reference *r,
+                           bool on_device, void *plan)
+{
+  struct reference_tensor tensor[OP_MAX_TENSORS];
+  const struct reference_call call = {&t->problem, tensor, t->attr};
+
+  trial_tensors(t, on_device, tensor);
+  r->plan(&call, plan);
 }
 
 static dd_status compute_reference(struct trial *t)
 {
-  const struct op *op = t->problem.op;
-  struct reference_job job = {.compute = find_reference(op->name), .trial = t};
+  struct reference_job job = {.trial = t};
   int64_t largest = 0;
 
-  if (!job.compute)
-    return fail(DD_UNSUPPORTED, "op '%s' has no reference in this program; "
-                "build difftune with variants/%s/reference.c", op->name,
-                op->name);
-  for (uint32_t i = 0; i < op->tensor_count; ++i) {
-    const struct trial_tensor *x = &t->tensor[i];
-    struct reference_tensor *r = &job.tensor[i];
+  TRY(find_reference(t->problem.op->name, &job.reference));
+  for (uint32_t i = 0; i < t->problem.op->tensor_count; ++i) {
     TRY(allocate_reference(t, i));
-    r->present = x->shape.present;
-    r->dtype = x->shape.dtype;
-    r->rank = x->shape.rank;
-    memcpy(r->extent, x->shape.extent, sizeof r->extent);
-    memcpy(r->stride, x->shape.stride, sizeof r->stride);
-    r->data = x->image ? x->image + x->offset : NULL;
-    if (t->value[i]) job.items = x->shape.extent[0];
-    if (t->value[i] && x->shape.count > largest) largest = x->shape.count;
+    if (t->each[i] > largest) largest = t->each[i];
   }
-  if (op->items) TRY(expr_eval(op->items, t->problem.value, &job.items));
-  if (!largest || job.items <= 0) return DD_OK; /* nothing to compute */
-  parallel_for(job.items, choose_grain(job.items, largest), compute_rows, &job);
+  if (!largest) return DD_OK; /* nothing to compute */
+  plan_reference(t, job.reference, false, job.plan);
+  parallel_for(t->items, choose_grain(t->items, largest), compute_rows, &job);
   return DD_OK;
 }
 
-static dd_status fill_inputs(struct trial *t, enum fill_class class,
-                             uint64_t seed, bool trial_attrs)
+/* ---- Measuring ----------------------------------------------------------- */
+
+static dd_status count_items(struct trial *t)
 {
   const struct op *op = t->problem.op;
+
+  for (uint32_t i = 0; i < op->tensor_count; ++i) {
+    const struct tensor_shape *s = &t->tensor[i].shape;
+    if (op->tensors[i].role != TENSOR_OUT || !s->count) continue;
+    t->reference_count[i] = (size_t)s->count;
+    t->items = s->extent[0];
+  }
+  if (op->items) TRY(expr_eval(op->items, t->problem.value, &t->items));
+  for (uint32_t i = 0; i < op->tensor_count && t->items > 0; ++i)
+    t->each[i] = (int64_t)t->reference_count[i] / t->items;
+  return DD_OK;
+}
+
+static dd_status measure_trial(struct trial *t, bool trial_attrs)
+{
+  const struct op *op = t->problem.op;
+  size_t bytes = 0;
 
   for (uint32_t i = 0; i < op->attr_count; ++i)
     t->attr[i] = trial_attrs ? op->attrs[i].trial : op->attrs[i].otherwise;
-  for (uint32_t i = 0; i < op->tensor_count; ++i)
+  for (uint32_t i = 0; i < op->tensor_count; ++i) {
     TRY(problem_shape(&t->problem, (int)i, &t->tensor[i].shape));
+    measure_tensor(t, &t->tensor[i]);
+    bytes += t->tensor[i].size;
+  }
   find_outputs(t);
-  for (uint32_t i = 0; i < op->tensor_count; ++i)
-    TRY(make_tensor(t, i, class, seed));
+  TRY(count_items(t));
+  t->made = t->tools->maker && bytes >= t->tools->make_from;
   return DD_OK;
 }
 
-static dd_status fill_trial(struct trial *t, enum fill_class class,
-                            uint64_t seed, bool trial_attrs)
+static dd_status fill_trial(struct trial *t)
 {
   double begun = seconds_now(), filled;
 
-  TRY(fill_inputs(t, class, seed, trial_attrs));
+  for (uint32_t i = 0; i < t->problem.op->tensor_count; ++i)
+    TRY(fill_image(t, i));
   filled = seconds_now();
   TRY(compute_reference(t));
   t->phases.fill = filled - begun;
@@ -317,7 +368,10 @@ dd_status trial_prepare(struct device *d, const struct tools *tools,
   t->device = d;
   t->tools = tools;
   t->problem = *p;
-  status = fill_trial(t, class, seed, trial_attrs);
+  t->class = class;
+  t->seed = seed;
+  status = measure_trial(t, trial_attrs);
+  if (!status && !t->made) status = fill_trial(t);
   if (status) trial_free(t);
   else *out = t;
   return status;
@@ -384,7 +438,7 @@ static dd_status send_reference(struct trial *t, uint32_t i)
   return send_new(t, &t->device_split_slack[i], t->split_slack[i], n * 4);
 }
 
-dd_status trial_upload(struct trial *t)
+static dd_status send_trial(struct trial *t)
 {
   double begun = seconds_now();
 
@@ -393,8 +447,101 @@ dd_status trial_upload(struct trial *t)
     TRY(send_reference(t, i));
   }
   TRY(trial_reset(t));
-  t->uploaded = true;
   t->phases.upload = seconds_now() - begun;
+  return DD_OK;
+}
+
+/* ---- On the device ------------------------------------------------------- */
+
+static dd_status make_tensor(struct trial *t, uint32_t i)
+{
+  const struct device_api *api = t->device->api;
+  struct trial_tensor *x = &t->tensor[i];
+  bool poisoned = t->problem.op->tensors[i].role != TENSOR_IN;
+  struct fill_source source;
+
+  if (!x->size) return DD_OK;
+  TRY(api->allocate(t->device, x->size, (void **)&x->work));
+  TRY(api->allocate(t->device, x->size, (void **)&x->pristine));
+  t->buffer[i] = x->work + x->offset;
+  TRY(api->fill(t->device, x->pristine, GUARD_BYTE, x->size));
+  TRY(trial_source(t, i, &source));
+  return maker_fill(t->tools->maker, &source, &x->shape, poisoned,
+                    x->pristine + x->offset);
+}
+
+static dd_status allocate_poison(struct trial *t, void **to, size_t size)
+{
+  TRY(t->device->api->allocate(t->device, size, to));
+  return t->device->api->fill(t->device, *to, POISON_BYTE, size);
+}
+
+/* What is not computed stays a NaN, which nothing is right beside. */
+static dd_status make_room(struct trial *t, uint32_t i,
+                           struct reference_out *out)
+{
+  size_t n = t->reference_count[i];
+
+  if (!n) return DD_OK;
+  TRY(allocate_poison(t, &t->device_value[i], n * 8));
+  TRY(allocate_poison(t, &t->device_slack[i], n * 4));
+  TRY(allocate_poison(t, &t->device_split_slack[i], n * 4));
+  *out = (struct reference_out){t->device_value[i], t->device_slack[i],
+                                t->device_split_slack[i]};
+  return DD_OK;
+}
+
+/* Nobody asks for it, but the references write it. */
+static void drop_split_slack(struct trial *t)
+{
+  for (uint32_t i = 0; i < OP_MAX_TENSORS; ++i) {
+    void **slack = &t->device_split_slack[i];
+    size_t size = t->reference_count[i] * sizeof(float);
+    if (*slack) t->device->api->deallocate(t->device, *slack, size);
+    *slack = NULL;
+  }
+}
+
+static dd_status make_reference(struct trial *t)
+{
+  _Alignas(16) char plan[REFERENCE_PLAN] = {0};
+  struct reference_out out[OP_MAX_TENSORS] = {{0}};
+  const struct reference *r;
+  bool any = false;
+
+  TRY(find_reference(t->problem.op->name, &r));
+  for (uint32_t i = 0; i < t->problem.op->tensor_count; ++i) {
+    TRY(make_room(t, i, &out[i]));
+    any |= t->each[i] > 0;
+  }
+  if (!any) return DD_OK; /* nothing to compute */
+  plan_reference(t, r, true, plan);
+  TRY(maker_compute(t->tools->maker, r, plan, out, t->each, t->items));
+  TRY(t->device->api->wait(t->device));
+  TRY(spot_check(t, r, out));
+  if (!t->problem.op->step_count) drop_split_slack(t);
+  return DD_OK;
+}
+
+static dd_status make_trial(struct trial *t)
+{
+  double begun = seconds_now(), filled;
+
+  for (uint32_t i = 0; i < t->problem.op->tensor_count; ++i)
+    TRY(make_tensor(t, i));
+  TRY(trial_reset(t));
+  TRY(t->device->api->wait(t->device));
+  filled = seconds_now();
+  TRY(make_reference(t));
+  t->phases.fill = filled - begun;
+  t->phases.reference = seconds_now() - filled;
+  return DD_OK;
+}
+
+dd_status trial_upload(struct trial *t)
+{
+  TRY(t->made ? make_trial(t) : send_trial(t));
+  t->uploaded = true;
   return DD_OK;
 }
 
@@ -443,7 +590,7 @@ dd_status trial_reset(struct trial *t)
 {
   for (uint32_t i = 0; i < t->problem.op->tensor_count; ++i) {
     struct trial_tensor *x = &t->tensor[i];
-    if (x->image)
+    if (x->size)
       TRY(t->device->api->copy(t->device, x->work, x->pristine, x->size));
   }
   return DD_OK;
@@ -577,13 +724,46 @@ static dd_status judge_tensor(struct trial *t, uint32_t i, bool split,
   return status;
 }
 
+/* What the device made and the host has not yet. */
+static dd_status fetch(const struct trial *t, void *to, const void *from,
+                       size_t size)
+{
+  if (!to) return fail(DD_NO_MEMORY, "out of memory: %zu bytes", size);
+  return t->device->api->copy_out(t->device, to, from, size);
+}
+
+static dd_status fetch_tensor(struct trial *t, uint32_t i)
+{
+  struct trial_tensor *x = &t->tensor[i];
+  size_t n = t->reference_count[i];
+
+  if (x->size && !x->image) {
+    x->image = allocate_host(x->size);
+    TRY(fetch(t, x->image, x->pristine, x->size));
+  }
+  if (!n || t->value[i]) return DD_OK;
+  TRY(allocate_reference(t, i));
+  TRY(fetch(t, t->value[i], t->device_value[i], n * 8));
+  TRY(fetch(t, t->slack[i], t->device_slack[i], n * 4));
+  if (!t->device_split_slack[i]) return DD_OK;
+  return fetch(t, t->split_slack[i], t->device_split_slack[i], n * 4);
+}
+
+static dd_status fetch_trial(struct trial *t)
+{
+  for (uint32_t i = 0; i < t->problem.op->tensor_count; ++i)
+    TRY(fetch_tensor(t, i));
+  return DD_OK;
+}
+
 dd_status trial_judge(struct trial *t, bool split, struct verdict *out)
 {
   memset(out, 0, sizeof *out);
   out->judgement = (struct judgement)JUDGEMENT_INIT;
   TRY(t->device->api->wait(t->device));
+  if (t->made) TRY(fetch_trial(t));
   for (uint32_t i = 0; i < t->problem.op->tensor_count; ++i)
-    if (t->tensor[i].image) TRY(judge_tensor(t, i, split, out));
+    if (t->tensor[i].size) TRY(judge_tensor(t, i, split, out));
   if (out->judgement.wrong && out->judgement.error <= 1)
     out->judgement.error = INFINITY;
   return DD_OK;

@@ -6,6 +6,10 @@
  * inputs are put back and the outputs poisoned; afterwards every output element
  * is compared with the reference, and every other byte (guards, gaps between
  * strided rows, inputs) with what it was.
+ *
+ * A large trial of a device that judges is made there (maker.h) and held
+ * against the host in some items (spot.h); only if the host must judge does it
+ * get the bytes.
  */
 #ifndef DIFFTUNE_TRIAL_H
 #define DIFFTUNE_TRIAL_H
@@ -13,6 +17,7 @@
 #include "device.h"
 #include "fill.h"
 #include "judge.h"
+#include "maker.h"
 #include "problem.h"
 
 /* Kernels of the tuner's own (tuner/kernels/), loaded once per device. */
@@ -22,13 +27,15 @@ struct tools {
   struct module *module;
   struct kernel copy[COPY_KINDS], round, judge, stray;
   bool on_device; /* a jury judges there, so the references go there too */
+  struct maker *maker; /* NULL: trials are made on the host */
+  size_t make_from;    /* bytes of tensors from which it makes them */
 };
 dd_status tools_load(struct device *d, bool on_device, struct tools *t);
 void tools_release(struct device *d, struct tools *t);
 
 struct trial_phases { /* seconds of making it */
-  double fill, reference; /* on the host */
-  double upload;
+  double fill, reference;
+  double upload; /* of what the host made */
 };
 void trial_phases_add(struct trial_phases *to, const struct trial_phases *more);
 
@@ -40,7 +47,8 @@ struct trial_tensor {
   bool written;         /* an output, or the alias of an absent one */
   int output;           /* the tensor whose reference it is compared with */
   size_t size, offset;  /* of the allocation; of the tensor in it */
-  char *image;          /* the allocation before a launch, on the host */
+  char *image;          /* the allocation before a launch, on the host; NULL
+                           while only the device has it */
   char *work, *pristine; /* on the device */
 };
 
@@ -48,26 +56,30 @@ struct trial {
   struct device *device;
   const struct tools *tools;
   struct problem problem;
+  enum fill_class class;
+  uint64_t seed;
   struct trial_phases phases;
-  bool uploaded;
+  bool made, uploaded; /* made: on the device */
   double attr[OP_MAX_ATTRS];
   struct trial_tensor tensor[OP_MAX_TENSORS];
   void *buffer[OP_MAX_TENSORS]; /* what a launch binds; NULL where absent */
   double *value[OP_MAX_TENSORS]; /* the reference, per output tensor */
   float *slack[OP_MAX_TENSORS], *split_slack[OP_MAX_TENSORS];
   size_t reference_count[OP_MAX_TENSORS];
-  /* copies, with tools->on_device */
+  int64_t items, each[OP_MAX_TENSORS]; /* each: elements of an item */
+  /* copies, with tools->on_device; or the originals, if it is made there */
   void *device_value[OP_MAX_TENSORS], *device_slack[OP_MAX_TENSORS];
   void *device_split_slack[OP_MAX_TENSORS];
 };
 
-/* Fills the inputs and computes the reference, on the host: no device is
- * called, so that another thread may do it.  `trial_attrs`: the specs' trial
+/* What the host makes of it, inputs and reference: no device is called, so that
+ * another thread may do it.  `trial_attrs`: the specs' trial
  * values instead of the defaults.  Fails with DD_NO_MEMORY. */
 dd_status trial_prepare(struct device *d, const struct tools *tools,
                         const struct problem *p, enum fill_class class,
                         uint64_t seed, bool trial_attrs, struct trial **out);
-/* Puts it on the device.  Fails with DD_NO_MEMORY, DD_DEVICE. */
+/* Puts it on the device, or makes it there.  Fails with DD_NO_MEMORY,
+ * DD_DEVICE, DD_COMPILE. */
 dd_status trial_upload(struct trial *t);
 /* Both. */
 dd_status trial_make(struct device *d, const struct tools *tools,
@@ -76,6 +88,13 @@ dd_status trial_make(struct device *d, const struct tools *tools,
 void trial_free(struct trial *t); /* NULL is fine */
 
 dd_status trial_reset(struct trial *t);
+
+/* The inputs as a reference's plan takes them, with the host's addresses or
+ * the device's; and how a tensor is filled. */
+void trial_tensors(const struct trial *t, bool on_device,
+                   struct reference_tensor out[OP_MAX_TENSORS]);
+dd_status trial_source(const struct trial *t, uint32_t tensor,
+                       struct fill_source *out);
 
 /* After the launch, on the host.  `split`: allow what rounding the split form's
  * intermediate values may add.  DD_OK with judgement.error > 1, or a reason

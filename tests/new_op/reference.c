@@ -1,24 +1,37 @@
 /* reference.c - twice: y = 2 x, exact in every dtype. */
-#include "variants/reference.h"
+#include "variants/common/reference_number.h"
 
-static int64_t at(const struct reference_tensor *t, int64_t row, int64_t i)
+struct twice {
+  struct reference_tensor x;
+};
+
+static void twice_items(const void *plan, int64_t first, int64_t last,
+                        const struct reference_out *out)
 {
-  return row * t->stride[0] + i;
-}
+  const struct reference_tensor *x = &((const struct twice *)plan)->x;
+  const int64_t width = x->extent[1];
 
-reference_fn reference_twice;
+  for (int64_t row = first; row < last; ++row) {
+    const int64_t at = (row - first) * width;
 
-void reference_twice(const struct reference_call *call,
-                     struct reference_out *out)
-{
-  const struct reference_tensor *x = &call->tensor[0];
-  int64_t bytes = dtype_bytes(x->dtype), width = x->extent[1], n = 0;
-
-  for (int64_t row = call->first; row < call->last; ++row)
-    for (int64_t i = 0; i < width; ++i, ++n) {
-      const char *from = (const char *)x->data + at(x, row, i) * bytes;
-      out[1].value[n] = 2 * dtype_load(x->dtype, from);
-      out[1].slack[n] = 0;
-      out[1].split_slack[n] = 0;
+    number_load_row(x, row * x->stride[0], width, out[1].value + at);
+    for (int64_t i = at + team_rank(); i < at + width; i += TEAM) {
+      out[1].value[i] *= 2;
+      out[1].slack[i] = 0;
+      out[1].split_slack[i] = 0;
     }
+  }
 }
+
+#ifndef REFERENCE_DEVICE
+static void twice_plan(const struct reference_call *call, void *out)
+{
+  const struct twice plan = {call->tensor[0]};
+
+  memcpy(out, &plan, sizeof plan);
+}
+
+const struct reference reference_twice = {
+    twice_plan, twice_items, sizeof(struct twice),
+    "variants/twice/reference.c", "twice_items"};
+#endif

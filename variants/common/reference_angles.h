@@ -12,10 +12,11 @@
 struct angles_reference {
   bool each, yarn; /* each: angles are fp32, as in a chain's table of them */
   int64_t rope_dim;
-  const struct reference_tensor *positions;
+  struct reference_tensor positions;
   float base, factor, low, high, attention_factor;
 };
 
+#ifndef REFERENCE_DEVICE
 /* `first` is the index of the attribute base; the others follow it. */
 static inline struct angles_reference
 angles_of(const struct reference_call *call, int positions, int first)
@@ -27,7 +28,7 @@ angles_of(const struct reference_call *call, int positions, int first)
       .each = problem_get(p, "rounding") == 2,
       .yarn = problem_get(p, "yarn") != 0,
       .rope_dim = problem_get(p, "rope_dim"),
-      .positions = &call->tensor[positions],
+      .positions = call->tensor[positions],
       .base = (float)attr[0],
       .factor = (float)attr[1],
       .low = (float)attr[2],
@@ -35,6 +36,7 @@ angles_of(const struct reference_call *call, int positions, int first)
       .attention_factor = (float)attr[4],
   };
 }
+#endif
 
 /* The fp32 value nearest to the frequency of a pair. */
 static inline double angles_frequency(const struct angles_reference *a,
@@ -54,10 +56,7 @@ static inline double angles_frequency(const struct angles_reference *a,
 static inline int64_t angles_position(const struct angles_reference *a,
                                       int64_t token)
 {
-  const struct reference_tensor *p = a->positions;
-
-  if (p->dtype == DD_I32) return ((const int32_t *)p->data)[token];
-  return ((const int64_t *)p->data)[token];
+  return (int64_t)number_get(&a->positions, token);
 }
 
 struct angle {

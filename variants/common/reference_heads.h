@@ -12,7 +12,7 @@
 
 /* What the op does, and where its tensors are: indexes, or -1. */
 struct heads_reference {
-  const struct reference_call *call;
+  struct reference_tensor tensor[REFERENCE_TENSORS];
   int q, k, q_out, k_out, q_weight, k_weight, cos, sin, positions;
   /* With two segments: the first text_tokens rows of the outputs. */
   int text_q, text_k, text_q_weight, text_k_weight;
@@ -26,14 +26,13 @@ struct heads_reference {
 };
 
 enum heads_table { HEADS_HALF, HEADS_REPEATED, HEADS_FULL };
-enum { HEADS_BLOCK = 64 };
 
 static inline double heads_scale(const double *x, int64_t n, double eps)
 {
   double sum = 0;
 
-  for (int64_t i = 0; i < n; i++) sum += x[i] * x[i];
-  return 1 / sqrt(sum / (double)n + eps);
+  for (int64_t i = team_rank(); i < n; i += TEAM) sum += x[i] * x[i];
+  return 1 / sqrt(team_sum(sum) / (double)n + eps);
 }
 
 /* x = x r w */
@@ -41,14 +40,17 @@ static inline void heads_norm(double *x, int64_t n, double eps,
                               const struct reference_tensor *weight)
 {
   const double r = heads_scale(x, n, eps);
-  double w[HEADS_BLOCK];
+  double w[TEAM_MINE];
 
-  for (int64_t at = 0; at < n; at += HEADS_BLOCK) {
-    const int64_t m = n - at < HEADS_BLOCK ? n - at : HEADS_BLOCK;
+  for (int64_t at = 0; at < n; at += TEAM_BLOCK) {
+    const int64_t m = n - at < TEAM_BLOCK ? n - at : TEAM_BLOCK;
 
-    for (int64_t i = 0; i < m; i++) w[i] = 1;
-    if (weight) number_load(weight->dtype, weight->data, at, m, w);
-    for (int64_t i = 0; i < m; i++) x[at + i] = x[at + i] * r * w[i];
+    for (int64_t k = 0; k < team_share(m); k++) w[k] = 1;
+    if (weight) number_load(weight, at, m, w);
+    for (int64_t k = 0; k < team_share(m); k++) {
+      double *y = &x[at + team_place(k)];
+      *y = *y * r * w[k];
+    }
   }
 }
 
@@ -109,7 +111,9 @@ static inline struct heads_product heads_multiply(const struct number_format *f,
   const double product = number_round(f, (float)(value * by));
   const double in = computed ? number_ulp(f, value) * fabs(by) : 0;
 
-  return (struct heads_product){product, in + number_ulp(f, product)};
+  const struct heads_product p = {product, in + number_ulp(f, product)};
+
+  return p;
 }
 
 static inline void heads_add(const struct number_format *f, double *to,
@@ -142,29 +146,28 @@ static inline void heads_rotate_each(double *a, double *b,
   heads_add(f, b, &bc, &as, 1, room_b);
 }
 
-/* The factors of pairs [at, at + n) of the token's angles. */
+/* The factors of the token's pairs [at, at + n), of those of this member. */
 static inline void heads_load_turns(const struct heads_reference *h,
                                     int64_t position, int64_t at, int64_t n,
                                     struct heads_turn *turn)
 {
-  const struct reference_tensor *ct = &h->call->tensor[h->cos];
-  const struct reference_tensor *st =
-      h->joint ? ct : &h->call->tensor[h->sin];
+  const struct reference_tensor *ct = &h->tensor[h->cos];
+  const struct reference_tensor *st = h->joint ? ct : &h->tensor[h->sin];
   const int64_t half = h->rope_dim / 2;
   const int64_t step = h->table == HEADS_REPEATED ? 2 : 1;
   const int last = h->table == HEADS_FULL; /* b's own angles, or a's */
   const int64_t cos_at = position * ct->stride[0] + at * step;
   const int64_t sin_at =
       position * st->stride[0] + (h->joint ? half : 0) + at * step;
-  double cos[2][2 * HEADS_BLOCK], sin[2][2 * HEADS_BLOCK];
 
-  for (int i = 0; i <= last; i++) {
-    number_load(ct->dtype, ct->data, cos_at + i * half, n * step, cos[i]);
-    number_load(st->dtype, st->data, sin_at + i * half, n * step, sin[i]);
+  for (int64_t k = 0; k < team_share(n); k++) {
+    const int64_t i = team_place(k) * step;
+
+    turn[k].cos_a = number_get(ct, cos_at + i);
+    turn[k].sin_a = number_get(st, sin_at + i);
+    turn[k].cos_b = last ? number_get(ct, cos_at + i + half) : turn[k].cos_a;
+    turn[k].sin_b = last ? number_get(st, sin_at + i + half) : turn[k].sin_a;
   }
-  for (int64_t i = 0; i < n; i++)
-    turn[i] = (struct heads_turn){cos[0][i * step], sin[0][i * step],
-                                  cos[last][i * step], sin[last][i * step]};
 }
 
 static inline void heads_rope(const struct heads_reference *h, double *x,
@@ -174,14 +177,14 @@ static inline void heads_rope(const struct heads_reference *h, double *x,
   const int64_t far = h->neox ? half : 1, step = h->neox ? 1 : 2;
   const struct heads_slack s = heads_slack_of(h->io, h->norm);
   const struct number_format f = number_format_of(h->io);
-  struct heads_turn turn[HEADS_BLOCK];
+  struct heads_turn turn[TEAM_MINE];
 
-  for (int64_t at = 0; at < half; at += HEADS_BLOCK) {
-    const int64_t m = half - at < HEADS_BLOCK ? half - at : HEADS_BLOCK;
+  for (int64_t at = 0; at < half; at += TEAM_BLOCK) {
+    const int64_t m = half - at < TEAM_BLOCK ? half - at : TEAM_BLOCK;
 
     heads_load_turns(h, position, at, m, turn);
-    for (int64_t i = 0; i < m; i++) {
-      const int64_t j = (at + i) * step, k = j + far;
+    for (int64_t i = 0; i < team_share(m); i++) {
+      const int64_t j = (at + team_place(i)) * step, k = j + far;
       const struct heads_room a = {slack + j, split + j};
       const struct heads_room b = {slack + k, split + k};
 
@@ -197,11 +200,10 @@ static inline int64_t heads_position(const struct heads_reference *h,
                                      int64_t token)
 {
   const struct reference_tensor *p =
-      h->positions < 0 ? NULL : &h->call->tensor[h->positions];
+      h->positions < 0 ? NULL : &h->tensor[h->positions];
 
   if (!p || !p->present) return h->position_offset + token % h->seq;
-  if (p->dtype == DD_I32) return ((const int32_t *)p->data)[token];
-  return ((const int64_t *)p->data)[token];
+  return (int64_t)number_get(p, token);
 }
 
 /* One head row.  What nothing is done to must come out as it went in. */
@@ -212,12 +214,15 @@ static inline void heads_row(const struct heads_reference *h,
 {
   const struct number_format f = number_format_of(h->io);
   const double own = h->norm ? 8 * 0x1p-24 : 0;
+  int64_t i;
 
   if (h->norm) heads_norm(x, dim, h->eps, weight);
-  for (int64_t i = 0; i < dim; i++) slack[i] = (float)(own * fabs(x[i]));
-  memset(split, 0, (size_t)dim * sizeof(float));
-  if (h->norm && h->each)
-    for (int64_t i = 0; i < dim; i++) x[i] = number_round(&f, x[i]);
+  for (i = team_rank(); i < dim; i += TEAM)
+    slack[i] = (float)(own * fabs(x[i]));
+  for (i = team_rank(); i < dim; i += TEAM) split[i] = 0;
+  for (i = team_rank(); i < dim && h->norm && h->each; i += TEAM)
+    x[i] = number_round(&f, x[i]);
+  team_meet();
   if (h->rope_dim) heads_rope(h, x, slack, split, heads_position(h, token));
 }
 
@@ -228,30 +233,31 @@ struct heads_source {
 static inline struct heads_source
 heads_source_of(const struct heads_reference *h, int rows, int weight)
 {
-  const struct reference_tensor *t = h->call->tensor;
-
-  return (struct heads_source){
+  const struct reference_tensor *t = h->tensor;
+  const struct heads_source s = {
       &t[rows], weight >= 0 && t[weight].present ? &t[weight] : NULL};
+
+  return s;
 }
 
 /* All head rows of one of q and k. */
-static inline void heads_tensor(const struct heads_reference *h,
-                                struct heads_source text,
+static inline void heads_tensor(const struct heads_reference *h, int64_t first,
+                                int64_t last, struct heads_source text,
                                 struct heads_source image,
-                                struct reference_out *out)
+                                const struct reference_out *out)
 {
   const int64_t heads = image.rows->extent[1], dim = image.rows->extent[2];
   int64_t at = 0;
 
-  for (int64_t token = h->call->first; token < h->call->last; token++) {
+  for (int64_t token = first; token < last; token++) {
     const bool is_text = token < h->text_tokens;
     const struct heads_source *from = is_text ? &text : &image;
     const struct reference_tensor *t = from->rows;
     const int64_t row = is_text ? token : token - h->text_tokens;
 
     for (int64_t head = 0; head < heads; head++, at += dim) {
-      number_load(t->dtype, t->data, row * t->stride[0] + head * t->stride[1],
-                  dim, out->value + at);
+      number_load_row(t, row * t->stride[0] + head * t->stride[1], dim,
+                      out->value + at);
       heads_row(h, from->weight, dim, token, out->value + at, out->slack + at,
                 out->split_slack + at);
     }
@@ -259,18 +265,41 @@ static inline void heads_tensor(const struct heads_reference *h,
 }
 
 /* In place, the output is the input's tensor. */
-static inline void heads_compute(const struct heads_reference *h,
-                                 struct reference_out *out)
+static inline void heads_items(const void *plan, int64_t first, int64_t last,
+                               const struct reference_out *out)
 {
-  struct reference_out *q = &out[out[h->q_out].value ? h->q_out : h->q];
-  struct reference_out *k = &out[out[h->k_out].value ? h->k_out : h->k];
+  const struct heads_reference *h = (const struct heads_reference *)plan;
+  const struct reference_out *q =
+      &out[out[h->q_out].value ? h->q_out : h->q];
+  const struct reference_out *k =
+      &out[out[h->k_out].value ? h->k_out : h->k];
 
   if (q->value)
-    heads_tensor(h, heads_source_of(h, h->text_q, h->text_q_weight),
+    heads_tensor(h, first, last,
+                 heads_source_of(h, h->text_q, h->text_q_weight),
                  heads_source_of(h, h->q, h->q_weight), q);
   if (k->value)
-    heads_tensor(h, heads_source_of(h, h->text_k, h->text_k_weight),
+    heads_tensor(h, first, last,
+                 heads_source_of(h, h->text_k, h->text_k_weight),
                  heads_source_of(h, h->k, h->k_weight), k);
 }
 
+#ifndef REFERENCE_DEVICE
+/* The plan, but for its tensors, is *h. */
+static inline void heads_plan(const struct reference_call *call,
+                              const struct heads_reference *h, void *plan)
+{
+  struct heads_reference *p = plan;
+
+  *p = *h;
+  memcpy(p->tensor, call->tensor,
+         call->problem->op->tensor_count * sizeof *p->tensor);
+}
+
+#define HEADS_REFERENCE(PLAN)                                                  \
+  {                                                                            \
+    PLAN, heads_items, sizeof(struct heads_reference),                         \
+        "variants/common/reference_heads.h", "heads_items"                     \
+  }
+#endif
 #endif

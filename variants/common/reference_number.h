@@ -9,9 +9,7 @@
 #ifndef DIFFTUNE_REFERENCE_NUMBER_H
 #define DIFFTUNE_REFERENCE_NUMBER_H
 
-#include <math.h>
-#include <string.h>
-#include "variants/reference.h"
+#include "variants/common/reference_team.h"
 
 /* A format with `drop` bits less than a double has. */
 struct number_format {
@@ -24,14 +22,11 @@ struct number_format {
 
 static inline struct number_format number_format_of(int64_t dtype)
 {
-  switch (dtype) {
-  case DD_BF16:
-    return (struct number_format){45, 0x1p-126, 0x1p-7, 0x1p128, 0x1.8p-81};
-  case DD_F16:
-    return (struct number_format){42, 0x1p-14, 0x1p-10, 0x1p16, 0x1.8p28};
-  default:
-    return (struct number_format){29, 0x1p-126, 0x1p-23, 0x1p128, 0x1.8p-97};
-  }
+  const struct number_format bf16 = {45, 0x1p-126, 0x1p-7, 0x1p128, 0x1.8p-81};
+  const struct number_format fp16 = {42, 0x1p-14, 0x1p-10, 0x1p16, 0x1.8p28};
+  const struct number_format fp32 = {29, 0x1p-126, 0x1p-23, 0x1p128, 0x1.8p-97};
+
+  return dtype == DD_BF16 ? bf16 : dtype == DD_F16 ? fp16 : fp32;
 }
 
 static inline uint64_t number_bits(double x)
@@ -88,24 +83,61 @@ static inline float number_half(uint16_t h)
   return number_single(sign | size << 13) * 0x1p112f; /* subnormals too */
 }
 
-/* Converts n elements from element `at` on, exactly. */
-static inline void number_load(int64_t dtype, const void *base, int64_t at,
-                               int64_t n, double *to)
+/* Converts n elements, exactly: from element `at` on, each TEAM apart, to
+ * places that are `step` apart. */
+TEAM_CALL void number_convert(const struct reference_tensor *t, int64_t at,
+                              int64_t n, int64_t step, double *to)
 {
-  const uint16_t *half = (const uint16_t *)base + at;
-  const float *single = (const float *)base + at;
+  const uint16_t *half = (const uint16_t *)t->data + at;
+  const float *single = (const float *)t->data + at;
+  const int32_t *i32 = (const int32_t *)t->data + at;
+  const int64_t *i64 = (const int64_t *)t->data + at;
   int64_t i;
 
-  switch (dtype) {
+  if (TEAM == 1 && t->read) {
+    t->read(t, at, n, to);
+    return;
+  }
+  switch (t->dtype) {
   case DD_BF16:
-    for (i = 0; i < n; i++) to[i] = number_single((uint32_t)half[i] << 16);
+    for (i = 0; i < n; i++)
+      to[i * step] = number_single((uint32_t)half[i * TEAM] << 16);
     break;
   case DD_F16:
-    for (i = 0; i < n; i++) to[i] = number_half(half[i]);
+    for (i = 0; i < n; i++) to[i * step] = number_half(half[i * TEAM]);
+    break;
+  case DD_I32:
+    for (i = 0; i < n; i++) to[i * step] = i32[i * TEAM];
+    break;
+  case DD_I64:
+    for (i = 0; i < n; i++) to[i * step] = (double)i64[i * TEAM];
     break;
   default:
-    for (i = 0; i < n; i++) to[i] = single[i];
+    for (i = 0; i < n; i++) to[i * step] = single[i * TEAM];
   }
+}
+
+/* This member's of n elements from element `at` on: its k-th to to[k]. */
+static inline void number_load(const struct reference_tensor *t, int64_t at,
+                               int64_t n, double *to)
+{
+  number_convert(t, at + team_rank(), team_share(n), 1, to);
+}
+
+/* The same, each to its own place in a row that the team shares. */
+static inline void number_load_row(const struct reference_tensor *t,
+                                   int64_t at, int64_t n, double *to)
+{
+  number_convert(t, at + team_rank(), team_share(n), TEAM, to + team_rank());
+}
+
+/* One element, for all members. */
+static inline double number_get(const struct reference_tensor *t, int64_t at)
+{
+  double x;
+
+  number_convert(t, at, 1, 1, &x);
+  return x;
 }
 
 #endif

@@ -22,43 +22,27 @@
 #include "variants/common/reference_number.h"
 
 #define ROWS_NOISE (8 * 0x1p-24)
-enum { ROWS_BLOCK = 64 };
 enum rows_rounding { ROWS_ONCE, ROWS_NORM, ROWS_EACH };
 enum rows_form {
   ROWS_NONE, ROWS_SCALAR, ROWS_ROW, ROWS_BATCH, ROWS_TOKEN, ROWS_FRAME
 };
 
-/* The names of a norm's field, tensors and attribute; a field NULL: no norm. */
-struct rows_norm_names {
-  const char *field, *weight, *bias, *eps;
-};
-
-/* What an op is of the chain. */
-struct rows_names {
-  const char *input;            /* of the first stage */
-  struct rows_norm_names norm1; /* of the input */
-  const char *residual;         /* x of the chain; NULL: no gated residual */
-  const char *sum;              /* r, where it is an output */
-  struct rows_norm_names norm2;
-  bool modulate;
-};
-
 struct rows_norm {
   bool present, layer;
-  const struct reference_tensor *weight, *bias; /* NULL: none */
+  struct reference_tensor weight, bias; /* where they are present */
   double eps;
 };
 
 struct rows_operand {
-  const struct reference_tensor *tensor; /* NULL: none */
+  struct reference_tensor tensor;
   int64_t form;
 };
 
 struct rows_job {
-  const struct reference_call *call;
-  const struct reference_tensor *input, *residual; /* the latter may be NULL */
+  struct reference_tensor input, residual; /* the latter where it is present */
   struct rows_norm norm1, norm2;
   struct rows_operand gate, scale, shift;
+  int y, sum; /* outputs; -1: none */
   bool tanh, modulate;
   int64_t rounding, seq, per_frame, hidden;
   struct number_format io;
@@ -74,17 +58,33 @@ struct row {
 
 static inline int64_t rows_block(int64_t n, int64_t at)
 {
-  return n - at < ROWS_BLOCK ? n - at : ROWS_BLOCK;
+  return n - at < TEAM_BLOCK ? n - at : TEAM_BLOCK;
 }
 
 /* ---- What a problem says ------------------------------------------------ */
 
-static inline const struct reference_tensor *
+#ifndef REFERENCE_DEVICE
+/* The names of a norm's field, tensors and attribute; a field NULL: no norm. */
+struct rows_norm_names {
+  const char *field, *weight, *bias, *eps;
+};
+
+/* What an op is of the chain. */
+struct rows_names {
+  const char *input;            /* of the first stage */
+  struct rows_norm_names norm1; /* of the input */
+  const char *residual;         /* x of the chain; NULL: no gated residual */
+  const char *sum;              /* r, where it is an output */
+  struct rows_norm_names norm2;
+  bool modulate;
+};
+
+static inline struct reference_tensor
 rows_tensor(const struct reference_call *call, const char *name)
 {
   const int i = name ? op_tensor_find(call->problem->op, name) : -1;
 
-  return i >= 0 && call->tensor[i].present ? &call->tensor[i] : NULL;
+  return i >= 0 ? call->tensor[i] : (struct reference_tensor){0};
 }
 
 static inline double rows_attr(const struct reference_call *call,
@@ -107,7 +107,7 @@ static inline struct rows_norm rows_norm_of(const struct reference_call *call,
   n.present = true;
   n.layer = problem_get(call->problem, names->field) == 0;
   n.weight = rows_tensor(call, names->weight);
-  n.bias = n.layer ? rows_tensor(call, names->bias) : NULL;
+  if (n.layer) n.bias = rows_tensor(call, names->bias);
   n.eps = rows_attr(call, names->eps);
   return n;
 }
@@ -119,16 +119,17 @@ rows_operand_of(const struct reference_call *call, const char *name)
                                problem_get(call->problem, name)};
 }
 
-static inline struct rows_job rows_job_of(const struct reference_call *call,
-                                          const struct rows_names *names)
+static inline void rows_plan(const struct reference_call *call,
+                             const struct rows_names *names, void *plan)
 {
   const struct problem *p = call->problem;
   struct rows_job j = {
-      .call = call,
       .input = rows_tensor(call, names->input),
       .residual = rows_tensor(call, names->residual),
       .norm1 = rows_norm_of(call, &names->norm1),
       .norm2 = rows_norm_of(call, &names->norm2),
+      .y = op_tensor_find(p->op, "y"),
+      .sum = names->sum ? op_tensor_find(p->op, names->sum) : -1,
       .tanh = problem_get(p, "gate_tanh"),
       .rounding = problem_get(p, "rounding"),
       .seq = problem_get(p, "seq"),
@@ -139,10 +140,17 @@ static inline struct rows_job rows_job_of(const struct reference_call *call,
   if (names->residual) j.gate = rows_operand_of(call, "gate");
   if (names->modulate) j.scale = rows_operand_of(call, "scale");
   if (names->modulate) j.shift = rows_operand_of(call, "shift");
-  j.modulate = j.scale.tensor || j.shift.tensor;
+  j.modulate = j.scale.tensor.present || j.shift.tensor.present;
   j.per_frame = j.seq / problem_get(p, "frames");
-  return j;
+  memcpy(plan, &j, sizeof j);
 }
+
+#define ROWS_REFERENCE(PLAN)                                                   \
+  {                                                                            \
+    PLAN, rows_items, sizeof(struct rows_job),                                 \
+        "variants/common/reference_rows.h", "rows_items"                       \
+  }
+#endif
 
 /* ---- Reading ----------------------------------------------------------- */
 
@@ -152,44 +160,44 @@ static inline int64_t rows_start(const struct rows_job *j,
   return item / j->seq * t->stride[0] + item % j->seq * t->stride[1];
 }
 
-/* Elements [at, at + n) of the operand's row for this item, or all `none`. */
+/* Of elements [at, at + n) of the operand's row for this item, this member's;
+ * or all `none`. */
 static inline void rows_operand_load(const struct rows_job *j,
                                      const struct rows_operand *o, int64_t item,
                                      int64_t at, int64_t n, double none,
                                      double *to)
 {
+  const struct reference_tensor *t = &o->tensor;
   const int64_t token = item % j->seq;
   int64_t from = 0;
 
-  if (o->tensor && o->form >= ROWS_BATCH)
-    from = item / j->seq * o->tensor->stride[0];
-  if (o->form == ROWS_TOKEN) from += token * o->tensor->stride[1];
-  if (o->form == ROWS_FRAME)
-    from += token / j->per_frame * o->tensor->stride[1];
-  if (o->tensor && o->form != ROWS_SCALAR) {
-    number_load(o->tensor->dtype, o->tensor->data, from + at, n, to);
+  if (t->present && o->form >= ROWS_BATCH)
+    from = item / j->seq * t->stride[0];
+  if (o->form == ROWS_TOKEN) from += token * t->stride[1];
+  if (o->form == ROWS_FRAME) from += token / j->per_frame * t->stride[1];
+  if (t->present && o->form != ROWS_SCALAR) {
+    number_load(t, from + at, n, to);
     return;
   }
-  if (o->tensor) number_load(o->tensor->dtype, o->tensor->data, 0, 1, &none);
-  for (int64_t i = 0; i < n; i++) to[i] = none;
+  if (t->present) none = number_get(t, 0);
+  for (int64_t k = 0; k < team_share(n); k++) to[k] = none;
 }
 
 static inline void rows_vector_load(const struct reference_tensor *t,
                                     int64_t at, int64_t n, double none,
                                     double *to)
 {
-  if (t)
-    number_load(t->dtype, t->data, at, n, to);
+  if (t->present)
+    number_load(t, at, n, to);
   else
-    for (int64_t i = 0; i < n; i++) to[i] = none;
+    for (int64_t k = 0; k < team_share(n); k++) to[k] = none;
 }
 
 static inline void rows_load(const struct rows_job *j, int64_t item,
                              struct row *r)
 {
-  number_load(j->input->dtype, j->input->data, rows_start(j, j->input, item),
-              r->n, r->value);
-  for (int64_t i = 0; i < r->n; i++) {
+  number_load_row(&j->input, rows_start(j, &j->input, item), r->n, r->value);
+  for (int64_t i = team_rank(); i < r->n; i += TEAM) {
     r->noise[i] = (float)(ROWS_NOISE * fabs(r->value[i]));
     r->step[i] = j->rounding == ROWS_ONCE ? r->noise[i] : 0;
   }
@@ -226,18 +234,18 @@ static inline double rows_flip(const struct number_format *f, double x,
 
 /* The row is stored between two stages.  In `once` only the split form does,
  * and its next launch begins with what is stored. */
-static inline void rows_settle(const struct rows_job *j, struct row *r)
+TEAM_CALL void rows_settle(const struct rows_job *j, struct row *r)
 {
   const struct number_format f = j->io;
   int64_t i;
 
   if (j->rounding != ROWS_ONCE) {
-    for (i = 0; i < r->n; i++)
+    for (i = team_rank(); i < r->n; i += TEAM)
       r->step[i] = (float)rows_flip(&f, r->value[i], (double)r->step[i],
                                     (double)r->noise[i], &r->value[i]);
     return;
   }
-  for (i = 0; i < r->n; i++) {
+  for (i = team_rank(); i < r->n; i += TEAM) {
     const double size = fabs(r->value[i]), before = (double)r->step[i];
     const double step = before + number_ulp(&f, size + before) / 2;
 
@@ -257,13 +265,13 @@ static inline double rows_lacking(const struct number_format *f, double x,
 }
 
 /* The row is an output. */
-static inline void rows_finish(const struct rows_job *j, const struct row *r,
-                               double *value, float *slack, float *split_slack)
+TEAM_CALL void rows_finish(const struct rows_job *j, const struct row *r,
+                           double *value, float *slack, float *split_slack)
 {
   const struct number_format f = j->io;
   const bool once = j->rounding == ROWS_ONCE;
 
-  for (int64_t i = 0; i < r->n; i++) {
+  for (int64_t i = team_rank(); i < r->n; i += TEAM) {
     const double x = r->value[i], noise = (double)r->noise[i];
     const double step = (double)r->step[i];
 
@@ -296,20 +304,20 @@ static inline void rows_sums(const double *x, int64_t n, double mean,
                              double *sum, double *squares)
 {
   double s0 = 0, s1 = 0, s2 = 0, s3 = 0, q0 = 0, q1 = 0, q2 = 0, q3 = 0;
-  int64_t i = 0;
+  int64_t i = team_rank();
 
-  for (; i + 4 <= n; i += 4) {
-    const double a = x[i] - mean, b = x[i + 1] - mean;
-    const double c = x[i + 2] - mean, d = x[i + 3] - mean;
+  for (; i + 3 * TEAM < n; i += 4 * TEAM) {
+    const double a = x[i] - mean, b = x[i + TEAM] - mean;
+    const double c = x[i + 2 * TEAM] - mean, d = x[i + 3 * TEAM] - mean;
     s0 += a, s1 += b, s2 += c, s3 += d;
     q0 += a * a, q1 += b * b, q2 += c * c, q3 += d * d;
   }
-  for (; i < n; i++) {
+  for (; i < n; i += TEAM) {
     s0 += x[i] - mean;
     q0 += (x[i] - mean) * (x[i] - mean);
   }
-  *sum = s0 + s1 + (s2 + s3);
-  *squares = q0 + q1 + (q2 + q3);
+  *sum = team_sum(s0 + s1 + (s2 + s3));
+  *squares = team_sum(q0 + q1 + (q2 + q3));
 }
 
 /* The second pass also sums what the first left of the mean, so that it is
@@ -352,17 +360,18 @@ static inline struct rows_reach rows_reach_all(const struct row *r,
 {
   double s0 = 0, s1 = 0, squares = 0, low = sqrt(norm->eps);
   struct rows_reach x = {0, 0, 0};
-  int64_t i;
+  int64_t i = team_rank();
 
   if (rows_is_infinite(s)) return x;
-  for (i = 0; i + 2 <= r->n && norm->layer; i += 2)
-    s0 += (double)d[i], s1 += (double)d[i + 1];
+  for (; i + TEAM < r->n && norm->layer; i += 2 * TEAM)
+    s0 += (double)d[i], s1 += (double)d[i + TEAM];
   if (norm->layer && i < r->n) s0 += (double)d[i];
-  x.mean = (s0 + s1) / (double)r->n;
+  x.mean = team_sum(s0 + s1) / (double)r->n;
   x.scale = s->scale;
   if (r->exact) return x;
-  for (i = 0; i < r->n; i++) squares += (double)d[i] * (double)d[i];
-  x.sigma = sqrt(squares / (double)r->n);
+  for (i = team_rank(); i < r->n; i += TEAM)
+    squares += (double)d[i] * (double)d[i];
+  x.sigma = sqrt(team_sum(squares) / (double)r->n);
   if (s->sigma - x.sigma > low) low = s->sigma - x.sigma;
   x.scale = 1 / low;
   return x;
@@ -378,12 +387,14 @@ static inline struct rows_reach rows_reach_one(const struct row *r,
   struct rows_reach x = {0, 0, 0};
 
   if (rows_is_infinite(s)) return x;
-  for (int64_t i = 0; i < r->n; i++) {
+  for (int64_t i = team_rank(); i < r->n; i += TEAM) {
     const double c = fabs(r->value[i] - s->mean), di = (double)d[i];
     const double ci = (2 * c + di) * di;
     most = di > most ? di : most;
     change = ci > change ? ci : change;
   }
+  most = team_most(most);
+  change = team_most(change);
   if (s->sigma - most / sqrt(n) > low) low = s->sigma - most / sqrt(n);
   x.mean = norm->layer ? most / n : 0;
   x.sigma = change / n / (s->sigma + low);
@@ -404,12 +415,12 @@ static inline void rows_norm_block(const struct rows_job *j, struct row *r,
                                    const struct rows_reach *noise,
                                    const struct rows_reach *step)
 {
-  double w[ROWS_BLOCK], b[ROWS_BLOCK];
+  double w[TEAM_MINE], b[TEAM_MINE];
 
-  rows_vector_load(norm->weight, at, m, 1, w);
-  rows_vector_load(norm->bias, at, m, 0, b);
-  for (int64_t i = 0; i < m; i++) {
-    const int64_t k = at + i;
+  rows_vector_load(&norm->weight, at, m, 1, w);
+  rows_vector_load(&norm->bias, at, m, 0, b);
+  for (int64_t i = 0; i < team_share(m); i++) {
+    const int64_t k = at + team_place(i);
     const double x = (r->value[k] - s->mean) * s->scale, size = fabs(w[i]);
     const double n = rows_reached(noise, (double)r->noise[k], x);
     const double d = rows_reached(step, (double)r->step[k], x);
@@ -421,8 +432,8 @@ static inline void rows_norm_block(const struct rows_job *j, struct row *r,
   }
 }
 
-static inline void rows_norm(const struct rows_job *j,
-                             const struct rows_norm *norm, struct row *r)
+TEAM_CALL void rows_norm(const struct rows_job *j, const struct rows_norm *norm,
+                         struct row *r)
 {
   const struct rows_statistics s = rows_statistics_of(r, norm);
   const struct rows_reach noise = rows_reach_all(r, r->noise, norm, &s);
@@ -432,7 +443,7 @@ static inline void rows_norm(const struct rows_job *j,
     step = rows_reach_all(r, r->step, norm, &s);
   else if (!r->exact)
     step = rows_reach_one(r, r->step, norm, &s);
-  for (int64_t at = 0; at < r->n; at += ROWS_BLOCK)
+  for (int64_t at = 0; at < r->n; at += TEAM_BLOCK)
     rows_norm_block(j, r, at, rows_block(r->n, at), norm, &s, &noise, &step);
   r->exact = false;
 }
@@ -468,22 +479,23 @@ static inline double rows_factor(const struct rows_job *j, bool computed,
 static inline void rows_residual(const struct rows_job *j, int64_t item,
                                  struct row *r)
 {
-  const int64_t start = rows_start(j, j->residual, item);
-  const bool rounded = j->rounding == ROWS_EACH && j->gate.tensor;
-  double gate[ROWS_BLOCK], x[ROWS_BLOCK];
+  const int64_t start = rows_start(j, &j->residual, item);
+  const bool rounded = j->rounding == ROWS_EACH && j->gate.tensor.present;
+  double gate[TEAM_MINE], x[TEAM_MINE];
 
-  for (int64_t at = 0; at < r->n; at += ROWS_BLOCK) {
+  for (int64_t at = 0; at < r->n; at += TEAM_BLOCK) {
     const int64_t m = rows_block(r->n, at);
 
     rows_operand_load(j, &j->gate, item, at, m, 1, gate);
-    number_load(j->residual->dtype, j->residual->data, start + at, m, x);
-    for (int64_t i = 0; i < m && j->gate.tensor; i++) {
+    number_load(&j->residual, start + at, m, x);
+    for (int64_t i = 0; i < team_share(m) && j->gate.tensor.present; i++) {
       double g = j->tanh ? tanh(gate[i]) : gate[i];
       const double step = rows_factor(j, j->tanh, &g);
 
-      rows_multiply(j, r, at + i, g, step, rounded);
+      rows_multiply(j, r, at + team_place(i), g, step, rounded);
     }
-    for (int64_t i = 0; i < m; i++) rows_add(j, r, at + i, x[i]);
+    for (int64_t i = 0; i < team_share(m); i++)
+      rows_add(j, r, at + team_place(i), x[i]);
   }
   r->exact = false;
 }
@@ -493,63 +505,58 @@ static inline void rows_residual(const struct rows_job *j, int64_t item,
 static inline void rows_modulate(const struct rows_job *j, int64_t item,
                                  struct row *r)
 {
-  const bool rounded = j->rounding == ROWS_EACH && j->shift.tensor;
-  double scale[ROWS_BLOCK], shift[ROWS_BLOCK];
+  const bool rounded = j->rounding == ROWS_EACH && j->shift.tensor.present;
+  double scale[TEAM_MINE], shift[TEAM_MINE];
 
-  for (int64_t at = 0; at < r->n; at += ROWS_BLOCK) {
+  for (int64_t at = 0; at < r->n; at += TEAM_BLOCK) {
     const int64_t m = rows_block(r->n, at);
 
     rows_operand_load(j, &j->scale, item, at, m, 0, scale);
     rows_operand_load(j, &j->shift, item, at, m, 0, shift);
-    for (int64_t i = 0; i < m && j->scale.tensor; i++) {
+    for (int64_t i = 0; i < team_share(m) && j->scale.tensor.present; i++) {
       double factor = 1 + scale[i];
       const double step = rows_factor(j, true, &factor);
 
-      rows_multiply(j, r, at + i, factor, step, rounded);
+      rows_multiply(j, r, at + team_place(i), factor, step, rounded);
     }
-    for (int64_t i = 0; i < m && j->shift.tensor; i++)
-      rows_add(j, r, at + i, shift[i]);
+    for (int64_t i = 0; i < team_share(m) && j->shift.tensor.present; i++)
+      rows_add(j, r, at + team_place(i), shift[i]);
   }
   r->exact = false;
 }
 
 /* ---- The chain --------------------------------------------------------- */
 
-static inline void rows_item(const struct rows_job *j, int64_t item,
+/* Its elements are from `at` on in each array. */
+static inline void rows_item(const struct rows_job *j, int64_t item, int64_t at,
                              struct row *r, const struct reference_out *sum)
 {
-  const int64_t at = (item - j->call->first) * r->n;
-
   rows_load(j, item, r);
   if (j->norm1.present) rows_norm(j, &j->norm1, r);
   if (j->norm1.present) rows_settle(j, r);
-  if (j->residual) rows_residual(j, item, r);
+  if (j->residual.present) rows_residual(j, item, r);
   if (sum)
     rows_finish(j, r, sum->value + at, sum->slack + at, sum->split_slack + at);
-  if (j->residual && j->norm2.present) rows_settle(j, r);
+  if (j->residual.present && j->norm2.present) rows_settle(j, r);
   if (j->norm2.present) rows_norm(j, &j->norm2, r);
   if (j->norm2.present && j->modulate) rows_settle(j, r);
   if (j->modulate) rows_modulate(j, item, r);
   rows_finish(j, r, r->value, r->noise, r->step);
 }
 
-static inline void rows_compute(const struct reference_call *call,
-                                const struct rows_names *names,
-                                struct reference_out *out)
+static inline void rows_items(const void *plan, int64_t first, int64_t last,
+                              const struct reference_out *out)
 {
-  const struct rows_job j = rows_job_of(call, names);
-  const struct op *op = call->problem->op;
-  const struct reference_out *y = &out[op_tensor_find(op, "y")];
-  const struct reference_out *sum =
-      names->sum ? &out[op_tensor_find(op, names->sum)] : NULL;
+  const struct rows_job *j = (const struct rows_job *)plan;
+  const struct reference_out *y = &out[j->y];
 
   if (!y->value) return;
-  for (int64_t item = call->first; item < call->last; item++) {
-    const int64_t at = (item - call->first) * j.hidden;
+  for (int64_t item = first; item < last; item++) {
+    const int64_t at = (item - first) * j->hidden;
     struct row r = {y->value + at, y->slack + at, y->split_slack + at,
-                    j.hidden, false};
+                    j->hidden, false};
 
-    rows_item(&j, item, &r, sum);
+    rows_item(j, item, at, &r, j->sum < 0 ? NULL : &out[j->sum]);
   }
 }
 

@@ -1,15 +1,14 @@
 /* reference.c - gate_residual in double. */
 #include "variants/common/reference_rows.h"
 
-reference_fn reference_gate_residual;
-
-void reference_gate_residual(const struct reference_call *call,
-                             struct reference_out *out)
+static void plan(const struct reference_call *call, void *out)
 {
   const struct rows_names names = {
       .input = "h",
       .residual = "x",
   };
 
-  rows_compute(call, &names, out);
+  rows_plan(call, &names, out);
 }
+
+const struct reference reference_gate_residual = ROWS_REFERENCE(plan);

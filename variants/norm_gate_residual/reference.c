@@ -1,10 +1,7 @@
 /* reference.c - norm_gate_residual in double. */
 #include "variants/common/reference_rows.h"
 
-reference_fn reference_norm_gate_residual;
-
-void reference_norm_gate_residual(const struct reference_call *call,
-                                  struct reference_out *out)
+static void plan(const struct reference_call *call, void *out)
 {
   const struct rows_names names = {
       .input = "h",
@@ -12,5 +9,7 @@ void reference_norm_gate_residual(const struct reference_call *call,
       .residual = "x",
   };
 
-  rows_compute(call, &names, out);
+  rows_plan(call, &names, out);
 }
+
+const struct reference reference_norm_gate_residual = ROWS_REFERENCE(plan);

@@ -1,10 +1,7 @@
 /* reference.c - norm_gate_residual_norm_scale in double. */
 #include "variants/common/reference_rows.h"
 
-reference_fn reference_norm_gate_residual_norm_scale;
-
-void reference_norm_gate_residual_norm_scale(const struct reference_call *call,
-                                             struct reference_out *out)
+static void plan(const struct reference_call *call, void *out)
 {
   const struct rows_names names = {
       .input = "h",
@@ -15,5 +12,8 @@ void reference_norm_gate_residual_norm_scale(const struct reference_call *call,
       .modulate = true,
   };
 
-  rows_compute(call, &names, out);
+  rows_plan(call, &names, out);
 }
+
+const struct reference reference_norm_gate_residual_norm_scale =
+    ROWS_REFERENCE(plan);

@@ -1,10 +1,7 @@
 /* reference.c - norm_scale_shift in double. */
 #include "variants/common/reference_rows.h"
 
-reference_fn reference_norm_scale_shift;
-
-void reference_norm_scale_shift(const struct reference_call *call,
-                                struct reference_out *out)
+static void plan(const struct reference_call *call, void *out)
 {
   const struct rows_names names = {
       .input = "x",
@@ -12,5 +9,7 @@ void reference_norm_scale_shift(const struct reference_call *call,
       .modulate = true,
   };
 
-  rows_compute(call, &names, out);
+  rows_plan(call, &names, out);
 }
+
+const struct reference reference_norm_scale_shift = ROWS_REFERENCE(plan);

@@ -6,14 +6,10 @@ enum { Q, K, Q_OUT, K_OUT, Q_WEIGHT, K_WEIGHT, TEXT_Q, TEXT_K, TEXT_Q_WEIGHT,
        TEXT_K_WEIGHT };
 enum { EPS };
 
-reference_fn reference_qk_norm;
-
-void reference_qk_norm(const struct reference_call *call,
-                       struct reference_out *out)
+static void plan(const struct reference_call *call, void *out)
 {
   const struct problem *p = call->problem;
   const struct heads_reference h = {
-      .call = call,
       .q = Q,
       .k = K,
       .q_out = Q_OUT,
@@ -34,5 +30,7 @@ void reference_qk_norm(const struct reference_call *call,
       .eps = (float)call->attr[EPS], /* kernels get an fp32 */
   };
 
-  heads_compute(&h, out);
+  heads_plan(call, &h, out);
 }
+
+const struct reference reference_qk_norm = HEADS_REFERENCE(plan);

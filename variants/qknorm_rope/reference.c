@@ -6,14 +6,10 @@ enum { Q, K, Q_OUT, K_OUT, Q_WEIGHT, K_WEIGHT, COS, SIN, POSITIONS, TEXT_Q,
        TEXT_K, TEXT_Q_WEIGHT, TEXT_K_WEIGHT };
 enum { EPS, POSITION_OFFSET };
 
-reference_fn reference_qknorm_rope;
-
-void reference_qknorm_rope(const struct reference_call *call,
-                           struct reference_out *out)
+static void plan(const struct reference_call *call, void *out)
 {
   const struct problem *p = call->problem;
   const struct heads_reference h = {
-      .call = call,
       .q = Q,
       .k = K,
       .q_out = Q_OUT,
@@ -39,5 +35,7 @@ void reference_qknorm_rope(const struct reference_call *call,
       .eps = (float)call->attr[EPS], /* kernels get an fp32 */
   };
 
-  heads_compute(&h, out);
+  heads_plan(call, &h, out);
 }
+
+const struct reference reference_qknorm_rope = HEADS_REFERENCE(plan);

@@ -5,14 +5,10 @@
 enum { Q, K, Q_OUT, K_OUT, COS, SIN, POSITIONS };
 enum { POSITION_OFFSET };
 
-reference_fn reference_rope;
-
-void reference_rope(const struct reference_call *call,
-                    struct reference_out *out)
+static void plan(const struct reference_call *call, void *out)
 {
   const struct problem *p = call->problem;
   const struct heads_reference h = {
-      .call = call,
       .q = Q,
       .k = K,
       .q_out = Q_OUT,
@@ -34,5 +30,7 @@ void reference_rope(const struct reference_call *call,
       .position_offset = (int64_t)call->attr[POSITION_OFFSET],
   };
 
-  heads_compute(&h, out);
+  heads_plan(call, &h, out);
 }
+
+const struct reference reference_rope = HEADS_REFERENCE(plan);
