@@ -5,14 +5,23 @@
  * most.  The walk keeps no list: memory does not grow with the space.  A
  * condition that fails rules out every point that agrees in the tunables it
  * names, and those that follow one another are passed over in one step:
- * tunables that conditions name should come first.
+ * tunables that conditions name should come first.  A condition that held is
+ * not asked again until a tunable that it names turns.
  */
 #ifndef DIFFTUNE_SPACE_H
 #define DIFFTUNE_SPACE_H
 
 #include "variant.h"
 
-enum { SPACE_MAX_RULES = 256 };
+enum {
+  SPACE_MAX_RULES = 256, /* the others are asked of every point */
+  SPACE_SLOTS = OP_MAX_SYMBOLS + OP_MAX_TUNABLES + DEVICE_SLOTS,
+};
+
+struct space_rule {
+  uint16_t rule; /* of the scheme's */
+  uint8_t used;  /* 1 + the last tunable it names */
+};
 
 struct space {
   const struct scheme *scheme;
@@ -20,7 +29,10 @@ struct space {
   int arch, sms;
   bool done;
   uint32_t at[OP_MAX_TUNABLES]; /* the next point, as indexes of values */
-  uint8_t used[SPACE_MAX_RULES]; /* per rule, 1 + the last tunable it names */
+  int kept; /* that many of the first are as when they were last asked; -1 */
+  int64_t slots[SPACE_SLOTS];           /* what expressions read, of it */
+  struct space_rule rules[SPACE_MAX_RULES]; /* those that name least, first */
+  uint32_t rule_count;
 };
 void space_init(struct space *s, const struct scheme *scheme,
                 const struct problem *problem, int arch, int sms);

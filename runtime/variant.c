@@ -52,19 +52,24 @@ void variant_entry(const struct variant *v, char name[VARIANT_ENTRY])
   snprintf(name, VARIANT_ENTRY, "dt_%.16s", hex);
 }
 
+void variant_device_slots(int arch, int sms, int occupancy,
+                          int64_t device[DEVICE_SLOTS])
+{
+  device[DEVICE_ARCH] = arch;
+  device[DEVICE_SMS] = sms;
+  device[DEVICE_OCCUPANCY] = occupancy;
+}
+
 /* The slots of a scheme's expressions: symbols, tunables, device. */
 static void fill_slots(const struct variant *v, const struct problem *p,
                        int arch, int sms, int occupancy,
                        int64_t slots[MAX_SLOTS])
 {
   uint32_t symbols = v->op->symbol_count, tunables = v->scheme->tunable_count;
-  int64_t *device = slots + symbols + tunables;
 
   memcpy(slots, p->value, sizeof *slots * symbols);
   memcpy(slots + symbols, v->tunable, sizeof *slots * tunables);
-  device[DEVICE_ARCH] = arch;
-  device[DEVICE_SMS] = sms;
-  device[DEVICE_OCCUPANCY] = occupancy;
+  variant_device_slots(arch, sms, occupancy, slots + symbols + tunables);
 }
 
 const char *variant_misfit(const struct variant *v, const struct problem *p,

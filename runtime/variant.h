@@ -32,6 +32,11 @@ void variant_print_facts(const struct variant *v, struct bytes *out);
 #define VARIANT_ENTRY 24
 void variant_entry(const struct variant *v, char name[VARIANT_ENTRY]);
 
+/* What expressions read of a device: the last of their slots, behind the
+ * problem's symbols and the tunables. */
+void variant_device_slots(int arch, int sms, int occupancy,
+                          int64_t device[DEVICE_SLOTS]);
+
 /* The first condition that fails for this problem on a device of `arch` and
  * `sms`, or NULL when the variant fits.  The facts are compared too: a fact
  * that differs is reported as the name of the symbol. */
