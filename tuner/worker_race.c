@@ -12,10 +12,6 @@
 enum { BLOCK = 28, BLOCK_TRIES = 3 };
 _Static_assert(BLOCK + 2 <= BENCH_MOST && BLOCK % 2 == 0, "and both halves");
 
-/* A round is timed again where the clock moved meanwhile or was held back, but
- * not for ever: of a GPU that is always held back the rows say so. */
-enum { ROUNDS_AGAIN = 12 };
-
 /* A replay takes about so long: short while many are screened, long where the
  * time is reported. */
 static const double screen_us = 100, final_us = 200;
@@ -48,7 +44,7 @@ struct race_job {
   int mhz_count;
   struct clock_reading clock; /* at the end of the last round */
   bool clock_is_fresh;        /* nothing was recorded since */
-  uint32_t throttle, again, rounds_again;
+  uint32_t throttle, again;
   struct module *twin;
   int twin_of;
 };
@@ -331,9 +327,7 @@ static dd_status run_round(struct race_job *job, int live)
     if (!job->clock_is_fresh) read_clock(job);
     before = job->clock;
     TRY(time_round(job, count));
-    if (!was_disturbed(job, before)) break;
-    if (job->rounds_again == ROUNDS_AGAIN) break;
-    job->rounds_again++;
+    if (!was_disturbed(job, before) || !race_repeats(&job->race)) break;
     job->again += (uint32_t)((count + BLOCK - 1) / BLOCK);
   }
   return keep_round(job, count);
