@@ -344,6 +344,10 @@ static void a_block_is_calm_or_not(void **unused)
   struct race r = {0};
 
   (void)unused;
+  assert_true(race_calm(&r, 10, 10.5)); /* the noise is not known yet */
+  assert_false(race_calm(&r, 10, 10.7));
+  assert_false(race_calm(&r, 10.7, 10));
+  r.noise = 0.001;
   assert_true(race_calm(&r, 10, 10.2));
   assert_false(race_calm(&r, 10, 10.5));
   assert_false(race_calm(&r, 10.5, 10));

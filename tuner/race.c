@@ -104,10 +104,12 @@ int race_round(struct race *r, int *order)
   return n;
 }
 
-/* 3 % is far more than the noise of a quiet GPU; a noisy one sets its own. */
+/* 3 % is far more than the noise of a quiet GPU; a noisy one sets its own.  In
+ * the first round it is not known yet, and 1 % is no rarity. */
 bool race_calm(const struct race *r, double before_us, double after_us)
 {
-  double limit = 6 * r->noise > 0.03 ? 6 * r->noise : 0.03;
+  double noise = r->noise > 0 ? r->noise : 0.01;
+  double limit = 6 * noise > 0.03 ? 6 * noise : 0.03;
 
   return fabs(log(before_us / after_us)) <= limit;
 }
