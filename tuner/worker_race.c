@@ -74,9 +74,8 @@ static dd_status note(const struct worker *w, uint32_t candidate)
   return status;
 }
 
-/* Unless it has been.  It was proven, so its code is loaded; what a first
- * replay costs beside is nothing to a long launch, and is not paid for with
- * another. */
+/* Unless it has been.  It was proven, so its code is loaded: a first replay
+ * takes no longer than a second. */
 static dd_status record_candidate(struct race_job *job, int i)
 {
   struct timing *t = &job->timing[i];
@@ -85,8 +84,7 @@ static dd_status record_candidate(struct race_job *job, int i)
   if (t->launches) return DD_OK;
   TRY(note(job->w, (uint32_t)i));
   TRY(make_run(job, &job->candidates[i], &run));
-  return bench_record(&job->bench, &run, job->launches, job->half[i],
-                      !job->bench.lengthy, t);
+  return bench_record(&job->bench, &run, job->launches, job->half[i], false, t);
 }
 
 static dd_status record_references(struct race_job *job)
