@@ -42,7 +42,7 @@ static inline double time_of(struct machine *m, double true_us)
   return us;
 }
 
-enum { BLOCK = 16, BLOCK_TRIES = 3 };
+enum { BLOCK = 28, BLOCK_TRIES = 3 };
 
 struct simulated {
   struct race race;

@@ -344,11 +344,30 @@ static void a_block_is_calm_or_not(void **unused)
   struct race r = {0};
 
   (void)unused;
+  assert_true(race_calm(&r, 10, 10.5)); /* the noise is not known yet */
+  assert_false(race_calm(&r, 10, 10.7));
+  assert_false(race_calm(&r, 10.7, 10));
+  r.noise = 0.001;
   assert_true(race_calm(&r, 10, 10.2));
   assert_false(race_calm(&r, 10, 10.5));
   assert_false(race_calm(&r, 10.5, 10));
   r.noise = 0.02; /* a noisy machine is not thrown away */
   assert_true(race_calm(&r, 10, 10.5));
+}
+
+/* A GPU that is always held back is measured all the same. */
+static void rounds_are_not_repeated_for_ever(void **unused)
+{
+  const struct race_rule *rule = &race_rule_default;
+  struct race r = {.rule = *rule, .phase = RACE_SCREEN};
+
+  (void)unused;
+  for (int i = 0; i < rule->screen_repeats; ++i) assert_true(race_repeats(&r));
+  assert_false(race_repeats(&r));
+  r.phase = RACE_FINAL;
+  for (int i = rule->screen_repeats; i < rule->repeats; ++i)
+    assert_true(race_repeats(&r));
+  assert_false(race_repeats(&r));
 }
 
 static void a_clock_that_stands_is_an_error(void **unused)
@@ -420,6 +439,7 @@ int main(void)
       cmocka_unit_test(the_final_spares_the_slow),
       cmocka_unit_test(fewer_rounds_are_compared_as_far_as_they_go),
       cmocka_unit_test(a_block_is_calm_or_not),
+      cmocka_unit_test(rounds_are_not_repeated_for_ever),
       cmocka_unit_test(a_clock_that_stands_is_an_error),
       cmocka_unit_test(order_follows_the_seed),
       cmocka_unit_test(memory_fails_cleanly),

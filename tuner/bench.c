@@ -286,7 +286,6 @@ dd_status bench_choose_copy(struct bench *b, double *us)
   }
   b->copy_kind = best;
   b->copy_us = *us;
-  b->lengthy = *us >= long_us;
   b->halved = !one_by_one(b) && !is_cpu(b->device) && b->sets % 2 == 0 &&
               *us * b->sets >= turn_us;
   return DD_OK;

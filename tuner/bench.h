@@ -40,7 +40,6 @@ struct bench {
   size_t copy_bytes;
   int copy_kind; /* which of tools->copy, and how long a launch of it takes */
   double copy_us;
-  bool lengthy;  /* one launch is long enough for a replay */
   bool halved;   /* a turn over the sets is long enough for two short replays */
   bool eager;
   bool careful; /* nothing is enqueued before what is ahead of it has run */
@@ -76,9 +75,8 @@ int bench_turns(const struct bench *b, const int *half, const int *live,
                 int count, int *order);
 
 /* Records a candidate, from the first set or, with half 1, that in the middle;
- * and with `warm` runs it once, untimed: the first replay loads what is not on
- * the chip yet, which takes some microseconds.  Only a careful bench waits for
- * it. */
+ * and with `warm` runs it once, untimed, for what may not be on the chip yet.
+ * Only a careful bench waits for it. */
 dd_status bench_record(struct bench *b, const struct run *run,
                        uint32_t launches, int half, bool warm,
                        struct timing *out);

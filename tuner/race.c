@@ -8,6 +8,7 @@
 const struct race_rule race_rule_default = {
     .first_look = 2, .screen_rounds = 8, .error = 0.01, .floor = 0.005,
     .finalists = 10, .final_rounds = 16, .final_look = 6,
+    .screen_repeats = 2, .repeats = 12,
 };
 
 dd_status race_make(struct race *r, const struct race_rule *rule, int count,
@@ -103,12 +104,26 @@ int race_round(struct race *r, int *order)
   return n;
 }
 
-/* 3 % is far more than the noise of a quiet GPU; a noisy one sets its own. */
+/* 3 % is far more than the noise of a quiet GPU; a noisy one sets its own.  In
+ * the first round it is not known yet, and 1 % is no rarity. */
 bool race_calm(const struct race *r, double before_us, double after_us)
 {
-  double limit = 6 * r->noise > 0.03 ? 6 * r->noise : 0.03;
+  double noise = r->noise > 0 ? r->noise : 0.01;
+  double limit = 6 * noise > 0.03 ? 6 * noise : 0.03;
 
   return fabs(log(before_us / after_us)) <= limit;
+}
+
+/* Fewer while many are screened, whose rounds take longest and need not be as
+ * good. */
+bool race_repeats(struct race *r)
+{
+  int most =
+      r->phase == RACE_SCREEN ? r->rule.screen_repeats : r->rule.repeats;
+
+  if (r->repeated >= most) return false;
+  r->repeated++;
+  return true;
 }
 
 /* One block for both kinds of samples, so that both grow or neither. */

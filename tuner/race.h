@@ -36,6 +36,7 @@ struct race_rule {
   double floor;      /* no gap below this is ever claimed: 0.005 is 0.5 % */
   int finalists, final_rounds;
   int final_look; /* rounds of the final before who is behind is out */
+  int screen_repeats, repeats; /* rounds that the clock may spoil; in all */
 };
 extern const struct race_rule race_rule_default;
 
@@ -58,6 +59,7 @@ struct race {
   uint64_t random;
   enum race_phase phase;
   int round; /* of the phase */
+  int repeated;
   int count;
   double noise; /* deviation of one ratio, over all candidates */
   struct race_entry *entries;
@@ -85,6 +87,9 @@ int race_round(struct race *r, int *order);
 /* Whether the reference says that nothing happened during a block; if not, it
  * is to be timed again. */
 bool race_calm(const struct race *r, double before_us, double after_us);
+/* Whether a round that the clock spoilt is worth another try, which is counted:
+ * what is always held back is measured all the same. */
+bool race_repeats(struct race *r);
 /* One timing: microseconds, and the reference's around it. */
 dd_status race_sample(struct race *r, int entry, double us, double reference_us);
 /* After the round's last sample: counts it, and eliminates. */

@@ -9,11 +9,8 @@
 
 /* The reference is timed every so many candidates of a round: a block, which is
  * timed again where the reference says that something happened meanwhile. */
-enum { BLOCK = 16, BLOCK_TRIES = 3 };
-
-/* A round is timed again where the clock moved meanwhile or was held back, but
- * not for ever: of a GPU that is always held back the rows say so. */
-enum { ROUNDS_AGAIN = 12 };
+enum { BLOCK = 28, BLOCK_TRIES = 3 };
+_Static_assert(BLOCK + 2 <= BENCH_MOST && BLOCK % 2 == 0, "and both halves");
 
 /* A replay takes about so long: short while many are screened, long where the
  * time is reported. */
@@ -47,7 +44,7 @@ struct race_job {
   int mhz_count;
   struct clock_reading clock; /* at the end of the last round */
   bool clock_is_fresh;        /* nothing was recorded since */
-  uint32_t throttle, again, rounds_again;
+  uint32_t throttle, again;
   struct module *twin;
   int twin_of;
 };
@@ -77,9 +74,8 @@ static dd_status note(const struct worker *w, uint32_t candidate)
   return status;
 }
 
-/* Unless it has been.  It was proven, so its code is loaded; what a first
- * replay costs beside is nothing to a long launch, and is not paid for with
- * another. */
+/* Unless it has been.  It was proven, so its code is loaded: a first replay
+ * takes no longer than a second. */
 static dd_status record_candidate(struct race_job *job, int i)
 {
   struct timing *t = &job->timing[i];
@@ -88,8 +84,7 @@ static dd_status record_candidate(struct race_job *job, int i)
   if (t->launches) return DD_OK;
   TRY(note(job->w, (uint32_t)i));
   TRY(make_run(job, &job->candidates[i], &run));
-  return bench_record(&job->bench, &run, job->launches, job->half[i],
-                      !job->bench.lengthy, t);
+  return bench_record(&job->bench, &run, job->launches, job->half[i], false, t);
 }
 
 static dd_status record_references(struct race_job *job)
@@ -330,9 +325,7 @@ static dd_status run_round(struct race_job *job, int live)
     if (!job->clock_is_fresh) read_clock(job);
     before = job->clock;
     TRY(time_round(job, count));
-    if (!was_disturbed(job, before)) break;
-    if (job->rounds_again == ROUNDS_AGAIN) break;
-    job->rounds_again++;
+    if (!was_disturbed(job, before) || !race_repeats(&job->race)) break;
     job->again += (uint32_t)((count + BLOCK - 1) / BLOCK);
   }
   return keep_round(job, count);
