@@ -2,8 +2,8 @@
  * entry.h - plans found by the arguments of a call, for entry points.
  *
  * A denoising loop calls with the same few shapes some thousand times a second;
- * a process meets some dozens of shapes in all.  So a call makes a key of its
- * arguments, finds the plan in a hash table and launches it.
+ * a process meets some dozens of shapes in all.  So a call looks for its entry
+ * in a hash table, and launches the plan that it finds there.
  */
 #ifndef DIFFDISPATCH_ENTRY_H
 #define DIFFDISPATCH_ENTRY_H
@@ -14,9 +14,9 @@ struct entry;
 typedef bool entry_match(struct entry *e, const void *args);
 
 /* All that the choice depends on, and little else: a call's numbers as they
- * are, for what can be computed from them is the first call's business.  One
- * function writes them when an entry is made, and compares them with an entry's
- * when one is looked for, which takes less than to write and compare them. */
+ * are, for what can be computed from them is the first call's business.  They
+ * are written when an entry is made; a later call compares itself with the
+ * entry, which takes less than to write a key and compare that. */
 enum { KEY_WORDS = 192 };
 struct key {
   entry_match *match; /* what finds the entry again, for `args` */

@@ -3,7 +3,7 @@
  *
  *     cmake --build build/release --target bench_dispatch
  *     build/release/tests/bench_dispatch [PLANS]
- *     valgrind --tool=callgrind --toggle-collect='via_*' \
+ *     valgrind --tool=callgrind --toggle-collect=time_batch \
  *       build/release/tests/bench_dispatch 0     # instructions per call
  *
  * Opening: a table of PLANS (10000; 0: no table) qknorm_rope problems and some
