@@ -9,11 +9,11 @@
 
 #include "entry.h"
 
-/* An op's own entry point, by the list in diffdispatch.h. */
+/* An op's own entry point, by the list in diffdispatch.h; NULL ends a list. */
 struct entry_point {
   const char *op;
   uint32_t tensor_count, attr_count;
-  const char *tensors[OP_MAX_TENSORS], *attrs[OP_MAX_ATTRS];
+  const char *tensors[OP_MAX_TENSORS + 1], *attrs[OP_MAX_ATTRS + 1];
 };
 
 struct call {
@@ -21,16 +21,16 @@ struct call {
   const char *text;                /* what tensors cannot say */
   const dd_tensor *const *tensors; /* in the entry's order, or else the op's */
   size_t count;
-  entry_finish *finish; /* its `args` is the entry point; or NULL */
   void *workspace;
   size_t workspace_size, *workspace_needed;
+  size_t length; /* of the text; call_resolve() sets it */
 };
 
 int64_t tensor_dtype(const dd_tensor *t); /* a dd_dtype; 0: none of them */
 
 /* The plan for these arguments: found without a lock, or made. */
-dd_status call_resolve(struct dd_context *ctx, const struct call *c,
-                       void *stream, struct entry **out);
+dd_status call_resolve(struct dd_context *ctx, struct call *c, void *stream,
+                       struct entry **out);
 /* `attr` has one value per attribute of the plan's op. */
 dd_status call_launch(const struct entry *e, const struct call *c,
                       const double *attr, void *stream);

@@ -8,63 +8,25 @@
  */
 #include "entry.h"
 
+#include <math.h>
 #include <string.h>
 
 /* ---- The table ----------------------------------------------------------- */
 
 enum { FIRST_SLOTS = 16 };
 
-struct typed {
-  struct typed *older;
-  uint32_t mask, count; /* count: under the lock */
-  _Atomic(struct entry *) slots[];
-};
-
 static size_t typed_size(uint32_t slots)
 {
   return sizeof(struct typed) + slots * sizeof(_Atomic(struct entry *));
 }
 
-/* The lengths are even; a call of memcmp() would cost more than this. */
-static bool same(const struct entry *e, uint32_t hash, const int64_t *word,
-                 uint32_t words)
-{
-  int64_t difference = 0;
-
-  if (e->hash != hash || e->words != words) return false;
-  for (uint32_t i = 0; i < words; i += 2)
-    difference |= (e->word[i] ^ word[i]) | (e->word[i + 1] ^ word[i + 1]);
-  return !difference;
-}
-
-/* The slot that holds the key, or the empty one where it would go: at least
- * half of the slots are empty. */
-static uint32_t slot_of(struct typed *t, uint32_t hash, const int64_t *word,
-                        uint32_t words, struct entry **e)
-{
-  uint32_t i = hash & t->mask;
-
-  for (;; i = (i + 1) & t->mask) {
-    *e = atomic_load_explicit(&t->slots[i], memory_order_acquire);
-    if (!*e || same(*e, hash, word, words)) return i;
-  }
-}
-
-struct entry *entry_find(struct dd_context *ctx, const struct key *key)
-{
-  struct typed *t = atomic_load_explicit(&ctx->typed, memory_order_acquire);
-  struct entry *e = NULL;
-
-  if (t) slot_of(t, key->hash, key->word, key->words, &e);
-  return e;
-}
-
 static void put(struct typed *t, struct entry *e)
 {
-  struct entry *there;
-  uint32_t slot = slot_of(t, e->hash, e->word, e->words, &there);
+  uint32_t i = e->hash;
 
-  atomic_store_explicit(&t->slots[slot], e, memory_order_release);
+  while (atomic_load_explicit(&t->slots[i & t->mask], memory_order_relaxed))
+    ++i;
+  atomic_store_explicit(&t->slots[i & t->mask], e, memory_order_release);
   t->count++;
 }
 
@@ -119,7 +81,7 @@ static dd_status publish(struct dd_context *ctx, const struct key *key,
   dd_status status = DD_OK;
 
   pthread_mutex_lock(&ctx->lock);
-  there = entry_find(ctx, key);
+  there = entry_find(ctx, key->hash, key->match, key->args);
   t = there ? NULL : grown(ctx);
   if (t) put(t, *e);
   else if (!there) status = fail(DD_NO_MEMORY, "out of memory");
@@ -130,16 +92,45 @@ static dd_status publish(struct dd_context *ctx, const struct key *key,
   return status;
 }
 
-static dd_status find_sources(struct entry *e, const char *const *names)
+/* The list's length where it has no such name. */
+static uint8_t name_find(const char *const *names, const char *name)
 {
+  uint8_t n = 0;
+
+  while (names[n] && strcmp(names[n], name)) n++;
+  return n;
+}
+
+static dd_status find_sources(struct entry *e, const struct entry_names *names)
+{
+  const struct op *op = e->plan->op;
+
   for (uint32_t i = 0; i < e->plan->buffer_count; ++i) {
     const char *name = e->plan->buffers[i].name;
-    uint8_t n = 0;
-    while (names[n] && strcmp(names[n], name)) n++;
-    if (!names[n])
+    e->source[i] = name_find(names->tensors, name);
+    if (!names->tensors[e->source[i]])
       return fail(DD_UNSUPPORTED, "'%s' takes a tensor '%s', which its entry "
-                  "point does not have", e->plan->op->name, name);
-    e->source[i] = n;
+                  "point does not have", op->name, name);
+  }
+  for (uint32_t i = 0; i < op->attr_count; ++i) {
+    uint8_t n = name_find(names->attrs, op->attrs[i].name);
+    if (names->attrs[n]) e->attr[i] = (uint8_t)(n + 1);
+  }
+  return DD_OK;
+}
+
+dd_status entry_attrs(const struct entry *e, const double *given,
+                      double out[OP_MAX_ATTRS])
+{
+  const double far = 9007199254740992.0; /* a double holds all below it */
+  const struct op *op = e->plan->op;
+
+  for (uint32_t i = 0; i < op->attr_count; ++i) {
+    double value = e->attr[i] ? given[e->attr[i] - 1] : 0;
+    if (!(fabs(value) <= far)) /* a NaN is not */
+      return fail(DD_BAD_ARGUMENT, "dd_%s: %s is %g", op->name,
+                  op->attrs[i].name, value);
+    out[i] = value != 0 ? value : op->attrs[i].otherwise;
   }
   return DD_OK;
 }
@@ -151,6 +142,7 @@ static struct entry *new_entry(struct dd_context *ctx, const struct key *key)
 
   if (!e) return NULL;
   memset(e, 0, sizeof *e);
+  e->match = key->match;
   e->words = key->words;
   e->hash = key->hash;
   memcpy(e->word, key->word, bytes);
@@ -158,9 +150,8 @@ static struct entry *new_entry(struct dd_context *ctx, const struct key *key)
 }
 
 dd_status entry_make(struct dd_context *ctx, const struct key *key,
-                     const char *spelling, const char *const *names,
-                     void *stream, entry_finish *finish, const void *args,
-                     struct entry **out)
+                     const char *spelling, const struct entry_names *names,
+                     void *stream, struct entry **out)
 {
   struct entry *e = new_entry(ctx, key);
   dd_status status;
@@ -169,7 +160,6 @@ dd_status entry_make(struct dd_context *ctx, const struct key *key,
   if (!e) return fail(DD_NO_MEMORY, "out of memory");
   status = prepared_get(ctx, spelling, stream, &e->plan);
   if (!status) status = find_sources(e, names);
-  if (!status && finish) status = finish(e, args);
   if (status) {
     entry_free(ctx, e);
     return status;

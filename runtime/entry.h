@@ -2,57 +2,92 @@
  * entry.h - plans found by the arguments of a call, for entry points.
  *
  * A denoising loop calls with the same few shapes some thousand times a second;
- * a process meets some dozens of shapes in all.  So a call makes a key of its
- * arguments, finds the plan in a hash table and launches it.
+ * a process meets some dozens of shapes in all.  So a call looks for its entry
+ * in a hash table, and launches the plan that it finds there.
  */
 #ifndef DIFFDISPATCH_ENTRY_H
 #define DIFFDISPATCH_ENTRY_H
 
 #include "internal.h"
 
-/* An even number of words; all that the choice depends on, and nothing else. */
+struct entry;
+typedef bool entry_match(struct entry *e, const void *args);
+
+/* All that the choice depends on, and little else: a call's numbers as they
+ * are, for what can be computed from them is the first call's business.  They
+ * are written when an entry is made; a later call compares itself with the
+ * entry, which takes less than to write a key and compare that. */
 enum { KEY_WORDS = 192 };
 struct key {
-  uint32_t words, hash; /* hash: key_end() sets it */
+  entry_match *match; /* what finds the entry again, for `args` */
+  const void *args;
+  uint32_t words, hash;
   int64_t word[KEY_WORDS];
 };
+
+static inline bool key_word(int64_t *at, int64_t word, bool write)
+{
+  if (write) *at = word;
+  return *at == word;
+}
+
+/* The hash is of a few numbers by which most problems differ. */
+static inline uint64_t key_mix(uint64_t hash, int64_t word)
+{
+  return (hash ^ (uint64_t)word) * 0x9e3779b97f4a7c15u;
+}
+
+static inline uint32_t key_hash(uint64_t hash) /* the better mixed half */
+{
+  return (uint32_t)(hash >> 32);
+}
 
 /* A call's arguments as a plan takes them. */
 struct entry {
   dd_plan *plan;                  /* the context's own */
   uint8_t source[OP_MAX_TENSORS]; /* of each buffer, the entry point's tensor */
-  uint8_t attr[OP_MAX_ATTRS];     /* of each attribute of the op, what it is */
+  uint8_t attr[OP_MAX_ATTRS];     /* of each attribute of the op, 1 + which of
+                                     the entry point's it is; 0: none */
+  entry_match *match; /* one entry point knows what another's words mean */
   uint32_t words, hash;
   int64_t word[];
 };
 
-/* By two words: their products do not wait for each other.  The upper half is
- * the better mixed one. */
-static inline void key_end(struct key *key)
-{
-  uint64_t h = key->words, place = 0x9e3779b97f4a7c15u;
-
-  if (key->words % 2) key->word[key->words++] = 0;
-  for (uint32_t i = 0; i < key->words; i += 2) {
-    h += ((uint64_t)key->word[i] ^ place) *
-         ((uint64_t)key->word[i + 1] + 0xe7037ed1a0b428dbu);
-    place += 0xa0761d6478bd642fu;
-  }
-  h = (h ^ h >> 32) * 0x9e3779b97f4a7c15u;
-  key->hash = (uint32_t)(h >> 32);
-}
+/* Open addressing: at least half of the slots are empty. */
+struct typed {
+  struct typed *older;
+  uint32_t mask, count; /* count: under the lock */
+  _Atomic(struct entry *) slots[];
+};
 
 /* Finds without a lock; NULL: not there yet. */
-struct entry *entry_find(struct dd_context *ctx, const struct key *key);
+static inline struct entry *entry_find(struct dd_context *ctx, uint32_t hash,
+                                       entry_match *match, const void *args)
+{
+  struct typed *t = atomic_load_explicit(&ctx->typed, memory_order_acquire);
 
-/* Makes the plan for the spelling and an entry for it; `names` are the entry
- * point's tensors, NULL at the end.  `finish` (or NULL) completes the entry
- * before others can see it.
+  for (uint32_t i = hash; t; ++i) {
+    struct entry *e = atomic_load_explicit(&t->slots[i & t->mask],
+                                           memory_order_acquire);
+    if (!e || (e->hash == hash && e->match == match && match(e, args)))
+      return e;
+  }
+  return NULL;
+}
+
+/* An entry point's tensors and attributes by name, NULL at the end. */
+struct entry_names {
+  const char *const *tensors, *const *attrs;
+};
+
+/* Makes the plan for the spelling and an entry for it.
  * DD_NOT_PREPARED in a capture. */
-typedef dd_status entry_finish(struct entry *e, const void *args);
 dd_status entry_make(struct dd_context *ctx, const struct key *key,
-                     const char *spelling, const char *const *names,
-                     void *stream, entry_finish *finish, const void *args,
-                     struct entry **out);
+                     const char *spelling, const struct entry_names *names,
+                     void *stream, struct entry **out);
+
+/* The op's attributes of the entry point's, where 0 is the default. */
+dd_status entry_attrs(const struct entry *e, const double *given,
+                      double out[OP_MAX_ATTRS]);
 
 #endif

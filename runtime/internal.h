@@ -121,6 +121,7 @@ struct plan_pointer {
 };
 enum { IN_WORKSPACE = 0x8000 };
 struct plan_attr {
+  double baked; /* what the argument struct has already */
   uint16_t offset;
   uint8_t type; /* enum arg_type */
   uint8_t attr; /* of the whole problem's op */
@@ -129,6 +130,7 @@ struct plan_attr {
 struct plan_step {
   struct launch launch; /* without args */
   uint32_t pointer_count, attr_count;
+  uint32_t buffer_pointers; /* how many come first that are of buffers */
   struct plan_pointer pointers[OP_MAX_TENSORS * 2];
   struct plan_attr attrs[OP_MAX_ATTRS * 2];
   uint8_t args[OP_MAX_ARGS_SIZE];

@@ -6,9 +6,6 @@
  */
 #include "call.h"
 
-#include <math.h>
-#include <string.h>
-
 struct head {
   size_t struct_size;
   const char *options;
@@ -52,34 +49,6 @@ DD_OP_MAP(FIELD_LIST)
       {DD_##op##_ARGS(NO_NAME, NAME_ATTR) NULL}};
 DD_OP_MAP(ENTRY_POINT)
 
-/* attr[i]: 1 + which of the entry point's attributes the op's i-th is. */
-static dd_status find_attrs(struct entry *e, const void *entry_point)
-{
-  const struct entry_point *point = entry_point;
-  const struct op *op = e->plan->op;
-
-  for (uint32_t i = 0; i < op->attr_count; ++i)
-    for (uint32_t j = 0; j < point->attr_count; ++j)
-      if (!strcmp(op->attrs[i].name, point->attrs[j]))
-        e->attr[i] = (uint8_t)(j + 1);
-  return DD_OK;
-}
-
-static dd_status bind_attrs(const struct entry *e, const double *given,
-                            double *out)
-{
-  const struct op *op = e->plan->op;
-
-  for (uint32_t i = 0; i < op->attr_count; ++i) {
-    double value = e->attr[i] ? given[e->attr[i] - 1] : 0;
-    out[i] = value != 0 ? value : op->attrs[i].otherwise;
-    if (!(fabs(out[i]) <= 9007199254740992.0)) /* a NaN is not */
-      return fail(DD_BAD_ARGUMENT, "dd_%s: %s is %g", op->name,
-                  op->attrs[i].name, out[i]);
-  }
-  return DD_OK;
-}
-
 static dd_status run(struct dd_context *ctx, const struct head *head,
                      const union value *values, const struct field *fields,
                      const struct entry_point *point, void *stream)
@@ -87,8 +56,8 @@ static dd_status run(struct dd_context *ctx, const struct head *head,
   const dd_tensor *tensors[OP_MAX_TENSORS];
   double given[OP_MAX_ATTRS], attr[OP_MAX_ATTRS];
   struct call c = {point, head->options ? head->options : "", tensors,
-                   point->tensor_count, find_attrs, head->workspace,
-                   head->workspace_size, head->workspace_needed};
+                   point->tensor_count, head->workspace, head->workspace_size,
+                   head->workspace_needed, 0};
   uint32_t t = 0, a = 0;
   struct entry *e;
 
@@ -97,7 +66,7 @@ static dd_status run(struct dd_context *ctx, const struct head *head,
     else tensors[t++] = values[i].tensor;
   }
   TRY(call_resolve(ctx, &c, stream, &e));
-  TRY(bind_attrs(e, given, attr));
+  TRY(entry_attrs(e, given, attr));
   return call_launch(e, &c, attr, stream);
 }
 

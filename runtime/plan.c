@@ -171,6 +171,21 @@ static void *marked(uint32_t buffer, int64_t skip)
   return (void *)((uintptr_t)skip << MARK_BITS | buffer);
 }
 
+static void add_pointers(const struct op *op, const uint8_t *args,
+                         bool in_workspace, struct plan_step *out)
+{
+  for (uint32_t i = 0; i < op->arg_count; ++i) {
+    uintptr_t mark;
+    if (op->args[i].kind != ARG_TENSOR) continue;
+    memcpy(&mark, args + op->args[i].offset, sizeof mark);
+    if (!(uint16_t)mark) continue; /* NULL, as args_fill() left it */
+    if (((uint16_t)mark >= IN_WORKSPACE) != in_workspace) continue;
+    out->pointers[out->pointer_count++] = (struct plan_pointer){
+        (uint16_t)op->args[i].offset, (uint16_t)mark,
+        (int64_t)(mark >> MARK_BITS)};
+  }
+}
+
 /* Where each pointer of a step comes from: args_bind() is asked once, with
  * numbers in place of pointers (0: NULL, else 1 + the buffer's index), so that
  * aliases and absent tensors are its business alone. */
@@ -193,15 +208,9 @@ static dd_status find_pointers(const struct match *m,
   }
   memset(args, 0, sizeof args);
   args_bind(&ms->problem, marks, args);
-  for (uint32_t i = 0; i < op->arg_count; ++i) {
-    uintptr_t mark;
-    if (op->args[i].kind != ARG_TENSOR) continue;
-    memcpy(&mark, args + op->args[i].offset, sizeof mark);
-    if (!(uint16_t)mark) continue; /* NULL, as args_fill() left it */
-    out->pointers[out->pointer_count++] = (struct plan_pointer){
-        (uint16_t)op->args[i].offset, (uint16_t)mark,
-        (int64_t)(mark >> MARK_BITS)};
-  }
+  add_pointers(op, args, false, out);
+  out->buffer_pointers = out->pointer_count;
+  add_pointers(op, args, true, out);
   return DD_OK;
 }
 
@@ -227,7 +236,7 @@ static dd_status find_attrs(const struct op *whole, const struct step_spec *step
       return fail(DD_UNSUPPORTED, "'%s' uses its attributes too often",
                   op->name);
     out->attrs[out->attr_count++] = (struct plan_attr){
-        (uint16_t)a->offset, (uint8_t)a->type, (uint8_t)from};
+        attr[from], (uint16_t)a->offset, (uint8_t)a->type, (uint8_t)from};
   }
   return DD_OK;
 }
@@ -591,18 +600,6 @@ static dd_status put_attr(const struct plan_attr *a, double value,
   return DD_OK;
 }
 
-static void *find_pointer(const struct dd_plan *plan,
-                          const struct plan_pointer *p, void *const *buffers,
-                          void *workspace)
-{
-  char *base;
-
-  if (p->buffer >= IN_WORKSPACE)
-    return (char *)workspace + plan->scratch_at[p->buffer - IN_WORKSPACE];
-  base = buffers[p->buffer - 1];
-  return base ? base + p->skip : NULL;
-}
-
 /* By pieces of a fixed size, which need no call; both ends are arrays of
  * OP_MAX_ARGS_SIZE, so that the last piece may be longer than what is left. */
 static void copy_args(uint8_t *to, const uint8_t *from, size_t size)
@@ -613,21 +610,37 @@ static void copy_args(uint8_t *to, const uint8_t *from, size_t size)
   for (size_t i = 0; i < size; i += PIECE) memcpy(to + i, from + i, PIECE);
 }
 
+/* A tensor without elements may be NULL, and nobody reads what lies behind. */
+static void put_pointers(const struct dd_plan *plan, const struct plan_step *s,
+                         void *const *buffers, void *workspace, uint8_t *args)
+{
+  const struct plan_pointer *p = s->pointers;
+  const struct plan_pointer *end = p + s->pointer_count;
+  uintptr_t at;
+
+  for (; p < s->pointers + s->buffer_pointers; ++p) {
+    at = (uintptr_t)buffers[p->buffer - 1] + (uintptr_t)p->skip;
+    memcpy(args + p->offset, &at, sizeof at);
+  }
+  for (; p < end; ++p) {
+    at = (uintptr_t)workspace + plan->scratch_at[p->buffer - IN_WORKSPACE];
+    memcpy(args + p->offset, &at, sizeof at);
+  }
+}
+
 static dd_status launch_step(const struct dd_plan *plan,
                              const struct plan_step *s, void *const *buffers,
                              void *workspace, const double *attr, void *stream)
 {
   _Alignas(16) uint8_t args[OP_MAX_ARGS_SIZE];
-  const struct plan_pointer *end = s->pointers + s->pointer_count;
   struct launch launch = s->launch;
 
   copy_args(args, s->args, launch.args_size);
-  for (const struct plan_pointer *p = s->pointers; p < end; ++p) {
-    void *pointer = find_pointer(plan, p, buffers, workspace);
-    memcpy(args + p->offset, &pointer, sizeof pointer);
+  put_pointers(plan, s, buffers, workspace, args);
+  for (uint32_t i = 0; attr && i < s->attr_count; ++i) {
+    const struct plan_attr *a = &s->attrs[i];
+    if (attr[a->attr] != a->baked) TRY(put_attr(a, attr[a->attr], args));
   }
-  for (uint32_t i = 0; attr && i < s->attr_count; ++i)
-    TRY(put_attr(&s->attrs[i], attr[s->attrs[i].attr], args));
   launch.args = args;
   return plan->device->api->launch(plan->device, &launch, stream);
 }

@@ -31,6 +31,131 @@ static char *tensor_data(const dd_tensor *t)
   return (char *)t->data + t->byte_offset;
 }
 
+enum { GIVEN = 1 << 28, STRIDED = 1 << 29 }; /* bits that no rank has */
+
+static int64_t rank_and_type(const dd_tensor *t)
+{
+  int64_t word;
+
+  _Static_assert(offsetof(dd_tensor, shape) ==
+                     offsetof(dd_tensor, rank) + sizeof word,
+                 "rank, type and lanes are one word");
+  memcpy(&word, &t->rank, sizeof word);
+  return word;
+}
+
+/* Writing and comparing are made of them apart. */
+#define WALK static inline __attribute__((always_inline)) int64_t *
+
+/* The walks return where the next word is; NULL: one is another. */
+WALK walk_sizes(const int64_t *size, int rank, int64_t *at, bool write)
+{
+  for (const int64_t *end = size + rank; size < end; ++size)
+    if (!key_word(at++, *size, write)) return NULL;
+  return at;
+}
+
+WALK walk_tensor(const dd_tensor *t, int64_t *at, uint64_t *bits, bool write)
+{
+  int64_t word = rank_and_type(t) | GIVEN | (t->strides ? STRIDED : 0);
+
+  if (!key_word(at++, word, write) || (t->rank && !t->shape)) return NULL;
+  at = walk_sizes(t->shape, t->rank, at, write);
+  if (at && t->strides) at = walk_sizes(t->strides, t->rank, at, write);
+  if (t->type_code != DL_INT) *bits |= (uintptr_t)tensor_data(t);
+  return at;
+}
+
+/* By words, the last of which may overlap. */
+static inline bool same_text(const char *a, const char *b, size_t length)
+{
+  uint64_t x, y;
+
+  if (length < sizeof x) return !length || !memcmp(a, b, length);
+  for (size_t i = 0;; i += sizeof x) {
+    if (i + sizeof x > length) i = length - sizeof x;
+    memcpy(&x, a + i, sizeof x);
+    memcpy(&y, b + i, sizeof y);
+    if (x != y || i + sizeof x == length) return x == y;
+  }
+}
+
+/* Behind the text lie zeros up to a whole word. */
+WALK walk_text(const struct call *c, int64_t *at, bool write)
+{
+  if (write) {
+    at[c->length / 8] = 0;
+    memcpy(at, c->text, c->length);
+  }
+  if (!same_text((const char *)at, c->text, c->length)) return NULL;
+  return at + c->length / 8 + 1;
+}
+
+/* What is compared is what was written: it ends before an entry's end. */
+WALK walk(const struct call *c, int64_t *at, bool write)
+{
+  int64_t counts = (int64_t)c->count | (int64_t)c->length << 32;
+  uint64_t bits = 16;
+
+  if (!key_word(at++, (int64_t)(uintptr_t)c->entry, write)) return NULL;
+  if (!key_word(at++, counts, write)) return NULL;
+  at = walk_text(c, at, write);
+  for (size_t i = 0; at && i < c->count; ++i) {
+    const dd_tensor *t = c->tensors[i];
+    if (t) at = walk_tensor(t, at, &bits, write);
+    else at = key_word(at, 0, write) ? at + 1 : NULL;
+  }
+  if (!at || !key_word(at, (int64_t)(bits & -bits), write)) return NULL;
+  return at + 1;
+}
+
+static bool is_made_for(struct entry *e, const void *call)
+{
+  return walk(call, e->word, false);
+}
+
+static bool has_rank(const dd_tensor *t)
+{
+  return (uint32_t)t->rank <= OP_MAX_RANK && (!t->rank || t->shape);
+}
+
+/* The first tensor's sizes, and the end of the text: "norm:bf16". */
+static uint32_t hash_call(const struct call *c)
+{
+  const dd_tensor *t = c->count ? c->tensors[0] : NULL;
+  uint64_t hash = key_mix(c->length, (int64_t)(uintptr_t)c->entry);
+  int64_t end;
+
+  if (c->length >= sizeof end) {
+    memcpy(&end, c->text + c->length - sizeof end, sizeof end);
+    hash = key_mix(hash, end);
+  }
+  for (int i = 0; t && has_rank(t) && i < t->rank; ++i)
+    hash = key_mix(hash, t->shape[i]);
+  return key_hash(hash);
+}
+
+static const char *who(const struct call *c)
+{
+  return c->entry ? c->entry->op : "launch";
+}
+
+static dd_status check_call(const struct call *c)
+{
+  if (c->length >= TEXT_WORDS * 8)
+    return fail(DD_BAD_ARGUMENT, "dd_%s: a text of %zu bytes is too long",
+                who(c), c->length);
+  for (size_t i = 0; i < c->count; ++i) {
+    const dd_tensor *t = c->tensors[i];
+    if (t && !has_rank(t))
+      return fail(DD_BAD_ARGUMENT, "dd_%s: tensor %zu has rank %d", who(c), i,
+                  t->rank);
+  }
+  return DD_OK;
+}
+
+/* ---- The problem -------------------------------------------------------- */
+
 /* The trailing zeros of these bits are those of the least aligned row: where
  * rows lie one after another, of the second. */
 static uint64_t row_bits(const dd_tensor *t)
@@ -43,63 +168,16 @@ static uint64_t row_bits(const dd_tensor *t)
   return bits;
 }
 
-/* Returns where the next word goes. */
-static int64_t *key_tensor(const dd_tensor *t, int64_t *word, uint64_t *bits)
+static int64_t align_of(const struct call *c)
 {
-  *word++ = 1 | (int64_t)t->rank << 8 | (int64_t)t->type_code << 16 |
-            (int64_t)t->type_bits << 24 | (int64_t)t->lanes << 32 |
-            (int64_t)(t->strides != NULL) << 48;
-  for (int i = 0; i < t->rank; ++i) *word++ = t->shape[i];
-  for (int i = 0; t->strides && i < t->rank; ++i) *word++ = t->strides[i];
-  if (t->type_code != DL_INT) *bits |= row_bits(t); /* lists: one by one */
-  return word;
-}
-
-static const char *who(const struct call *c)
-{
-  return c->entry ? c->entry->op : "launch";
-}
-
-static dd_status check_call(const struct call *c, size_t *length)
-{
-  *length = c->text ? strlen(c->text) : 0;
-  if (!c->text)
-    return fail(DD_BAD_ARGUMENT, "dd_%s: no op was given", who(c));
-  if (*length >= TEXT_WORDS * 8)
-    return fail(DD_BAD_ARGUMENT, "dd_%s: a text of %zu bytes is too long",
-                who(c), *length);
-  if (c->count > OP_MAX_TENSORS || (c->count && !c->tensors))
-    return fail(DD_BAD_ARGUMENT, "dd_%s: %zu tensors%s", who(c), c->count,
-                c->tensors ? " are too many" : ", but no list of them");
-  for (size_t i = 0; i < c->count; ++i) {
-    const dd_tensor *t = c->tensors[i];
-    if (t && (t->rank < 0 || t->rank > OP_MAX_RANK || (t->rank && !t->shape)))
-      return fail(DD_BAD_ARGUMENT, "dd_%s: tensor %zu has rank %d", who(c), i,
-                  t->rank);
-  }
-  return DD_OK;
-}
-
-static void make_key(const struct call *c, size_t length, struct key *key,
-                     int64_t *align)
-{
-  int64_t *word = key->word + length / 8 + 2;
   uint64_t bits = 16;
 
-  key->word[0] = (int64_t)(uintptr_t)c->entry;
-  word[-1] = 0;
-  memcpy(key->word + 1, c->text, length);
   for (size_t i = 0; i < c->count; ++i) {
-    if (c->tensors[i]) word = key_tensor(c->tensors[i], word, &bits);
-    else *word++ = 0;
+    const dd_tensor *t = c->tensors[i];
+    if (t && t->type_code != DL_INT) bits |= row_bits(t); /* lists: by one */
   }
-  *align = (int64_t)(bits & -bits);
-  *word++ = *align;
-  key->words = (uint32_t)(word - key->word);
-  key_end(key);
+  return (int64_t)(bits & -bits);
 }
-
-/* ---- The problem -------------------------------------------------------- */
 
 /* Whether the text, or what was added to it, has the field. */
 static bool has_field(const struct bytes *text, const char *name)
@@ -166,9 +244,10 @@ static void spell_inplace(const struct op *op, const dd_tensor *const *tensors,
 
 /* `tensors` are in the op's order. */
 static void spell(const struct op *op, const struct call *c,
-                  const dd_tensor *const *tensors, int64_t align,
-                  struct bytes *out)
+                  const dd_tensor *const *tensors, struct bytes *out)
 {
+  int64_t align = align_of(c);
+
   if (c->entry)
     bytes_printf(out, "%s:%s ", op->name,
                  tensors[0] ? dtype_name(tensor_dtype(tensors[0])) : "?");
@@ -292,50 +371,56 @@ static dd_status order_tensors(const struct op *op, const struct call *c,
 
 static dd_status resolve_op(struct dd_context *ctx, const struct op_set *set,
                             const struct op *op, const struct call *c,
-                            const struct key *key, int64_t align, void *stream,
+                            const struct key *key, void *stream,
                             struct entry **out)
 {
+  static const char *const none[] = {NULL};
   const char *names[OP_MAX_TENSORS + 1];
+  struct entry_names by_name = {names, c->entry ? c->entry->attrs : none};
   const dd_tensor *tensors[OP_MAX_TENSORS];
   struct bytes text = BYTES_INIT;
   dd_status status;
 
   TRY(order_tensors(op, c, names, tensors));
-  spell(op, c, tensors, align, &text);
+  spell(op, c, tensors, &text);
   status = bytes_status(&text);
   if (!status) status = check_tensors(set, tensors, bytes_string(&text));
   if (!status)
-    status = entry_make(ctx, key, bytes_string(&text), names, stream,
-                        c->finish, c->entry, out);
+    status = entry_make(ctx, key, bytes_string(&text), &by_name, stream, out);
   bytes_release(&text);
   return status;
 }
 
-static dd_status resolve(struct dd_context *ctx, const struct call *c,
-                         const struct key *key, int64_t align, void *stream,
-                         struct entry **out)
+static dd_status call_make(struct dd_context *ctx, const struct call *c,
+                           uint32_t hash, void *stream, struct entry **out)
 {
   const char *name = c->entry ? c->entry->op : c->text;
+  struct key key = {.match = is_made_for, .args = c, .hash = hash};
   const struct op_set *set;
   const struct op *op;
 
+  TRY(check_call(c));
+  key.words = (uint32_t)(walk(c, key.word, true) - key.word);
   TRY(find_op(ctx, name, &set, &op));
-  return resolve_op(ctx, set, op, c, key, align, stream, out);
+  return resolve_op(ctx, set, op, c, &key, stream, out);
 }
 
-dd_status call_resolve(struct dd_context *ctx, const struct call *c,
-                       void *stream, struct entry **out)
+dd_status call_resolve(struct dd_context *ctx, struct call *c, void *stream,
+                       struct entry **out)
 {
-  struct key key;
-  int64_t align;
-  size_t length;
+  uint32_t hash;
 
   if (!ctx) return fail(DD_BAD_ARGUMENT, "no context was given");
   if (context_forked(ctx)) return refuse_forked();
-  TRY(check_call(c, &length));
-  make_key(c, length, &key, &align);
-  *out = entry_find(ctx, &key);
-  return *out ? DD_OK : resolve(ctx, c, &key, align, stream, out);
+  if (!c->text)
+    return fail(DD_BAD_ARGUMENT, "dd_%s: no op was given", who(c));
+  if (c->count > OP_MAX_TENSORS || (c->count && !c->tensors))
+    return fail(DD_BAD_ARGUMENT, "dd_%s: %zu tensors%s", who(c), c->count,
+                c->tensors ? " are too many" : ", but no list of them");
+  c->length = strlen(c->text);
+  hash = hash_call(c);
+  *out = entry_find(ctx, hash, is_made_for, c);
+  return *out ? DD_OK : call_make(ctx, c, hash, stream, out);
 }
 
 /* ---- Launching ---------------------------------------------------------- */
@@ -379,7 +464,7 @@ dd_status call_launch(const struct entry *e, const struct call *c,
   return plan_launch(plan, buffers, c->workspace, attr, stream);
 }
 
-static dd_status launch(struct dd_context *ctx, const struct call *c,
+static dd_status launch(struct dd_context *ctx, struct call *c,
                         const dd_attr *attrs, size_t attr_count, void *stream)
 {
   double attr[OP_MAX_ATTRS];

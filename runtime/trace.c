@@ -14,11 +14,13 @@
 /* ---- Counting ----------------------------------------------------------- */
 
 /* The first threads have a shard each, which nobody else writes: no bus lock.
- * All others share the last. */
+ * All others share the last.  A library finds a thread's own variable by a call,
+ * unless it asks for these four bytes when it is loaded. */
 void launches_add(struct launches *l, enum launch_kind kind)
 {
   static _Atomic uint32_t threads;
-  static _Thread_local uint32_t self; /* 0: not numbered yet */
+  static _Thread_local uint32_t self
+      __attribute__((tls_model("initial-exec"))); /* 0: not numbered yet */
   _Atomic uint64_t *count;
 
   if (!self)

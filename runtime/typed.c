@@ -2,17 +2,16 @@
 #include "entry.h"
 
 #include <inttypes.h>
-#include <math.h>
-#include <stdio.h>
 #include <string.h>
 
 /* ---- qknorm_rope ------------------------------------------------------ */
 
 typedef dd_qknorm_rope_args qk_args;
 
-static const char *const qk_names[] = {
+static const char *const qk_tensors[] = {
     "q",        "k",   "q_out", "k_out",     "q_weight",
     "k_weight", "cos", "sin",   "positions", NULL};
+static const char *const qk_attrs[] = {"eps", "position_offset", NULL};
 
 static bool contiguous(const int64_t stride[2])
 {
@@ -32,10 +31,9 @@ static bool io_known(int32_t dtype)
   return dtype == DD_BF16 || dtype == DD_F16 || dtype == DD_F32;
 }
 
-/* What the key and the attributes rely on; the rest is the spec's to refuse. */
+/* What the spelling relies on; the rest is the spec's to refuse. */
 static dd_status check_qk(const qk_args *a, bool *in_place)
 {
-  const int64_t far = INT64_C(1) << 53; /* a double holds all below it */
   bool q = is_inplace(a->q, a->q_out, a->q_stride, a->q_out_stride);
   bool k = is_inplace(a->k, a->k_out, a->k_stride, a->k_out_stride);
 
@@ -52,11 +50,6 @@ static dd_status check_qk(const qk_args *a, bool *in_place)
       a->position_type != DD_I32)
     return fail(DD_BAD_ARGUMENT, "dd_qknorm_rope: position_type is %d, not "
                 "DD_I64 or DD_I32", a->position_type);
-  if (a->position_offset > far || a->position_offset < -far)
-    return fail(DD_BAD_ARGUMENT, "dd_qknorm_rope: position_offset is %" PRId64
-                ", beyond 2^53", a->position_offset);
-  if (!isfinite(a->eps))
-    return fail(DD_BAD_ARGUMENT, "dd_qknorm_rope: eps is %g", a->eps);
   *in_place = q && k;
   return DD_OK;
 }
@@ -86,45 +79,59 @@ static int64_t qk_align(const qk_args *a, bool in_place)
   return (int64_t)(bits & -bits);
 }
 
-static void key_stride(struct key *key, const int64_t stride[2])
+/* ---- The key ------------------------------------------------------------ */
+
+enum { SIZES = 8, STRIDES = 8 };
+_Static_assert(offsetof(qk_args, q) - offsetof(qk_args, io) == SIZES * 8 &&
+                   offsetof(qk_args, q_weight) - offsetof(qk_args, q_stride) ==
+                       STRIDES * 8,
+               "sizes and strides stand together");
+
+/* What pointers say: which are there, which are the same, and what they are all
+ * a multiple of. */
+static int64_t qk_pointers(const qk_args *a)
 {
-  if (contiguous(stride)) return;
-  key->word[key->words++] = stride[0];
-  key->word[key->words++] = stride[1];
+  uint64_t bits = 16 | (uintptr_t)a->q | (uintptr_t)a->k |
+                  (uintptr_t)a->q_out | (uintptr_t)a->k_out |
+                  (uintptr_t)a->q_weight | (uintptr_t)a->k_weight |
+                  (uintptr_t)a->cos | (uintptr_t)a->sin;
+
+  return (int64_t)(bits & -bits) | (int64_t)!a->q_out << 8 |
+         (int64_t)!a->k_out << 9 | (int64_t)(a->q_out == a->q) << 10 |
+         (int64_t)(a->k_out == a->k) << 11 | (int64_t)!a->sin << 12 |
+         (int64_t)!a->positions << 13;
 }
 
-/* Strides that are contiguous are a bit, for they are what most calls have. */
-static int64_t qk_contiguous(const qk_args *a)
+static bool is_made_for(struct entry *e, const void *args)
 {
-  return (int64_t)contiguous(a->q_stride) |
-         (int64_t)contiguous(a->k_stride) << 1 |
-         (int64_t)contiguous(a->q_out_stride) << 2 |
-         (int64_t)contiguous(a->k_out_stride) << 3;
+  const qk_args *a = args;
+  int64_t given[SIZES + STRIDES], away = e->word[SIZES + STRIDES];
+
+  memcpy(given, &a->io, SIZES * 8);
+  memcpy(given + SIZES, a->q_stride, STRIDES * 8);
+  away ^= qk_pointers(a);
+  for (int i = 0; i < SIZES + STRIDES; ++i) away |= given[i] ^ e->word[i];
+  return !away;
 }
 
-static void qk_key(const qk_args *a, bool in_place, int64_t align,
-                   struct key *key)
+static void qk_key(const qk_args *a, uint32_t hash, struct key *key)
 {
-  int64_t *w = key->word;
-
-  w[0] = (int64_t)a->io | (int64_t)a->neox << 8 |
-         (int64_t)a->table_dtype << 16 |
-         (int64_t)a->position_type << 24 | (int64_t)in_place << 32 |
-         (int64_t)!a->sin << 33 | (int64_t)!a->positions << 34 |
-         qk_contiguous(a) << 35 | align << 40;
-  w[1] = a->tokens;
-  w[2] = a->q_heads;
-  w[3] = a->kv_heads;
-  w[4] = a->head_dim;
-  w[5] = a->rope_dim;
-  w[6] = a->seq;
-  key->words = 7;
-  key_stride(key, a->q_stride);
-  key_stride(key, a->k_stride);
-  key_stride(key, a->q_out_stride);
-  key_stride(key, a->k_out_stride);
-  key_end(key);
+  memcpy(key->word, &a->io, SIZES * 8);
+  memcpy(key->word + SIZES, a->q_stride, STRIDES * 8);
+  key->word[SIZES + STRIDES] = qk_pointers(a);
+  key->words = SIZES + STRIDES + 1;
+  key->hash = hash;
+  key->match = is_made_for;
+  key->args = a;
 }
+
+static uint32_t qk_hash(const qk_args *a)
+{
+  return key_hash(key_mix(key_mix(key_mix((uint64_t)a->head_dim, a->q_heads),
+                                  a->tokens), a->io | a->neox << 8));
+}
+
+/* ---- The problem -------------------------------------------------------- */
 
 static void spell_stride(struct bytes *b, const char *name,
                          const int64_t stride[2])
@@ -158,49 +165,24 @@ static void qk_spell(const qk_args *a, bool in_place, int64_t align,
   spell_stride(b, "k_out", a->k_out_stride);
 }
 
-/* The attributes that the entry point has; looked up by name once. */
-enum { QK_OTHER, QK_EPS, QK_OFFSET };
-
-static dd_status qk_finish(struct entry *e, const void *args)
-{
-  const struct op *op = e->plan->op;
-
-  (void)args;
-  for (uint32_t i = 0; i < op->attr_count; ++i) {
-    const char *name = op->attrs[i].name;
-    e->attr[i] = !strcmp(name, "eps")               ? QK_EPS
-                 : !strcmp(name, "position_offset") ? QK_OFFSET
-                                                    : QK_OTHER;
-  }
-  return DD_OK;
-}
-
 static dd_status qk_resolve(struct dd_context *ctx, const qk_args *a,
-                            bool in_place, const struct key *key,
-                            int64_t align, void *stream, struct entry **out)
+                            uint32_t hash, void *stream, struct entry **out)
 {
+  static const struct entry_names names = {qk_tensors, qk_attrs};
   struct bytes spelling = BYTES_INIT;
   dd_status status;
+  struct key key;
+  bool in_place;
 
-  qk_spell(a, in_place, align, &spelling);
+  TRY(check_qk(a, &in_place));
+  qk_key(a, hash, &key);
+  qk_spell(a, in_place, qk_align(a, in_place), &spelling);
   status = bytes_status(&spelling);
   if (!status)
-    status = entry_make(ctx, key, bytes_string(&spelling), qk_names, stream,
-                        qk_finish, NULL, out);
+    status = entry_make(ctx, &key, bytes_string(&spelling), &names, stream,
+                        out);
   bytes_release(&spelling);
   return status;
-}
-
-static void qk_attrs(const struct entry *e, const qk_args *a,
-                     double attr[OP_MAX_ATTRS])
-{
-  const struct op *op = e->plan->op;
-
-  for (uint32_t i = 0; i < op->attr_count; ++i) {
-    attr[i] = op->attrs[i].otherwise;
-    if (e->attr[i] == QK_EPS && a->eps != 0) attr[i] = a->eps;
-    if (e->attr[i] == QK_OFFSET) attr[i] = (double)a->position_offset;
-  }
 }
 
 static dd_status qk_launch(const struct entry *e, const qk_args *a,
@@ -209,28 +191,29 @@ static dd_status qk_launch(const struct entry *e, const qk_args *a,
   const void *const tensors[] = {a->q,        a->k,        a->q_out,
                                  a->k_out,    a->q_weight, a->k_weight,
                                  a->cos,      a->sin,      a->positions};
+  const double given[] = {a->eps, (double)a->position_offset};
   uint32_t count = e->plan->buffer_count;
   void *buffers[OP_MAX_TENSORS];
   double attr[OP_MAX_ATTRS];
 
+  TRY(entry_attrs(e, given, attr));
   for (uint32_t i = 0; i < count; ++i)
     memcpy(&buffers[i], &tensors[e->source[i]], sizeof buffers[i]);
-  qk_attrs(e, a, attr);
   return plan_launch(e->plan, buffers, NULL, attr, stream);
 }
 
 static dd_status qk_run(struct dd_context *ctx, const qk_args *a, void *stream)
 {
+  const int64_t far = INT64_C(1) << 53; /* a double holds all below it */
   struct entry *e;
-  struct key key;
-  int64_t align;
-  bool in_place;
+  uint32_t hash;
 
-  TRY(check_qk(a, &in_place));
-  align = qk_align(a, in_place);
-  qk_key(a, in_place, align, &key);
-  e = entry_find(ctx, &key);
-  if (!e) TRY(qk_resolve(ctx, a, in_place, &key, align, stream, &e));
+  if (a->position_offset > far || a->position_offset < -far)
+    return fail(DD_BAD_ARGUMENT, "dd_qknorm_rope: position_offset is %" PRId64
+                ", beyond 2^53", a->position_offset);
+  hash = qk_hash(a);
+  e = entry_find(ctx, hash, is_made_for, a);
+  if (!e) TRY(qk_resolve(ctx, a, hash, stream, &e));
   return qk_launch(e, a, stream);
 }
 

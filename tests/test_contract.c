@@ -273,6 +273,40 @@ static void test_one_call_each(void **state)
   host_close(&h);
 }
 
+/* Calls that differ only in what no hash looks at: a weight, strides, a pointer
+ * that is not aligned. */
+static dd_status launch_alike(struct host *h, int which)
+{
+  static const int64_t rows[] = {1, 8, 64}, far[] = {1024, 128, 1};
+  static const int64_t width[] = {64};
+  dd_tensor x = {h->buffers[0], 2, 0, 3, 4, 16, 1, rows, NULL, 0}, y = x;
+  dd_tensor weight = {h->buffers[2], 2, 0, 1, 4, 16, 1, width, NULL, 0};
+  dd_norm_args args = {.struct_size = sizeof args, .x = &x, .y = &y};
+
+  y.data = h->buffers[1];
+  if (which == 1) args.weight = &weight;
+  if (which == 2) x.strides = far;
+  if (which == 3) x.byte_offset = 8;
+  return dd_norm(h->ctx, &args, NULL);
+}
+
+static void test_alike(void **state)
+{
+  static const char *const lines[] = {
+      "hidden=64 # 3 launches", "weight=bf16 # 3 launches",
+      "x_stride=1024,128 # 3 launches", "align=8 # 3 launches"};
+  struct host h;
+  char text[4096];
+
+  (void)state;
+  host_open(&h);
+  for (int i = 0; i < 12; ++i) assert_ok(launch_alike(&h, i % 4));
+  assert_ok(dd_trace(h.ctx, text, sizeof text, NULL));
+  for (size_t i = 0; i < COUNT_OF(lines); ++i)
+    if (!strstr(text, lines[i])) fail_msg("no '%s' in:\n%s", lines[i], text);
+  host_close(&h);
+}
+
 /* ---- Captures ----------------------------------------------------------- */
 
 static void test_capture(void **state)
@@ -606,6 +640,7 @@ int main(void)
       cmocka_unit_test(test_a_million_launches),
       cmocka_unit_test(test_first_use_by_many),
       cmocka_unit_test(test_one_call_each),
+      cmocka_unit_test(test_alike),
       cmocka_unit_test(test_capture),
       cmocka_unit_test(test_trace_of_captures),
       cmocka_unit_test(test_prepare_refusals),
