@@ -242,9 +242,11 @@ static void a_wrong_input_is_noticed(void **unused)
     assert_ok(check(t));
     for (int i = 0; i < OP_MAX_TENSORS; ++i) {
       struct trial_tensor *x = &t->tensor[i];
-      char *first = x->pristine + x->offset, *last = first + x->shape.span - 1;
+      char *first, *last;
       if (!x->size || p.op->tensors[i].role != TENSOR_IN) continue;
       if (p.op->tensors[i].fill == FILL_ANGLE) continue; /* read by position */
+      first = x->pristine + x->offset;
+      last = first + x->shape.span - 1;
       *first ^= 1;
       assert_fails(DD_DEVICE, p.op->tensors[i].name, check(t));
       *first ^= 1, *last ^= 1;

@@ -74,40 +74,53 @@ static dd_status fetch(struct window *w, int64_t at)
   return DD_OK;
 }
 
-static dd_status check_element(struct window *w, int64_t at, const char *got)
+static dd_status refuse(const struct window *w, int64_t row, int64_t column,
+                        const void *got, const void *want)
 {
   const struct trial *t = w->spot->trial;
-  const struct tensor_shape *s = &t->tensor[w->tensor].shape;
-  int64_t row, column;
-  struct fill_row kind;
-  uint64_t bits;
+  const int64_t dtype = w->source.dtype;
 
-  find_element(s, at, &row, &column);
-  kind = fill_row_of(&w->source, row);
-  bits = fill_bits(s->dtype, fill_number(&w->source, &kind, row, column));
-  if (memcmp(got, &bits, (size_t)dtype_bytes(s->dtype)) == 0) return DD_OK;
   return fail(DD_DEVICE, "the device made %.9g of element %lld of '%s', the "
-              "host %.9g; is the driver whole?", dtype_load(s->dtype, got),
+              "host %.9g; is the driver whole?", dtype_load(dtype, got),
               (long long)(row * w->source.width + column),
-              t->problem.op->tensors[w->tensor].name,
-              dtype_load(s->dtype, &bits));
+              t->problem.op->tensors[w->tensor].name, dtype_load(dtype, want));
 }
 
+/* Elements of one row, which are in the window. */
+static dd_status check_elements(struct window *w, int64_t at, int64_t n,
+                                double *to)
+{
+  const struct fill_source *f = &w->source;
+  const size_t bytes = (size_t)dtype_bytes(f->dtype);
+  const char *got = w->bytes + (at * (int64_t)bytes - w->from);
+  int64_t row, column;
+  struct fill_row kind;
+
+  find_element(&w->spot->trial->tensor[w->tensor].shape, at, &row, &column);
+  kind = fill_row_of(f, row);
+  for (int64_t i = 0; i < n; ++i, ++column, got += bytes) {
+    const double value = fill_number(f, &kind, row, column);
+    const uint64_t bits = fill_bits(f->dtype, value);
+    if (memcmp(got, &bits, bytes)) return refuse(w, row, column, got, &bits);
+    to[i] = dtype_load(f->dtype, got);
+  }
+  return DD_OK;
+}
+
+/* A reference reads a few elements of a row at a time. */
 static void read_elements(const struct reference_tensor *tensor, int64_t at,
                           int64_t n, double *to)
 {
   struct window *w = tensor->user;
   dd_status *status = &w->spot->status;
-  int64_t bytes = dtype_bytes(tensor->dtype);
+  const int64_t bytes = dtype_bytes(tensor->dtype);
 
-  for (int64_t i = 0; i < n; ++i) {
-    const int64_t from = (at + i) * bytes;
-    const char *got;
-    if (!*status && (from < w->from || from + bytes > w->to))
-      *status = fetch(w, from);
-    got = w->bytes + (from - w->from);
-    if (!*status) *status = check_element(w, at + i, got);
-    to[i] = *status ? 0 : dtype_load(tensor->dtype, got);
+  for (int64_t m; n > 0; at += m, to += m, n -= m) {
+    m = n * bytes < WINDOW ? n : WINDOW / bytes;
+    if (!*status && (at * bytes < w->from || (at + m) * bytes > w->to))
+      *status = fetch(w, at * bytes);
+    if (!*status) *status = check_elements(w, at, m, to);
+    if (*status) memset(to, 0, (size_t)m * sizeof *to);
   }
 }
 
