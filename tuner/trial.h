@@ -72,8 +72,8 @@ struct trial {
   void *device_split_slack[OP_MAX_TENSORS];
 };
 
-/* What the host makes of it, inputs and reference: no device is called, so that
- * another thread may do it.  `trial_attrs`: the specs' trial
+/* What the host makes of it, inputs and reference, or code for the device: no
+ * device is called, so that another thread may do it.  `trial_attrs`: the specs' trial
  * values instead of the defaults.  Fails with DD_NO_MEMORY. */
 dd_status trial_prepare(struct device *d, const struct tools *tools,
                         const struct problem *p, enum fill_class class,
