@@ -73,8 +73,9 @@ struct trial {
 };
 
 /* What the host makes of it, inputs and reference, or code for the device: no
- * device is called, so that another thread may do it.  `trial_attrs`: the specs' trial
- * values instead of the defaults.  Fails with DD_NO_MEMORY. */
+ * device is called, so that another thread may do it.  `trial_attrs`: the
+ * specs' trial values instead of the defaults.  Fails with DD_NO_MEMORY,
+ * DD_COMPILE. */
 dd_status trial_prepare(struct device *d, const struct tools *tools,
                         const struct problem *p, enum fill_class class,
                         uint64_t seed, bool trial_attrs, struct trial **out);
