@@ -178,6 +178,7 @@ static void the_host_gets_what_it_judges(void **unused)
 /* ---- Faults ------------------------------------------------------------ */
 
 #define ROWS "norm_scale_shift:bf16 seq=40 hidden=64 scale=batch:fp32"
+#define EACH "norm_scale_shift:fp32 seq=40 hidden=64 rounding=each"
 #define HEADS "qknorm_rope:fp16 tokens=40 q_heads=2 head_dim=64"
 
 static const struct {
@@ -242,9 +243,11 @@ static void a_wrong_input_is_noticed(void **unused)
     assert_ok(check(t));
     for (int i = 0; i < OP_MAX_TENSORS; ++i) {
       struct trial_tensor *x = &t->tensor[i];
-      char *first = x->pristine + x->offset, *last = first + x->shape.span - 1;
+      char *first, *last;
       if (!x->size || p.op->tensors[i].role != TENSOR_IN) continue;
       if (p.op->tensors[i].fill == FILL_ANGLE) continue; /* read by position */
+      first = x->pristine + x->offset;
+      last = first + x->shape.span - 1;
       *first ^= 1;
       assert_fails(DD_DEVICE, p.op->tensors[i].name, check(t));
       *first ^= 1, *last ^= 1;
@@ -268,6 +271,30 @@ static void a_value_that_is_missing_is_noticed(void **unused)
     if (t->reference_count[i])
       ((double *)t->device_value[i])[t->reference_count[i] - 1] = NAN;
   assert_fails(DD_DEVICE, "as the value of element 2559 of 'y'", check(t));
+  trial_free(t);
+}
+
+/* A rounding or two may go the other way, but not half of them. */
+static void few_roundings_may_flip(void **unused)
+{
+  struct problem p;
+  struct trial *t;
+  double *value;
+
+  (void)unused;
+  assert_ok(problem_parse(&specs.ops, EACH, &p));
+  t = make(&maker, &p, FILL_PLAIN, 1);
+  value = t->device_value[op_tensor_find(p.op, "y")];
+  for (int i = 0; i < 4; ++i) {
+    assert_ok(check(t));
+    value[i] += dtype_ulp(DD_F32, value[i]);
+  }
+  assert_ok(check(t));
+  value[4] += dtype_ulp(DD_F32, value[4]);
+  assert_fails(DD_DEVICE, "as the value of element", check(t));
+  value[4] -= dtype_ulp(DD_F32, value[4]);
+  value[0] += 0.01;
+  assert_fails(DD_DEVICE, "as the value of element 0 of 'y'", check(t));
   trial_free(t);
 }
 
@@ -340,6 +367,7 @@ int main(void)
       cmocka_unit_test(a_fault_in_the_text_is_noticed),
       cmocka_unit_test(a_wrong_input_is_noticed),
       cmocka_unit_test(a_value_that_is_missing_is_noticed),
+      cmocka_unit_test(few_roundings_may_flip),
       cmocka_unit_test(texts_compile_for_gpus),
   };
 

@@ -204,6 +204,27 @@ static void trials_are_made_ahead(void **unused)
   checker_release(&other);
 }
 
+/* Of what the device makes only code can be. */
+static void code_is_made_ahead(void **unused)
+{
+  struct tools maker = with_jury;
+  struct checker c = checker_of(&maker);
+
+  (void)unused;
+  maker.make_from = 0;
+  set(&c, PROBLEM);
+  prepare(&c, LARGER);
+  assert_true(prove(&c, RIGHT).right);
+  set(&c, LARGER);
+  assert_true(c.phases.ahead > 0);
+  assert_true(checker_own(&c)->made);
+  assert_null(checker_own(&c)->tensor[0].image);
+  assert_true(prove(&c, RIGHT).right);
+  assert_null(checker_own(&c)->tensor[0].image);
+  assert_false(prove(&c, STRAY).right);
+  checker_release(&c);
+}
+
 /* What comes next was another problem, or nothing, or the same again. */
 static void trials_that_nobody_wants_are_dropped(void **unused)
 {
@@ -255,6 +276,7 @@ int main(void)
       cmocka_unit_test(two_runs_that_differ_are_wrong),
       cmocka_unit_test(what_is_known_is_not_launched),
       cmocka_unit_test(trials_are_made_ahead),
+      cmocka_unit_test(code_is_made_ahead),
       cmocka_unit_test(trials_that_nobody_wants_are_dropped),
   };
 

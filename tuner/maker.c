@@ -22,7 +22,8 @@ _Static_assert((int)REFERENCE_TENSORS == (int)OP_MAX_TENSORS,
 
 struct compiled { /* a reference */
   const char *file;
-  struct module *module;
+  struct bytes code;
+  struct module *module; /* NULL: not loaded yet */
   struct kernel kernel;
 };
 
@@ -132,55 +133,78 @@ dd_status maker_reference_text(const struct reference *r, const char *before,
 
 /* ---- Code ---------------------------------------------------------------- */
 
-static dd_status load(struct maker *m, const struct bytes *text,
-                      const char *entry, struct module **module,
-                      struct kernel *kernel)
+static dd_status compile(const struct maker *m, const struct bytes *text,
+                         struct bytes *code)
 {
-  struct bytes code = BYTES_INIT, log = BYTES_INIT;
-  struct device *d = m->device;
+  struct bytes log = BYTES_INIT;
   char target[16] = "cpu";
+  int arch = m->device->info.arch;
   dd_status status;
 
-  if (d->info.arch) snprintf(target, sizeof target, "sm_%d", d->info.arch);
-  status = compile_exact(target, text->data, &code, &log);
-  if (!status) status = d->api->load(d, code.data, code.size, module);
-  if (!status) status = d->api->kernel(d, *module, entry, kernel);
-  bytes_release(&code);
+  if (arch) snprintf(target, sizeof target, "sm_%d", arch);
+  status = compile_exact(target, text->data, code, &log);
   bytes_release(&log);
   return status;
 }
 
+static dd_status load(struct maker *m, const struct bytes *code,
+                      const char *entry, struct module **module,
+                      struct kernel *kernel)
+{
+  const struct device_api *api = m->device->api;
+
+  TRY(api->load(m->device, code->data, code->size, module));
+  return api->kernel(m->device, *module, entry, kernel);
+}
+
 static dd_status load_fill(struct maker *m)
 {
-  struct bytes text = BYTES_INIT;
+  struct bytes text = BYTES_INIT, code = BYTES_INIT;
   dd_status status = maker_fill_text(&text);
 
-  if (!status) status = load(m, &text, "dt_fill", &m->module, &m->fill);
+  if (!status) status = compile(m, &text, &code);
+  if (!status) status = load(m, &code, "dt_fill", &m->module, &m->fill);
   bytes_release(&text);
+  bytes_release(&code);
   return status;
 }
 
-static dd_status load_reference(struct maker *m, const struct reference *r,
-                                const struct kernel **out)
+/* Ops of one family have one. */
+static struct compiled *find_compiled(struct maker *m, const char *file)
+{
+  for (int i = 0; i < m->count; ++i)
+    if (strcmp(m->reference[i].file, file) == 0) return &m->reference[i];
+  return NULL;
+}
+
+dd_status maker_compile(struct maker *m, const struct reference *r)
 {
   struct compiled *c = &m->reference[m->count];
   struct bytes text = BYTES_INIT;
   dd_status status;
 
-  for (int i = 0; i < m->count; ++i)
-    if (strcmp(m->reference[i].file, r->file) == 0) {
-      *out = &m->reference[i].kernel;
-      return DD_OK;
-    }
+  if (find_compiled(m, r->file)) return DD_OK;
   if (m->count == MAX_REFERENCES)
     return fail(DD_BUG, "more than %d references", (int)MAX_REFERENCES);
   status = maker_reference_text(r, m->before, &text);
-  if (!status) status = load(m, &text, "dt_reference", &c->module, &c->kernel);
+  if (!status) status = compile(m, &text, &c->code);
   bytes_release(&text);
   if (status) return status;
   c->file = r->file;
   m->count++;
-  *out = &c->kernel;
+  return DD_OK;
+}
+
+static dd_status load_reference(struct maker *m, const struct reference *r,
+                                struct kernel *out)
+{
+  struct compiled *c;
+
+  TRY(maker_compile(m, r));
+  c = find_compiled(m, r->file);
+  if (!c->module)
+    TRY(load(m, &c->code, "dt_reference", &c->module, &c->kernel));
+  *out = c->kernel;
   return DD_OK;
 }
 
@@ -203,9 +227,11 @@ dd_status maker_open(struct device *d, const char *before, struct maker **out)
 void maker_close(struct maker *m)
 {
   if (!m) return;
-  for (int i = 0; i < MAX_REFERENCES; ++i)
-    if (m->reference[i].module)
-      m->device->api->unload(m->device, m->reference[i].module);
+  for (int i = 0; i < MAX_REFERENCES; ++i) {
+    struct compiled *c = &m->reference[i];
+    if (c->module) m->device->api->unload(m->device, c->module);
+    bytes_release(&c->code);
+  }
   if (m->module) m->device->api->unload(m->device, m->module);
   mem_resize(NULL, m, sizeof *m, 0);
 }
@@ -244,10 +270,8 @@ dd_status maker_compute(struct maker *m, const struct reference *r,
                      .block = ITEM_THREADS,
                      .args = &a,
                      .args_size = sizeof a};
-  const struct kernel *kernel;
 
-  TRY(load_reference(m, r, &kernel));
-  l.kernel = *kernel;
+  TRY(load_reference(m, r, &l.kernel));
   memcpy(a.plan, plan, r->plan_size);
   memcpy(a.out, out, sizeof a.out);
   memcpy(a.each, each, sizeof a.each);

@@ -23,8 +23,12 @@ void maker_close(struct maker *m); /* NULL is fine */
 dd_status maker_fill(struct maker *m, const struct fill_source *source,
                      const struct tensor_shape *s, bool poison, void *base);
 
-/* Enqueues all items of a reference, which is compiled at its first use.  The
- * plan's data and `out` are on the device; `each`: elements per item. */
+/* Compiles a reference, once, and calls no device: another thread may do it
+ * while nobody else uses the maker. */
+dd_status maker_compile(struct maker *m, const struct reference *r);
+
+/* Enqueues all items of a reference, compiled or not.  The plan's data and
+ * `out` are on the device; `each`: elements per item. */
 dd_status maker_compute(struct maker *m, const struct reference *r,
                         const void *plan,
                         const struct reference_out out[OP_MAX_TENSORS],

@@ -5,7 +5,9 @@
  * comes of them the host's value and slacks.  A device's exp and tanh differ
  * from libm's in a double's last bits, and a warp adds in another order: so a
  * value may be off by 10^-12 of it and a millionth of its slack, which moves
- * no judgement, and a slack by a millionth.
+ * no judgement, and a slack by a millionth.  Where references round, up to four
+ * elements may be as far off as a kernel's, because a rounding went the other
+ * way.
  */
 #ifndef DIFFTUNE_SPOT_H
 #define DIFFTUNE_SPOT_H

@@ -100,14 +100,17 @@ dd_status sweep_load_steps(struct sweep *s, struct outcome *o,
 }
 
 /* How long the device may take for a candidate: a hundred times as long as for
- * those before it, or, for the first, as for the references that it is compared
- * with, which take far longer.  The least is for a host that is busy; without a
- * GPU the kernel itself runs there. */
+ * those before it, or, for the first, as for making what it is compared with.
+ * The least is for a host that is busy, and that gets the inputs and references
+ * of the first candidate that is wrong, at 100 MB of the problem's traffic a
+ * second if it is slow; without a GPU the kernel itself runs there. */
 double sweep_patience(const struct sweep *s, const struct outcome *o)
 {
-  double least = strcmp(s->client->info.kind, "cpu") ? 2 : 10, most = 120;
+  bool cpu = strcmp(s->client->info.kind, "cpu") == 0;
+  double least = cpu ? 10 : 2 + (double)o->traffic / 1e8, most = 120;
   double known = o->longest > 0 ? o->longest : o->effort;
 
+  if (least > most) least = most;
   return 100 * known < least ? least : 100 * known < most ? 100 * known : most;
 }
 

@@ -72,9 +72,10 @@ struct trial {
   void *device_split_slack[OP_MAX_TENSORS];
 };
 
-/* What the host makes of it, inputs and reference: no device is called, so that
- * another thread may do it.  `trial_attrs`: the specs' trial
- * values instead of the defaults.  Fails with DD_NO_MEMORY. */
+/* What the host makes of it, inputs and reference, or code for the device: no
+ * device is called, so that another thread may do it.  `trial_attrs`: the
+ * specs' trial values instead of the defaults.  Fails with DD_NO_MEMORY,
+ * DD_COMPILE. */
 dd_status trial_prepare(struct device *d, const struct tools *tools,
                         const struct problem *p, enum fill_class class,
                         uint64_t seed, bool trial_attrs, struct trial **out);

@@ -186,13 +186,15 @@ static dd_status each_paper(struct checker *c, const struct problem *p,
 /* ---- Ahead --------------------------------------------------------------- */
 
 /* Of the images and of the reference, which has 16 bytes for each element that
- * is written, two bytes or more. */
-static double host_bytes(const struct problem *p)
+ * is written, two bytes or more; none of what the device makes. */
+static double host_bytes(const struct checker *c, const struct problem *p)
 {
   int64_t reads, writes;
 
-  return problem_traffic(p, &reads, &writes)
-             ? HUGE_VAL : (double)reads + 9 * (double)writes;
+  if (problem_traffic(p, &reads, &writes)) return HUGE_VAL;
+  if (c->tools->maker && (size_t)(reads + writes) >= c->tools->make_from)
+    return 0;
+  return (double)reads + 9 * (double)writes;
 }
 
 static double most_ahead(void)
@@ -225,7 +227,7 @@ static dd_status plan_trial(struct checker *c, const struct paper *p)
   dd_status status = make_key(p, &key, &spelling);
 
   if (!status && !is_at_hand(c, bytes_string(&key)) &&
-      host_bytes(&p->problem) <= most_ahead())
+      host_bytes(c, &p->problem) <= most_ahead())
     status = make_exam(p, &key, spelling, &e);
   if (e) {
     e->next = c->ahead.exams;
