@@ -49,7 +49,7 @@ size_t text_cut(const char *text, size_t length, char *out, size_t size)
 
 #define KNOWN_FLAGS                                                            \
   (DD_OPEN_EXACT_ONLY | DD_OPEN_SHARED_TABLE | DD_OPEN_NO_SYSTEM_TABLE |       \
-   DD_OPEN_TRACE)
+   DD_OPEN_TRACE | DD_OPEN_SAME_BITS)
 
 static dd_status read_options(const dd_open_options *options,
                               dd_open_options *out)
@@ -150,6 +150,7 @@ static void init_matcher(struct dd_context *ctx, const dd_open_options *o)
   ctx->matcher.floor = &ctx->floor;
   ctx->matcher.device = &ctx->device->info;
   ctx->matcher.exact_only = o->flags & DD_OPEN_EXACT_ONLY;
+  ctx->matcher.same_bits = o->flags & DD_OPEN_SAME_BITS;
   if (!open_system(ctx, o->flags)) return;
   ctx->under = ctx->matcher;
   ctx->under.table = &ctx->system;

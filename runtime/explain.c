@@ -87,6 +87,8 @@ static void print_rank(const struct matcher *m, const struct table_plan *t,
     bytes_text(out, "measured on a device of another arch");
   else if (m->exact_only && device != MATCH_SAME)
     bytes_text(out, "measured on another device");
+  else if (m->same_bits)
+    bytes_text(out, "only one plan serves all sizes (DD_OPEN_SAME_BITS)");
   else if (m->exact_only)
     bytes_text(out, "another problem, and only exact ones are wanted");
   else if (chosen->interval && distance <= MATCH_NEAR_OCTAVES)

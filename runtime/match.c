@@ -322,6 +322,42 @@ static dd_status try_near(const struct matcher *m, const struct problem *p,
   return DD_OK;
 }
 
+/* ---- The same bits ------------------------------------------------------ */
+
+/* The default gives a row more threads where rows are few. */
+static bool minds_rows(const struct table *t, const struct table_plan *plan)
+{
+  for (uint32_t i = 0; i < plan->step_count; ++i)
+    if (t->variants[plan->steps[i]].variant.scheme->fits_all) return true;
+  return false;
+}
+
+/* The longest, because its speed matters most; of equal ones the first by
+ * spelling.  No other is tried: some sizes would have its bits. */
+static dd_status try_same(const struct matcher *m, const struct problem *p,
+                          const struct name *n, struct match *out, bool *found)
+{
+  const struct table_plan *best = NULL;
+  uint32_t first, count;
+  bool exact;
+
+  TRY(table_plans_like(m->table, bytes_string(&n->fixed), &first, &count));
+  for (uint32_t i = first; i < first + count; ++i) {
+    const struct table_plan *plan = &m->table->plans[i];
+    if (plan->problem.op != p->op || minds_rows(m->table, plan) ||
+        match_static_difference(&plan->problem, p))
+      continue;
+    if (!best || plan->us > best->us) best = plan;
+  }
+  *found = best && !match_misfit(m, best, p, out);
+  if (!*found) return DD_OK;
+  exact = !strcmp(best->spelling, bytes_string(&n->spelling));
+  take_plan(best, match_distance(&best->problem, p),
+            exact ? DD_MATCH_EXACT : DD_MATCH_NEAR, out);
+  *found = exact || !m->exact_only;
+  return DD_OK;
+}
+
 /* ---- Split ------------------------------------------------------------- */
 
 static dd_status find_part(const struct matcher *m, const struct problem *p,
@@ -377,19 +413,27 @@ int match_rank(dd_match how)
   return how == DD_MATCH_EXACT ? 0 : 1 + (int)how;
 }
 
+static dd_status find_named_whole(const struct matcher *m,
+                                  const struct problem *p, const struct name *n,
+                                  struct match *out, bool *found)
+{
+  const struct table_plan *exact = NULL;
+
+  if (m->same_bits) return try_same(m, p, n, out, found);
+  TRY(find_exact(m, n, &exact));
+  *found = try_exact(m, p, exact, out);
+  if (*found || m->exact_only) return DD_OK;
+  TRY(try_interval(m, p, n, false, out, found));
+  return *found ? DD_OK : try_near(m, p, n, false, out, found);
+}
+
 static dd_status find_whole(const struct matcher *m, const struct problem *p,
                             struct match *out, bool *found)
 {
-  const struct table_plan *exact = NULL;
   struct name n;
   dd_status status = name_of(p, &n);
 
-  if (!status) status = find_exact(m, &n, &exact);
-  *found = !status && try_exact(m, p, exact, out);
-  if (!status && !*found && !m->exact_only)
-    status = try_interval(m, p, &n, false, out, found);
-  if (!status && !*found && !m->exact_only)
-    status = try_near(m, p, &n, false, out, found);
+  if (!status) status = find_named_whole(m, p, &n, out, found);
   name_release(&n);
   return status;
 }
@@ -427,12 +471,12 @@ static dd_status find_tuned(const struct matcher *m, const struct problem *p,
   if (m->exact_only && !same) return DD_OK;
   TRY(find_whole(m, p, out, found));
   if (m->exact_only) return DD_OK;
-  if (!*found) return try_split(m, p, out, found);
+  if (!*found) return m->same_bits ? DD_OK : try_split(m, p, out, found);
   if (!same) {
     out->how = DD_MATCH_DEVICE;
     out->loss = MATCH_LOSS_UNKNOWN;
   }
-  return is_doubtful(out) ? prefer_split(m, p, out) : DD_OK;
+  return !m->same_bits && is_doubtful(out) ? prefer_split(m, p, out) : DD_OK;
 }
 
 static dd_status try_default(const struct matcher *m, struct table *t,
@@ -523,6 +567,11 @@ static void look_under(const struct matcher *m, const char *spelling,
   *found = true;
 }
 
+static bool is_strict(const struct matcher *m)
+{
+  return m->exact_only || m->same_bits;
+}
+
 dd_status match_find(const struct matcher *m, const char *spelling,
                      struct match *out)
 {
@@ -533,11 +582,15 @@ dd_status match_find(const struct matcher *m, const char *spelling,
   TRY(read_both(m, spelling, &r));
   if (r.in_host && match_device(m->table, m->device) != MATCH_FOREIGN) {
     dd_status status = find_tuned(m, &r.host, out, &found);
-    if (status && (status != DD_BAD_TABLE || m->exact_only)) return status;
+    if (status && (status != DD_BAD_TABLE || is_strict(m))) return status;
     found = found && !status;
   }
-  look_under(m->under, spelling, out, &found);
+  if (!m->same_bits) look_under(m->under, spelling, out, &found);
   if (found) return DD_OK;
+  if (m->same_bits)
+    return fail(DD_UNTUNED, "'%.300s': the host's table has no plan with these "
+                "static fields, or its longest does not fit, and "
+                "DD_OPEN_SAME_BITS takes no other", spelling);
   if (m->exact_only)
     return fail(DD_UNTUNED, "'%.300s' was not measured on this device",
                 spelling);

@@ -18,6 +18,11 @@
  * Where a table lies under another (the system's under the host's), each is
  * asked, and the better match is taken; of two equal ones, the upper's.
  *
+ * With same_bits there is one rule: of the plans of the same op and static
+ * fields the one that took longest, if its variants fit.  What a tuned variant
+ * does with a row depends on its tunables and static fields alone; the default,
+ * which gives a row more threads where rows are few, is never taken.
+ *
  * A table serves the device that it was made on; made on another device of the
  * same kind and arch it still serves, as DD_MATCH_DEVICE.  Any other table is
  * as good as none.
@@ -49,6 +54,7 @@ struct matcher {
   const struct matcher *under; /* of the system's table, or NULL */
   const struct device_info *device;
   bool exact_only;
+  bool same_bits; /* one choice for all sizes, of the host's table */
 };
 
 /* One launch: a variant, its own problem, and for tensor j of its op the
@@ -72,8 +78,8 @@ struct match {
   struct match_step step[OP_MAX_STEPS];
 };
 
-/* Fails with DD_BAD_ARGUMENT (a wrong spelling), DD_UNTUNED (exact_only),
- * DD_UNSUPPORTED, DD_NO_MEMORY. */
+/* Fails with DD_BAD_ARGUMENT (a wrong spelling), DD_UNTUNED (exact_only or
+ * same_bits), DD_UNSUPPORTED, DD_NO_MEMORY. */
 dd_status match_find(const struct matcher *m, const char *spelling,
                      struct match *out);
 

@@ -448,7 +448,8 @@ static dd_status make(struct dd_context *ctx, const dd_problem *problem,
   if (!problem->spelling)
     return fail(DD_BAD_ARGUMENT, "dd_problem.spelling is NULL");
   status = make_by(ctx, &ctx->matcher, problem, out);
-  if (status != DD_BAD_TABLE || bare.exact_only) return status;
+  if (status != DD_BAD_TABLE || bare.exact_only || bare.same_bits)
+    return status;
   bare.table = NULL;
   status = make_by(ctx, &bare, problem, out);
   bare.under = NULL;

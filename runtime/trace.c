@@ -14,8 +14,8 @@
 /* ---- Counting ----------------------------------------------------------- */
 
 /* The first threads have a shard each, which nobody else writes: no bus lock.
- * All others share the last.  A library finds a thread's own variable by a call,
- * unless it asks for these four bytes when it is loaded. */
+ * All others share the last.  A library finds a thread's own variable by a
+ * call, unless it asks for these four bytes when it is loaded. */
 void launches_add(struct launches *l, enum launch_kind kind)
 {
   static _Atomic uint32_t threads;
@@ -167,6 +167,7 @@ dd_status dd_digest(dd_context *ctx, char digest[65])
 static bool is_missed(dd_status status, const struct dd_plan *plan)
 {
   if (status) return status == DD_UNTUNED;
+  if (plan->ctx->matcher.same_bits) return false; /* measured or not */
   return plan->how != DD_MATCH_EXACT && plan->how != DD_MATCH_INTERVAL &&
          plan->how != DD_MATCH_PINNED;
 }

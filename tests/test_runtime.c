@@ -529,6 +529,105 @@ static void test_exact_only(void **state)
   dd_close(f.ctx);
 }
 
+/* One choice for all sizes, that of the longest plan. */
+static void test_same_choice(void **state)
+{
+  static const char *const refused[] = {
+      "affine:fp32 rows=5000 width=64",       /* more than fast takes */
+      "affine:fp32 rows=8 width=64 align=4",  /* less than vec=4 needs */
+      "affine:fp32 rows=8 width=65",          /* no plan is like this */
+      "affine:fp32 rows=8 width=64 mode=twice" /* only its parts have some */};
+  static const char line[] = "affine.fast threads=64 vec=4 (near, 9.0 us)";
+  struct fixture f;
+  struct tiny t;
+  dd_plan *p;
+
+  (void)state;
+  make(&t);
+  t.plans[0].us = 9;
+  tiny_plan(&t, "affine:fp32 rows=4096 width=64", 1, 0, 0)->us = 20;
+  assert_ok(open_with(&f, &t, DD_OPEN_SAME_BITS));
+  matches(&f, LARGE, DD_MATCH_EXACT,
+          "affine.fast threads=64 vec=4 (exact, 9.0 us)");
+  matches(&f, SMALL, DD_MATCH_NEAR, line);
+  matches(&f, "affine:fp32 rows=4096 width=64", DD_MATCH_NEAR, line);
+  for (size_t i = 0; i < COUNT_OF(refused); ++i)
+    assert_fails(DD_UNTUNED, "DD_OPEN_SAME_BITS", plan(&f, refused[i], &p));
+  close_table(&f);
+  assert_ok(open_with(&f, &t, DD_OPEN_SAME_BITS | DD_OPEN_EXACT_ONLY));
+  assert_fails(DD_UNTUNED, "DD_OPEN_SAME_BITS", plan(&f, SMALL, &p));
+  close_table(&f);
+  tiny_release(&t);
+}
+
+/* ---- The same bits ------------------------------------------------------- */
+
+enum { HIDDEN = 3072, MOST_ROWS = 37 };
+
+/* Variants of norm that sum in other orders: four warps for one row, two rows
+ * of three, and one of two warps that is read again. */
+static void make_norms(struct tiny *t)
+{
+  static const int64_t points[][OP_MAX_TUNABLES] = {
+      {16, 4, 1, 0, 0, 0, 0, 0, 0, 0, 32},
+      {16, 3, 2, 0, 0, 0, 0, 0, 0, 0, 32},
+      {16, 2, 1, 0, 0, 0, 0, 0, 0, 2, 32}};
+  static const char *const measured[] = {"norm:fp16 seq=1 hidden=3072",
+                                         "norm:fp16 seq=16 hidden=3072",
+                                         "norm:fp16 seq=37 hidden=3072"};
+
+  tiny_init_in(t, TEST_ROOT "/variants");
+  for (uint32_t i = 0; i < COUNT_OF(points); ++i) {
+    tiny_point(t, "rows", measured[i], points[i]);
+    tiny_plan(t, measured[i], 1, i, 0);
+  }
+}
+
+typedef uint16_t norm_rows[MOST_ROWS][HIDDEN];
+
+/* Rows at once, and as many times as there are of them. */
+static void norm(struct fixture *f, int at_once, norm_rows x, norm_rows y)
+{
+  char spelling[64];
+  dd_plan *p;
+
+  snprintf(spelling, sizeof spelling, "norm:fp16 seq=%d hidden=3072", at_once);
+  assert_ok(plan(f, spelling, &p));
+  for (int i = 0; i + at_once <= MOST_ROWS; i += at_once) {
+    void *buffers[] = {x[i], y[i]};
+    assert_ok(dd_plan_launch(p, buffers, NULL, NULL));
+  }
+  dd_plan_free(p);
+}
+
+/* Each of them as the longest: rows alone and in batches. */
+static void test_same_bits(void **state)
+{
+  static const int at_once[] = {2, 16, MOST_ROWS};
+  static _Alignas(64) norm_rows x, alone[3], y;
+  struct fixture f;
+  struct tiny t;
+
+  (void)state;
+  for (uint32_t i = 0; i < MOST_ROWS * HIDDEN; ++i) /* 2 to 8 */
+    x[i / HIDDEN][i % HIDDEN] =
+        (uint16_t)(0x4000 | i * 2654435761u % 0x7fff >> 4);
+  make_norms(&t);
+  for (int i = 0; i < 3; ++i) {
+    t.plans[i].us = 10 + i;
+    assert_ok(open_with(&f, &t, DD_OPEN_SAME_BITS));
+    norm(&f, 1, x, alone[i]);
+    for (size_t j = 0; j < COUNT_OF(at_once); ++j) {
+      int whole = MOST_ROWS / at_once[j] * at_once[j];
+      norm(&f, at_once[j], x, y);
+      assert_memory_equal(y, alone[i], (size_t)whole * sizeof y[0]);
+    }
+    close_table(&f);
+  }
+  assert_memory_not_equal(alone[0], alone[1], sizeof y);
+  tiny_release(&t);
+}
+
 static void test_no_variant(void **state)
 {
   struct fixture f;
@@ -1612,6 +1711,7 @@ int main(void)
       cmocka_unit_test(test_near_then_misfit),
       cmocka_unit_test(test_other_device),
       cmocka_unit_test(test_exact_only),
+      cmocka_unit_test(test_same_choice), cmocka_unit_test(test_same_bits),
       cmocka_unit_test(test_no_variant),
       cmocka_unit_test(test_launches),
       cmocka_unit_test(test_split_out_of_place),

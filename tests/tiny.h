@@ -23,10 +23,10 @@ struct tiny {
   struct table_writer writer;
 };
 
-static inline void tiny_init(struct tiny *t)
+static inline void tiny_init_in(struct tiny *t, const char *folder)
 {
   memset(t, 0, sizeof *t);
-  assert_ok(tree_load(&t->tree, TEST_ROOT "/tests/tiny"));
+  assert_ok(tree_load(&t->tree, folder));
   assert_ok(spec_evaluate(&t->tree, NULL, NULL, &t->specs));
   assert_ok(op_set_read(&t->ops, t->specs.data, t->specs.size, NULL));
   t->writer = (struct table_writer){.specs = &t->specs,
@@ -39,6 +39,11 @@ static inline void tiny_init(struct tiny *t)
                                     .plans = t->plans};
 }
 
+static inline void tiny_init(struct tiny *t)
+{
+  tiny_init_in(t, TEST_ROOT "/tests/tiny");
+}
+
 static inline void tiny_release(struct tiny *t)
 {
   for (int i = 0; i < TINY_VARIANTS; ++i) bytes_release(&t->text[i]);
@@ -47,14 +52,12 @@ static inline void tiny_release(struct tiny *t)
   tree_release(&t->tree);
 }
 
-/* Adds "affine.fast" with these tunables and the facts of a problem; returns
- * its number.  Its code is its text. */
-static inline uint32_t tiny_variant(struct tiny *t, const char *scheme,
-                                    const char *spelling, int64_t threads,
-                                    int64_t vec)
+/* Adds a scheme's variant with these tunables and the facts of a problem;
+ * returns its number.  Its code is its text. */
+static inline uint32_t tiny_point(struct tiny *t, const char *scheme,
+                                  const char *spelling, const int64_t *tunable)
 {
   uint32_t n = t->writer.variant_count++;
-  int64_t tunable[OP_MAX_TUNABLES] = {threads, vec};
   struct table_variant *v = &t->variants[n];
   struct problem p;
   const struct scheme *s;
@@ -72,6 +75,16 @@ static inline uint32_t tiny_variant(struct tiny *t, const char *scheme,
   v->code_count = 1;
   v->codes = &t->code[n];
   return n;
+}
+
+/* The same, of "affine.fast" and its like. */
+static inline uint32_t tiny_variant(struct tiny *t, const char *scheme,
+                                    const char *spelling, int64_t threads,
+                                    int64_t vec)
+{
+  int64_t tunable[OP_MAX_TUNABLES] = {threads, vec};
+
+  return tiny_point(t, scheme, spelling, tunable);
 }
 
 /* Adds a plan of `count` steps; the spelling must outlive the table. */

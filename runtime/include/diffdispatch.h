@@ -134,6 +134,11 @@ typedef struct dd_open_options {
 
 #define DD_OPEN_TRACE 0x8u /* dd_trace tells captured launches from others */
 
+/* A row has the same bits in any batch: all sizes and alignments of an op with
+ * the same static fields get one choice of the host's table, that of the
+ * longest plan, or DD_UNTUNED where that does not fit. */
+#define DD_OPEN_SAME_BITS 0x10u
+
 /* Opens a context for the calling thread's current CUDA context, or for the
  * CPU device.  `options` may be NULL: all defaults.  A table that cannot be
  * used fails the call; a host that would rather go on opens again without.
