@@ -11,6 +11,7 @@
 
 #include "cache.h"
 #include "cache_limit.h"
+#include "tool_code.h"
 
 static char folder[64];
 static struct cache cache;
@@ -186,6 +187,29 @@ static int count_files(const char *path)
   }
   closedir(d);
   return n;
+}
+
+/* The tuner's own kernels are there after a first time, and a damaged one is
+ * made again. */
+static void a_tools_code_is_kept(void **state)
+{
+  static const char text[] = "extern \"C\" __global__ void dt_none() {}\n";
+  struct device d = {.info = {.kind = "cpu"}};
+  struct bytes first = BYTES_INIT, second = BYTES_INIT, exact = BYTES_INIT;
+  int before;
+
+  (void)state;
+  assert_int_equal(tool_code(&d, text, TOOL_FUSED, &first), DD_OK);
+  before = count_files(folder);
+  assert_int_equal(tool_code(&d, text, TOOL_FUSED, &second), DD_OK);
+  assert_int_equal(count_files(folder), before);
+  assert_int_equal(first.size, second.size);
+  assert_memory_equal(first.data, second.data, first.size);
+  assert_int_equal(tool_code(&d, text, TOOL_EXACT, &exact), DD_OK);
+  assert_int_equal(count_files(folder), before + 1);
+  bytes_release(&first);
+  bytes_release(&second);
+  bytes_release(&exact);
 }
 
 static void many_processes_share_one_cold_cache(void **state)
@@ -404,6 +428,7 @@ int main(void)
       IN_FOLDER(a_damaged_entry_is_not_found_and_goes_away),
       IN_FOLDER(a_misplaced_entry_is_not_found),
       IN_FOLDER(many_processes_share_one_cold_cache),
+      IN_FOLDER(a_tools_code_is_kept),
       IN_LIMITED(what_was_not_used_for_longest_makes_room),
       IN_LIMITED(the_limit_is_the_folders),
       IN_LIMITED(one_that_is_too_large_is_not_stored),

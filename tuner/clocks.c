@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "compiler.h"
 #include "embedded.h"
+#include "tool_code.h"
 
 extern const struct embedded_file embedded_kernels[];
 
@@ -82,19 +82,17 @@ enum { TOOL_MHZ = 2 }; /* of tuner/kernels/, in the order of their names */
 
 static dd_status open_kernel(struct clocks *c)
 {
-  struct bytes code = BYTES_INIT, log = BYTES_INIT;
+  struct bytes code = BYTES_INIT;
   const struct device_api *api = c->device->api;
-  char target[16];
   dd_status status;
 
-  snprintf(target, sizeof target, "sm_%d", c->device->info.arch);
-  status = compile_unit(target, embedded_kernels[TOOL_MHZ].text, &code, &log);
+  status = tool_code(c->device, embedded_kernels[TOOL_MHZ].text, TOOL_FUSED,
+                     &code);
   if (!status)
     status = api->load(c->device, code.data, code.size, &c->module);
   if (!status) status = api->kernel(c->device, c->module, "dt_mhz", &c->kernel);
   if (!status) status = api->allocate(c->device, 16, &c->result);
   bytes_release(&code);
-  bytes_release(&log);
   return status;
 }
 

@@ -4,9 +4,9 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "compiler.h"
 #include "embedded.h"
 #include "fill_element.h"
+#include "tool_code.h"
 
 extern const struct embedded_file embedded_kernels[];
 extern const struct embedded_file embedded_shared[];
@@ -133,20 +133,6 @@ dd_status maker_reference_text(const struct reference *r, const char *before,
 
 /* ---- Code ---------------------------------------------------------------- */
 
-static dd_status compile(const struct maker *m, const struct bytes *text,
-                         struct bytes *code)
-{
-  struct bytes log = BYTES_INIT;
-  char target[16] = "cpu";
-  int arch = m->device->info.arch;
-  dd_status status;
-
-  if (arch) snprintf(target, sizeof target, "sm_%d", arch);
-  status = compile_exact(target, text->data, code, &log);
-  bytes_release(&log);
-  return status;
-}
-
 static dd_status load(struct maker *m, const struct bytes *code,
                       const char *entry, struct module **module,
                       struct kernel *kernel)
@@ -162,7 +148,7 @@ static dd_status load_fill(struct maker *m)
   struct bytes text = BYTES_INIT, code = BYTES_INIT;
   dd_status status = maker_fill_text(&text);
 
-  if (!status) status = compile(m, &text, &code);
+  if (!status) status = tool_code(m->device, text.data, TOOL_EXACT, &code);
   if (!status) status = load(m, &code, "dt_fill", &m->module, &m->fill);
   bytes_release(&text);
   bytes_release(&code);
@@ -187,7 +173,7 @@ dd_status maker_compile(struct maker *m, const struct reference *r)
   if (m->count == MAX_REFERENCES)
     return fail(DD_BUG, "more than %d references", (int)MAX_REFERENCES);
   status = maker_reference_text(r, m->before, &text);
-  if (!status) status = compile(m, &text, &c->code);
+  if (!status) status = tool_code(m->device, text.data, TOOL_EXACT, &c->code);
   bytes_release(&text);
   if (status) return status;
   c->file = r->file;

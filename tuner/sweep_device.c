@@ -177,11 +177,21 @@ static void count_replaced(struct sweep *s)
   if (took > s->replaced.longest) s->replaced.longest = took;
 }
 
+/* A worker may be ended from outside: once is not held against the problem. */
+static dd_status set_problem_twice(struct sweep *s, struct outcome *o)
+{
+  int generation = s->client->generation;
+  dd_status status = set_problem(s, o);
+
+  return status == DD_DEVICE && s->client->generation != generation
+             ? set_problem(s, o) : status;
+}
+
 dd_status sweep_keep_problem(struct sweep *s, struct outcome *o,
                              int *generation)
 {
   while (*generation != s->client->generation) {
-    TRY(set_problem(s, o));
+    TRY(set_problem_twice(s, o));
     TRY(try_canary(s, o));
     *generation = s->client->generation;
     count_replaced(s);

@@ -6,7 +6,6 @@
 #include <string.h>
 #include <sys/mman.h>
 
-#include "compiler.h"
 #include "embedded.h"
 #include "fill_element.h"
 #include "output.h"
@@ -14,6 +13,7 @@
 #include "references.h"
 #include "rows.h"
 #include "spot.h"
+#include "tool_code.h"
 
 extern const struct embedded_file embedded_kernels[];
 
@@ -49,24 +49,21 @@ static dd_status find_tools(struct device *d, struct tools *t)
 
 dd_status tools_load(struct device *d, bool on_device, struct tools *t)
 {
-  struct bytes text = BYTES_INIT, code = BYTES_INIT, log = BYTES_INIT;
-  char target[16] = "cpu";
+  struct bytes text = BYTES_INIT, code = BYTES_INIT;
   dd_status status;
 
   memset(t, 0, sizeof *t);
   t->on_device = on_device;
-  if (d->info.arch) snprintf(target, sizeof target, "sm_%d", d->info.arch);
   bytes_text(&text, embedded_kernels[TOOL_COPY].text);
   if (on_device) bytes_text(&text, embedded_kernels[TOOL_JUDGE].text);
   status = bytes_status(&text);
-  if (!status) status = compile_unit(target, text.data, &code, &log);
+  if (!status) status = tool_code(d, text.data, TOOL_FUSED, &code);
   if (!status) status = d->api->load(d, code.data, code.size, &t->module);
   if (!status) status = find_tools(d, t);
   if (!status && on_device) status = maker_open(d, "", &t->maker);
   t->make_from = MAKE_FROM;
   bytes_release(&text);
   bytes_release(&code);
-  bytes_release(&log);
   return status;
 }
 

@@ -61,6 +61,9 @@ def main(paths):
         if not rows:
             continue
         noise = sorted(r["noise"] for r in rows)
+        for (problem, _), race in sorted(races.items(), key=lambda r: -next(iter(r[1].values()))["noise"])[:3]:
+            row = winner(race) or next(iter(race.values()))
+            print(f"noisy: {problem}: A/A {100 * row['noise']:.2f} % of {row['median_us']:.2f} us: {row['label']}")
         tied = statistics.mean(sum(x["tied"] for x in r.values()) for r in races.values())
         throttle = sorted({r["throttle"] for r in rows if r["throttle"]})
         print(f"{path}: {len(rows)} races, A/A median {100 * statistics.median(noise):.3f} %,"

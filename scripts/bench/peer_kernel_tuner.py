@@ -175,6 +175,7 @@ def run_kernel_tuner(texts, launches, arguments, asked):
 
 def run_difftune(program, asked):
     with tempfile.TemporaryDirectory(prefix="difftune-bench-") as folder:
+        os.environ["DIFFTUNE_CACHE"] = folder  # for its own kernels: nothing is there
         began = time.monotonic()
         run = difftune(program, "sweep", "--gpu", asked.gpu, "--shapes", SPELLING, "--variant", SCHEME,
                        "--parts", 1, "--no-cache", "--no-prune", "--json", "--quiet", "--verbose",
