@@ -7,7 +7,7 @@
 
 const struct race_rule race_rule_default = {
     .first_look = 2, .screen_rounds = 8, .error = 0.01, .floor = 0.005,
-    .finalists = 10, .final_rounds = 16, .final_look = 6,
+    .finalists = 10, .final_rounds = 24, .final_look = 8,
     .screen_repeats = 2, .repeats = 12,
 };
 

@@ -19,8 +19,8 @@ static const struct {
   double error;
 } rules[] = {
     {.name = "in use"},
-    {.name = "half the final", .final_rounds = 8},
-    {.name = "twice the final", .final_rounds = 32},
+    {.name = "half the final", .final_rounds = 12},
+    {.name = "twice the final", .final_rounds = 48},
     {.name = "half the screening", .screen_rounds = 4},
     {.name = "half the finalists", .finalists = 5},
     {.name = "twice the finalists", .finalists = 20},

@@ -14,7 +14,7 @@ _Static_assert(BLOCK + 2 <= BENCH_MOST && BLOCK % 2 == 0, "and both halves");
 
 /* A replay takes about so long: short while many are screened, long where the
  * time is reported. */
-static const double screen_us = 100, final_us = 200;
+static const double screen_us = 100, final_us = 300;
 
 struct race_phases { /* seconds of a race; none is in two */
   double buffers, record, screen, record_final, final;
