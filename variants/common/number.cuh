@@ -63,9 +63,10 @@ __device__ __forceinline__ void put(u32 *word, const float *value)
     static_assert(Count % 2 == 0, "16-bit values are packed in twos");
 #pragma unroll
     for (int i = 0; i < Count / 2; ++i)
-      word[i] = T == Dtype::fp16
-                    ? floats_to_halves(value[2 * i], value[2 * i + 1])
-                    : floats_to_bfloats(value[2 * i], value[2 * i + 1]);
+      if constexpr (T == Dtype::fp16)
+        word[i] = floats_to_halves(value[2 * i], value[2 * i + 1]);
+      else
+        word[i] = floats_to_bfloats(value[2 * i], value[2 * i + 1]);
   }
 }
 

@@ -104,9 +104,9 @@ template <RowsFacts F, RowsTuned P> struct RowsInputs {
 };
 
 template <RowsFacts F, RowsTuned P> struct RowsOperands {
-  RowsTerms<F, P, F.gate.form, F.gate.dtype> gate;
-  RowsTerms<F, P, F.scale.form, F.scale.dtype> scale;
-  RowsTerms<F, P, F.shift.form, F.shift.dtype> shift;
+  typename RowsTermsOf<F, P, F.gate.form, F.gate.dtype>::type gate;
+  typename RowsTermsOf<F, P, F.scale.form, F.scale.dtype>::type scale;
+  typename RowsTermsOf<F, P, F.shift.form, F.shift.dtype>::type shift;
   RowsAffine<F, P, F.before> before;
   RowsAffine<F, P, F.after> after;
 
@@ -114,14 +114,14 @@ template <RowsFacts F, RowsTuned P> struct RowsOperands {
                                              int thread)
   {
     const u32 frame = (u32)t.frame_tokens;
-    before.load(t.before, thread);
+    if constexpr (F.before.present) before.load(t.before, thread);
     gate.load(operand_start<F.gate>(t.gate, p.batch, p.token, frame), thread);
   }
   __device__ __forceinline__ void load_second(const RowsTask &t, RowsPlace p,
                                               int thread)
   {
     const u32 frame = (u32)t.frame_tokens;
-    after.load(t.after, thread);
+    if constexpr (F.after.present) after.load(t.after, thread);
     scale.load(operand_start<F.scale>(t.scale, p.batch, p.token, frame),
                thread);
     shift.load(operand_start<F.shift>(t.shift, p.batch, p.token, frame),
@@ -129,12 +129,12 @@ template <RowsFacts F, RowsTuned P> struct RowsOperands {
   }
   __device__ __forceinline__ void fetch_first(int i, int thread)
   {
-    before.fetch(i, thread);
+    if constexpr (F.before.present) before.fetch(i, thread);
     gate.fetch(i, thread);
   }
   __device__ __forceinline__ void fetch_second(int i, int thread)
   {
-    after.fetch(i, thread);
+    if constexpr (F.after.present) after.fetch(i, thread);
     scale.fetch(i, thread);
     shift.fetch(i, thread);
   }

@@ -8,25 +8,24 @@ namespace dt {
 
 template <RowsFacts F, RowsTuned P, Form How, Dtype T> struct RowsTerms {
   using Shape = RowsShape<F, P>;
-  static constexpr bool present = How != Form::none;
   static constexpr bool single = How == Form::scalar;
   static constexpr Dtype dtype = T == Dtype::none ? Dtype::fp32 : T;
   static constexpr int bytes = Shape::count * bytes_of(dtype);
 
-  Span<dtype, Shape::count> at[present && !single ? Shape::held : 1];
+  Span<dtype, Shape::count> at[single ? 1 : Shape::held];
   float one;
   const char *from = nullptr; // what is in here
 
   __device__ __forceinline__ float get(int i, int e) const
   {
-    if constexpr (!present) return 0.0f;
-    if constexpr (single) return one;
-    return at[i % Shape::held][e];
+    if constexpr (single)
+      return one;
+    else
+      return at[i % Shape::held][e];
   }
   // Whether the row that begins at `p` has to be fetched.
   __device__ __forceinline__ bool aim(const char *p)
   {
-    if constexpr (!present) return false;
     if (Shape::keeps && from == p) return false;
     from = p;
     if constexpr (single) one = read_one<dtype>(p, 0);
@@ -35,7 +34,7 @@ template <RowsFacts F, RowsTuned P, Form How, Dtype T> struct RowsTerms {
   __device__ __forceinline__ void fetch(int i, int thread)
   {
     constexpr Load how = Shape::keeps ? Load::constant : Load::plain;
-    if constexpr (present && !single)
+    if constexpr (!single)
       if (Shape::holds(thread, i))
         load_span<dtype, Shape::count, P.vec, how>(
             at[i % Shape::held],
@@ -49,6 +48,22 @@ template <RowsFacts F, RowsTuned P, Form How, Dtype T> struct RowsTerms {
       for (int i = 0; i < Shape::slots; ++i) fetch(i, thread);
     }
   }
+};
+
+// Where there is no operand.  One type for all variants, because a compiler
+// charges for each that it makes of a template.
+struct RowsNoTerms {
+  __device__ __forceinline__ float get(int, int) const { return 0.0f; }
+  __device__ __forceinline__ void fetch(int, int) {}
+  __device__ __forceinline__ void load(const char *, int) {}
+};
+
+template <RowsFacts F, RowsTuned P, Form How, Dtype T> struct RowsTermsOf {
+  using type = RowsTerms<F, P, How, T>;
+};
+template <RowsFacts F, RowsTuned P, Dtype T>
+struct RowsTermsOf<F, P, Form::none, T> {
+  using type = RowsNoTerms;
 };
 
 // Where the operand's row for a token begins.
@@ -71,8 +86,10 @@ template <RowsFacts F, RowsTuned P, RowsNormFacts N> struct RowsAffine {
   static constexpr bool weighs = N.present && N.weight != Dtype::none;
   static constexpr bool biased =
       N.present && N.kind == Norm::layer && N.bias != Dtype::none;
-  RowsTerms<F, P, weighs ? Form::row : Form::none, N.weight> weight;
-  RowsTerms<F, P, biased ? Form::row : Form::none, N.bias> bias;
+  typename RowsTermsOf<F, P, weighs ? Form::row : Form::none, N.weight>::type
+      weight;
+  typename RowsTermsOf<F, P, biased ? Form::row : Form::none, N.bias>::type
+      bias;
 
   __device__ __forceinline__ void load(const RowsNorm &n, int thread)
   {

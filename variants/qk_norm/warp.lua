@@ -45,6 +45,7 @@ return scheme {
     "ahead == 0 || persistent",
     "ahead != 2 || inflight == heads",
     "ahead < 3 || (ahead - 1) * heads * " .. words .. " * 4 * warps * 32 <= 48000",
+    "ahead < 3 || hint != 1", -- rows come as copies, which take no hint: 2 is the same
     -- What fits 32-bit arithmetic and a grid.
     "rows <= 1073741824",
     pitch .. " * bytes_of(io) <= 2147483647",

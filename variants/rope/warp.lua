@@ -48,6 +48,7 @@ return scheme {
     "heads % inflight == 0",
     "lanes <= 32 || warps % 2 == 0",
     "ahead < 3 || (ahead - 1) * heads * " .. words .. " * 4 * warps * 32 <= 48000",
+    "ahead < 3 || hint != 1", -- rows come as copies, which take no hint: 2 is the same
     -- What fits 32-bit arithmetic and a grid.
     "tokens <= 1073741824",
     pitch .. " * bytes_of(io) <= 2147483647",
