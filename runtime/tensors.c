@@ -376,7 +376,7 @@ static dd_status resolve_op(struct dd_context *ctx, const struct op_set *set,
 {
   static const char *const none[] = {NULL};
   const char *names[OP_MAX_TENSORS + 1];
-  struct entry_names by_name = {names, c->entry ? c->entry->attrs : none};
+  struct entry_names by_name = {names, c->entry ? c->entry->attrs : none, NULL};
   const dd_tensor *tensors[OP_MAX_TENSORS];
   struct bytes text = BYTES_INIT;
   dd_status status;

@@ -11,6 +11,11 @@ typedef dd_qknorm_rope_args qk_args;
 static const char *const qk_tensors[] = {
     "q",        "k",   "q_out", "k_out",     "q_weight",
     "k_weight", "cos", "sin",   "positions", NULL};
+#define PLACE(field) offsetof(qk_args, field)
+_Static_assert(sizeof(qk_args) <= UINT8_MAX, "a place is one byte");
+static const uint8_t qk_places[] = {
+    PLACE(q),        PLACE(k),   PLACE(q_out), PLACE(k_out),    PLACE(q_weight),
+    PLACE(k_weight), PLACE(cos), PLACE(sin),   PLACE(positions)};
 static const char *const qk_attrs[] = {"eps", "position_offset", NULL};
 
 static bool contiguous(const int64_t stride[2])
@@ -102,16 +107,26 @@ static int64_t qk_pointers(const qk_args *a)
          (int64_t)!a->positions << 13;
 }
 
+/* No bit where eight words are the same. */
+static inline int64_t differ(const void *given, const int64_t *word)
+{
+  const char *at = given;
+  int64_t away = 0, one;
+
+  for (int i = 0; i < 8; ++i) {
+    memcpy(&one, at + i * sizeof one, sizeof one);
+    away |= one ^ word[i];
+  }
+  return away;
+}
+
 static bool is_made_for(struct entry *e, const void *args)
 {
   const qk_args *a = args;
-  int64_t given[SIZES + STRIDES], away = e->word[SIZES + STRIDES];
 
-  memcpy(given, &a->io, SIZES * 8);
-  memcpy(given + SIZES, a->q_stride, STRIDES * 8);
-  away ^= qk_pointers(a);
-  for (int i = 0; i < SIZES + STRIDES; ++i) away |= given[i] ^ e->word[i];
-  return !away;
+  _Static_assert(SIZES == 8 && STRIDES == 8, "differ() is of eight");
+  return !(differ(&a->io, e->word) | differ(a->q_stride, e->word + SIZES) |
+           (qk_pointers(a) ^ e->word[SIZES + STRIDES]));
 }
 
 static void qk_key(const qk_args *a, uint32_t hash, struct key *key)
@@ -168,7 +183,7 @@ static void qk_spell(const qk_args *a, bool in_place, int64_t align,
 static dd_status qk_resolve(struct dd_context *ctx, const qk_args *a,
                             uint32_t hash, void *stream, struct entry **out)
 {
-  static const struct entry_names names = {qk_tensors, qk_attrs};
+  static const struct entry_names names = {qk_tensors, qk_attrs, qk_places};
   struct bytes spelling = BYTES_INIT;
   dd_status status;
   struct key key;
@@ -188,18 +203,16 @@ static dd_status qk_resolve(struct dd_context *ctx, const qk_args *a,
 static dd_status qk_launch(const struct entry *e, const qk_args *a,
                            void *stream)
 {
-  const void *const tensors[] = {a->q,        a->k,        a->q_out,
-                                 a->k_out,    a->q_weight, a->k_weight,
-                                 a->cos,      a->sin,      a->positions};
   const double given[] = {a->eps, (double)a->position_offset};
+  bool some = attrs_given(given, COUNT_OF(given));
   uint32_t count = e->plan->buffer_count;
   void *buffers[OP_MAX_TENSORS];
   double attr[OP_MAX_ATTRS];
 
-  TRY(entry_attrs(e, given, attr));
+  if (some) TRY(entry_attrs(e, given, attr));
   for (uint32_t i = 0; i < count; ++i)
-    memcpy(&buffers[i], &tensors[e->source[i]], sizeof buffers[i]);
-  return plan_launch(e->plan, buffers, NULL, attr, stream);
+    memcpy(&buffers[i], (const char *)a + e->source[i], sizeof buffers[i]);
+  return plan_launch(e->plan, buffers, NULL, some ? attr : NULL, stream);
 }
 
 static dd_status qk_run(struct dd_context *ctx, const qk_args *a, void *stream)
