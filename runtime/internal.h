@@ -21,8 +21,12 @@ struct prepared; /* plans by spelling, below */
 struct pin;      /* named variants (pin.c) */
 
 struct dd_context {
-  struct allocator allocator;
+  /* What every call reads stands together: caches are cold by then. */
+  _Atomic(struct typed *) typed; /* changes under the lock, read without it */
+  uint32_t forks; /* forks_seen() when it was opened; see context_forked() */
+  bool traced;    /* launches ask whether they are captured */
   struct device *device;
+  struct allocator allocator;
   struct table floor, host, system; /* empty where there is none */
   struct matcher matcher, under;
   pthread_mutex_t lock;   /* for loading and for adding to `typed` */
@@ -30,11 +34,8 @@ struct dd_context {
   struct prepared *prepared; /* under the lock */
   struct pin *pins;          /* under the lock */
   _Atomic uint64_t made[DD_MATCH_INTERVAL + 1], refused; /* see dd_count */
-  uint32_t forks; /* forks_seen() when it was opened; see context_forked() */
-  bool traced;    /* launches ask whether they are captured */
   void (*warn)(void *user, const char *text); /* the host's, or NULL */
   void *user;
-  _Atomic(struct typed *) typed; /* read without it */
 };
 
 /* The floor: a table that the build puts into the library (floor.c). */
@@ -135,7 +136,7 @@ struct plan_step {
   struct plan_pointer pointers[OP_MAX_TENSORS * 2 + POINTER_GROUP];
   uint8_t args[OP_MAX_ARGS_SIZE];
   struct plan_attr attrs[OP_MAX_ATTRS * 2];
-  /* Bytes of a pointer's buffer that stand before the tensor; 0 unless split. */
+  /* Bytes of its buffer that stand before the tensor, in a split plan. */
   int64_t skip[OP_MAX_TENSORS * 2 + POINTER_GROUP];
 };
 
@@ -148,6 +149,7 @@ struct plan_buffer {
 struct dd_plan {
   struct dd_context *ctx;
   struct device *device;
+  dd_status (*launch)(struct device *d, const struct launch *l, void *stream);
   struct launches *launches; /* counts them; NULL: the plan is a host's own */
   size_t workspace_size;     /* bytes; 0 unless the plan is split */
   uintptr_t mask; /* of all buffers: the bits that any of them must not have */

@@ -420,6 +420,7 @@ static dd_status new_plan(struct dd_context *ctx, const struct match *m,
                         text.size + 1);
     plan->ctx = ctx;
     plan->device = ctx->device;
+    plan->launch = ctx->device->api->launch;
     plan->op = m->problem.op;
     plan->how = m->how;
     plan->loss = m->loss;
@@ -683,7 +684,7 @@ launch_steps(const struct dd_plan *plan, void *const *buffers, void *workspace,
     if (plan->split) put_split(plan, s, buffers, workspace, args);
     if (attr) TRY(put_attrs(s, attr, args));
     launch.args = args;
-    TRY(plan->device->api->launch(plan->device, &launch, stream));
+    TRY(plan->launch(plan->device, &launch, stream));
   }
   return DD_OK;
 }
