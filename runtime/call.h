@@ -24,7 +24,7 @@ struct call {
   size_t count;
   void *workspace;
   size_t workspace_size, *workspace_needed;
-  size_t length; /* of the text; call_resolve() sets it */
+  size_t length; /* of the text */
 };
 
 int64_t tensor_dtype(const dd_tensor *t); /* a dd_dtype; 0: none of them */

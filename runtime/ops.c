@@ -6,6 +6,8 @@
  */
 #include "call.h"
 
+#include <string.h>
+
 struct head {
   size_t struct_size;
   const char *options;
@@ -53,9 +55,10 @@ static dd_status run(struct dd_context *ctx, const struct head *head,
 {
   const dd_tensor *tensors[OP_MAX_TENSORS];
   double given[OP_MAX_ATTRS], attr[OP_MAX_ATTRS];
-  struct call c = {point, head->options ? head->options : "", tensors,
-                   point->tensor_count, head->workspace, head->workspace_size,
-                   head->workspace_needed, 0};
+  const char *options = head->options ? head->options : "";
+  struct call c = {point, options, tensors, point->tensor_count,
+                   head->workspace, head->workspace_size,
+                   head->workspace_needed, *options ? strlen(options) : 0};
   struct entry *e;
 
   point->take(head, tensors, given);
