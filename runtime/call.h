@@ -14,6 +14,7 @@ struct entry_point {
   const char *op;
   uint32_t tensor_count, attr_count;
   const char *tensors[OP_MAX_TENSORS + 1], *attrs[OP_MAX_ATTRS + 1];
+  void (*take)(const void *args, const dd_tensor **tensors, double *attrs);
 };
 
 struct call {
@@ -23,7 +24,7 @@ struct call {
   size_t count;
   void *workspace;
   size_t workspace_size, *workspace_needed;
-  size_t length; /* of the text; call_resolve() sets it */
+  size_t length; /* of the text */
 };
 
 int64_t tensor_dtype(const dd_tensor *t); /* a dd_dtype; 0: none of them */
@@ -31,7 +32,7 @@ int64_t tensor_dtype(const dd_tensor *t); /* a dd_dtype; 0: none of them */
 /* The plan for these arguments: found without a lock, or made. */
 dd_status call_resolve(struct dd_context *ctx, struct call *c, void *stream,
                        struct entry **out);
-/* `attr` has one value per attribute of the plan's op. */
+/* `attr` has one value per attribute of the plan's op; NULL: the defaults. */
 dd_status call_launch(const struct entry *e, const struct call *c,
                       const double *attr, void *stream);
 

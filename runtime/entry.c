@@ -107,10 +107,11 @@ static dd_status find_sources(struct entry *e, const struct entry_names *names)
 
   for (uint32_t i = 0; i < e->plan->buffer_count; ++i) {
     const char *name = e->plan->buffers[i].name;
-    e->source[i] = name_find(names->tensors, name);
-    if (!names->tensors[e->source[i]])
+    uint8_t n = name_find(names->tensors, name);
+    if (!names->tensors[n])
       return fail(DD_UNSUPPORTED, "'%s' takes a tensor '%s', which its entry "
                   "point does not have", op->name, name);
+    e->source[i] = names->places ? names->places[n] : n;
   }
   for (uint32_t i = 0; i < op->attr_count; ++i) {
     uint8_t n = name_find(names->attrs, op->attrs[i].name);

@@ -45,7 +45,8 @@ static inline uint32_t key_hash(uint64_t hash) /* the better mixed half */
 /* A call's arguments as a plan takes them. */
 struct entry {
   dd_plan *plan;                  /* the context's own */
-  uint8_t source[OP_MAX_TENSORS]; /* of each buffer, the entry point's tensor */
+  uint8_t source[OP_MAX_TENSORS]; /* of each buffer, the entry point's tensor,
+                                     or the place of it */
   uint8_t attr[OP_MAX_ATTRS];     /* of each attribute of the op, 1 + which of
                                      the entry point's it is; 0: none */
   entry_match *match; /* one entry point knows what another's words mean */
@@ -78,6 +79,7 @@ static inline struct entry *entry_find(struct dd_context *ctx, uint32_t hash,
 /* An entry point's tensors and attributes by name, NULL at the end. */
 struct entry_names {
   const char *const *tensors, *const *attrs;
+  const uint8_t *places; /* of each tensor; NULL: its number */
 };
 
 /* Makes the plan for the spelling and an entry for it.
@@ -85,6 +87,15 @@ struct entry_names {
 dd_status entry_make(struct dd_context *ctx, const struct key *key,
                      const char *spelling, const struct entry_names *names,
                      void *stream, struct entry **out);
+
+/* Whether one is not the default, with which the plan was made: else a launch
+ * takes none. */
+static inline bool attrs_given(const double *given, uint32_t count)
+{
+  for (uint32_t i = 0; i < count; ++i)
+    if (given[i] != 0) return true; /* a NaN too */
+  return false;
+}
 
 /* The op's attributes of the entry point's, where 0 is the default. */
 dd_status entry_attrs(const struct entry *e, const double *given,

@@ -21,8 +21,12 @@ struct prepared; /* plans by spelling, below */
 struct pin;      /* named variants (pin.c) */
 
 struct dd_context {
-  struct allocator allocator;
+  /* What every call reads stands together: caches are cold by then. */
+  _Atomic(struct typed *) typed; /* changes under the lock, read without it */
+  uint32_t forks; /* forks_seen() when it was opened; see context_forked() */
+  bool traced;    /* launches ask whether they are captured */
   struct device *device;
+  struct allocator allocator;
   struct table floor, host, system; /* empty where there is none */
   struct matcher matcher, under;
   pthread_mutex_t lock;   /* for loading and for adding to `typed` */
@@ -30,11 +34,8 @@ struct dd_context {
   struct prepared *prepared; /* under the lock */
   struct pin *pins;          /* under the lock */
   _Atomic uint64_t made[DD_MATCH_INTERVAL + 1], refused; /* see dd_count */
-  uint32_t forks; /* forks_seen() when it was opened; see context_forked() */
-  bool traced;    /* launches ask whether they are captured */
   void (*warn)(void *user, const char *text); /* the host's, or NULL */
   void *user;
-  _Atomic(struct typed *) typed; /* read without it */
 };
 
 /* The floor: a table that the build puts into the library (floor.c). */
@@ -117,9 +118,8 @@ void typed_free(struct dd_context *ctx);
 struct plan_pointer {
   uint16_t offset;
   uint16_t buffer; /* 1 + its index; or IN_WORKSPACE + tensor */
-  int64_t skip;    /* bytes of the buffer that stand before the tensor */
 };
-enum { IN_WORKSPACE = 0x8000 };
+enum { IN_WORKSPACE = 0x8000, POINTER_GROUP = 4 };
 struct plan_attr {
   double baked; /* what the argument struct has already */
   uint16_t offset;
@@ -127,13 +127,17 @@ struct plan_attr {
   uint8_t attr; /* of the whole problem's op */
 };
 
+/* What a launch reads comes first: caches are cold after a driver's call. */
 struct plan_step {
   struct launch launch; /* without args */
   uint32_t pointer_count, attr_count;
-  uint32_t buffer_pointers; /* how many come first that are of buffers */
-  struct plan_pointer pointers[OP_MAX_TENSORS * 2];
-  struct plan_attr attrs[OP_MAX_ATTRS * 2];
+  uint32_t buffer_pointers; /* how many come first that are of buffers: whole
+                               groups, whose last pointer may come again */
+  struct plan_pointer pointers[OP_MAX_TENSORS * 2 + POINTER_GROUP];
   uint8_t args[OP_MAX_ARGS_SIZE];
+  struct plan_attr attrs[OP_MAX_ATTRS * 2];
+  /* Bytes of its buffer that stand before the tensor, in a split plan. */
+  int64_t skip[OP_MAX_TENSORS * 2 + POINTER_GROUP];
 };
 
 struct plan_buffer {
@@ -145,17 +149,19 @@ struct plan_buffer {
 struct dd_plan {
   struct dd_context *ctx;
   struct device *device;
-  const struct op *op;
-  dd_match how;
-  double loss; /* see dd_plan_loss() */
-  bool split;
+  dd_status (*launch)(struct device *d, const struct launch *l, void *stream);
   struct launches *launches; /* counts them; NULL: the plan is a host's own */
-  bool empty; /* nothing to do: launches return at once */
-  char *text; /* dd_plan_describe()'s line, in the same block */
-  size_t size;
+  size_t workspace_size;     /* bytes; 0 unless the plan is split */
+  uintptr_t mask; /* of all buffers: the bits that any of them must not have */
   uint32_t buffer_count, step_count;
+  bool empty; /* nothing to do: launches return at once */
+  bool split;
+  dd_match how;
+  const struct op *op;
+  double loss; /* see dd_plan_loss() */
+  char *text;  /* dd_plan_describe()'s line, in the same block */
+  size_t size;
   struct plan_buffer buffers[OP_MAX_TENSORS];
-  size_t workspace_size;             /* bytes; 0 unless the plan is split */
   size_t scratch_at[OP_MAX_TENSORS]; /* where in it a scratch tensor begins */
   struct plan_step steps[];
 };

@@ -180,10 +180,22 @@ static void add_pointers(const struct op *op, const uint8_t *args,
     memcpy(&mark, args + op->args[i].offset, sizeof mark);
     if (!(uint16_t)mark) continue; /* NULL, as args_fill() left it */
     if (((uint16_t)mark >= IN_WORKSPACE) != in_workspace) continue;
+    out->skip[out->pointer_count] = (int64_t)(mark >> MARK_BITS);
     out->pointers[out->pointer_count++] = (struct plan_pointer){
-        (uint16_t)op->args[i].offset, (uint16_t)mark,
-        (int64_t)(mark >> MARK_BITS)};
+        (uint16_t)op->args[i].offset, (uint16_t)mark};
   }
+}
+
+/* A launch puts pointers to buffers by groups: the last one is put again. */
+static void fill_group(struct plan_step *out)
+{
+  uint32_t last = out->pointer_count - 1;
+
+  while (out->pointer_count % POINTER_GROUP) {
+    out->skip[out->pointer_count] = out->skip[last];
+    out->pointers[out->pointer_count++] = out->pointers[last];
+  }
+  out->buffer_pointers = out->pointer_count;
 }
 
 /* Where each pointer of a step comes from: args_bind() is asked once, with
@@ -209,7 +221,7 @@ static dd_status find_pointers(const struct match *m,
   memset(args, 0, sizeof args);
   args_bind(&ms->problem, marks, args);
   add_pointers(op, args, false, out);
-  out->buffer_pointers = out->pointer_count;
+  fill_group(out);
   add_pointers(op, args, true, out);
   return DD_OK;
 }
@@ -260,7 +272,7 @@ static dd_status bake_args(const struct match *m, const struct match_step *ms,
 
   for (uint32_t i = 0; i < op->arg_count; ++i)
     pointers += op->args[i].kind == ARG_TENSOR;
-  if (pointers > COUNT_OF(out->pointers))
+  if (pointers > OP_MAX_TENSORS * 2)
     return fail(DD_UNSUPPORTED, "'%s' takes too many pointers", op->name);
   TRY(find_attrs(whole, step, op, attr, out));
   step_attrs(whole, step, op, attr, own);
@@ -324,6 +336,7 @@ static dd_status list_buffers(const struct problem *p, struct dd_plan *plan,
     b->name = op->tensors[i].name;
     b->needed = shape.count > 0;
     b->mask = (uintptr_t)pointer_align(p, &op->tensors[i], &shape) - 1;
+    plan->mask |= b->mask;
   }
   for (uint32_t i = 0; i < op->tensor_count; ++i)
     if (!place[i] && op->tensors[i].alias >= 0)
@@ -407,6 +420,7 @@ static dd_status new_plan(struct dd_context *ctx, const struct match *m,
                         text.size + 1);
     plan->ctx = ctx;
     plan->device = ctx->device;
+    plan->launch = ctx->device->api->launch;
     plan->op = m->problem.op;
     plan->how = m->how;
     plan->loss = m->loss;
@@ -611,39 +625,68 @@ static void copy_args(uint8_t *to, const uint8_t *from, size_t size)
   for (size_t i = 0; i < size; i += PIECE) memcpy(to + i, from + i, PIECE);
 }
 
-/* A tensor without elements may be NULL, and nobody reads what lies behind. */
-static void put_pointers(const struct dd_plan *plan, const struct plan_step *s,
-                         void *const *buffers, void *workspace, uint8_t *args)
+static void put_buffer(const struct plan_pointer *p, void *const *buffers,
+                       uint8_t *args)
 {
-  const struct plan_pointer *p = s->pointers;
-  const struct plan_pointer *end = p + s->pointer_count;
-  uintptr_t at;
+  memcpy(args + p->offset, &buffers[p->buffer - 1], sizeof *buffers);
+}
 
-  for (; p < s->pointers + s->buffer_pointers; ++p) {
-    at = (uintptr_t)buffers[p->buffer - 1] + (uintptr_t)p->skip;
-    memcpy(args + p->offset, &at, sizeof at);
+/* A tensor without elements may be NULL, and nobody reads what lies behind. */
+static void put_buffers(const struct plan_step *s, void *const *buffers,
+                        uint8_t *args)
+{
+  const struct plan_pointer *p = s->pointers, *end = p + s->buffer_pointers;
+
+  _Static_assert(POINTER_GROUP == 4, "a group is put by four lines");
+  for (; p < end; p += POINTER_GROUP) {
+    put_buffer(&p[0], buffers, args);
+    put_buffer(&p[1], buffers, args);
+    put_buffer(&p[2], buffers, args);
+    put_buffer(&p[3], buffers, args);
   }
-  for (; p < end; ++p) {
-    at = (uintptr_t)workspace + plan->scratch_at[p->buffer - IN_WORKSPACE];
+}
+
+/* What only a split plan has: parts of a buffer, and scratch tensors. */
+static void put_split(const struct dd_plan *plan, const struct plan_step *s,
+                      void *const *buffers, void *workspace, uint8_t *args)
+{
+  for (uint32_t i = 0; i < s->pointer_count; ++i) {
+    const struct plan_pointer *p = &s->pointers[i];
+    uintptr_t at = (uintptr_t)s->skip[i];
+    if (i < s->buffer_pointers) at += (uintptr_t)buffers[p->buffer - 1];
+    else at = (uintptr_t)workspace + plan->scratch_at[p->buffer - IN_WORKSPACE];
     memcpy(args + p->offset, &at, sizeof at);
   }
 }
 
-static dd_status launch_step(const struct dd_plan *plan,
-                             const struct plan_step *s, void *const *buffers,
-                             void *workspace, const double *attr, void *stream)
+static dd_status put_attrs(const struct plan_step *s, const double *attr,
+                           uint8_t *args)
 {
-  _Alignas(16) uint8_t args[OP_MAX_ARGS_SIZE];
-  struct launch launch = s->launch;
+  const struct plan_attr *end = s->attrs + s->attr_count;
 
-  copy_args(args, s->args, launch.args_size);
-  put_pointers(plan, s, buffers, workspace, args);
-  for (uint32_t i = 0; attr && i < s->attr_count; ++i) {
-    const struct plan_attr *a = &s->attrs[i];
+  for (const struct plan_attr *a = s->attrs; a < end; ++a)
     if (attr[a->attr] != a->baked) TRY(put_attr(a, attr[a->attr], args));
+  return DD_OK;
+}
+
+/* In plan_launch() itself, in spite of its large array. */
+static inline __attribute__((always_inline)) dd_status
+launch_steps(const struct dd_plan *plan, void *const *buffers, void *workspace,
+             const double *attr, void *stream)
+{
+  const struct plan_step *s = plan->steps, *end = s + plan->step_count;
+  _Alignas(16) uint8_t args[OP_MAX_ARGS_SIZE];
+
+  for (; s < end; ++s) {
+    struct launch launch = s->launch;
+    copy_args(args, s->args, launch.args_size);
+    put_buffers(s, buffers, args);
+    if (plan->split) put_split(plan, s, buffers, workspace, args);
+    if (attr) TRY(put_attrs(s, attr, args));
+    launch.args = args;
+    TRY(plan->launch(plan->device, &launch, stream));
   }
-  launch.args = args;
-  return plan->device->api->launch(plan->device, &launch, stream);
+  return DD_OK;
 }
 
 /* Asking is a call of the driver more: only for a trace. */
@@ -652,6 +695,30 @@ static enum launch_kind launch_kind(const struct dd_plan *plan, void *stream)
   return plan->ctx->traced && plan->device->api->capturing(plan->device, stream)
              ? LAUNCH_CAPTURED
              : LAUNCH_EAGER;
+}
+
+/* Whether no pointer needs a closer look, which may still find it right. */
+static bool plainly_fit(const struct dd_plan *plan, void *const *buffers)
+{
+  void *const *end = buffers + plan->buffer_count;
+  uintptr_t bits = 0;
+
+  for (; buffers < end; ++buffers) {
+    if (!*buffers) return false;
+    bits |= (uintptr_t)*buffers;
+  }
+  return !(bits & plan->mask);
+}
+
+static dd_status check_buffers(const struct dd_plan *plan,
+                               void *const *buffers)
+{
+  for (uint32_t i = 0; i < plan->buffer_count; ++i) {
+    const struct plan_buffer *b = &plan->buffers[i];
+    if (((uintptr_t)buffers[i] & b->mask) || (b->needed && !buffers[i]))
+      return refuse_pointer(plan, i, buffers[i]);
+  }
+  return DD_OK;
 }
 
 dd_status plan_launch(const struct dd_plan *plan, void *const *buffers,
@@ -663,13 +730,8 @@ dd_status plan_launch(const struct dd_plan *plan, void *const *buffers,
     return fail(DD_BAD_ARGUMENT, "'%s': the workspace of %zu bytes is at %p, "
                 "which is %s", plan->op->name, plan->workspace_size, workspace,
                 workspace ? "not a multiple of 16" : "NULL");
-  for (uint32_t i = 0; i < plan->buffer_count; ++i) {
-    const struct plan_buffer *b = &plan->buffers[i];
-    if (((uintptr_t)buffers[i] & b->mask) || (b->needed && !buffers[i]))
-      return refuse_pointer(plan, i, buffers[i]);
-  }
-  for (uint32_t i = 0; i < plan->step_count; ++i)
-    TRY(launch_step(plan, &plan->steps[i], buffers, workspace, attr, stream));
+  if (!plainly_fit(plan, buffers)) TRY(check_buffers(plan, buffers));
+  TRY(launch_steps(plan, buffers, workspace, attr, stream));
   if (plan->launches) launches_add(plan->launches, launch_kind(plan, stream));
   return DD_OK;
 }

@@ -376,7 +376,7 @@ static dd_status resolve_op(struct dd_context *ctx, const struct op_set *set,
 {
   static const char *const none[] = {NULL};
   const char *names[OP_MAX_TENSORS + 1];
-  struct entry_names by_name = {names, c->entry ? c->entry->attrs : none};
+  struct entry_names by_name = {names, c->entry ? c->entry->attrs : none, NULL};
   const dd_tensor *tensors[OP_MAX_TENSORS];
   struct bytes text = BYTES_INIT;
   dd_status status;
@@ -412,12 +412,9 @@ dd_status call_resolve(struct dd_context *ctx, struct call *c, void *stream,
 
   if (!ctx) return fail(DD_BAD_ARGUMENT, "no context was given");
   if (context_forked(ctx)) return refuse_forked();
-  if (!c->text)
-    return fail(DD_BAD_ARGUMENT, "dd_%s: no op was given", who(c));
   if (c->count > OP_MAX_TENSORS || (c->count && !c->tensors))
     return fail(DD_BAD_ARGUMENT, "dd_%s: %zu tensors%s", who(c), c->count,
                 c->tensors ? " are too many" : ", but no list of them");
-  c->length = strlen(c->text);
   hash = hash_call(c);
   *out = entry_find(ctx, hash, is_made_for, c);
   return *out ? DD_OK : call_make(ctx, c, hash, stream, out);
@@ -473,6 +470,8 @@ static dd_status launch(struct dd_context *ctx, struct call *c,
   if (attr_count && !attrs)
     return fail(DD_BAD_ARGUMENT, "%zu attributes, but no list of them",
                 attr_count);
+  if (!c->text) return fail(DD_BAD_ARGUMENT, "dd_launch: no op was given");
+  c->length = strlen(c->text);
   TRY(call_resolve(ctx, c, stream, &e));
   TRY(read_attrs(e->plan->op, attrs, attr_count, attr));
   return call_launch(e, c, attr, stream);

@@ -11,6 +11,11 @@ typedef dd_qknorm_rope_args qk_args;
 static const char *const qk_tensors[] = {
     "q",        "k",   "q_out", "k_out",     "q_weight",
     "k_weight", "cos", "sin",   "positions", NULL};
+#define PLACE(field) offsetof(qk_args, field)
+_Static_assert(sizeof(qk_args) <= UINT8_MAX, "a place is one byte");
+static const uint8_t qk_places[] = {
+    PLACE(q),        PLACE(k),   PLACE(q_out), PLACE(k_out),    PLACE(q_weight),
+    PLACE(k_weight), PLACE(cos), PLACE(sin),   PLACE(positions)};
 static const char *const qk_attrs[] = {"eps", "position_offset", NULL};
 
 static bool contiguous(const int64_t stride[2])
@@ -89,7 +94,7 @@ _Static_assert(offsetof(qk_args, q) - offsetof(qk_args, io) == SIZES * 8 &&
 
 /* What pointers say: which are there, which are the same, and what they are all
  * a multiple of. */
-static int64_t qk_pointers(const qk_args *a)
+static inline int64_t qk_pointers(const qk_args *a)
 {
   uint64_t bits = 16 | (uintptr_t)a->q | (uintptr_t)a->k |
                   (uintptr_t)a->q_out | (uintptr_t)a->k_out |
@@ -102,16 +107,25 @@ static int64_t qk_pointers(const qk_args *a)
          (int64_t)!a->positions << 13;
 }
 
+/* No bit where eight words are the same. */
+static inline int64_t differ(const void *given, const int64_t *word)
+{
+  typedef int64_t pair __attribute__((vector_size(16)));
+  pair a[4], b[4], away;
+
+  memcpy(a, given, sizeof a);
+  memcpy(b, word, sizeof b);
+  away = (a[0] ^ b[0]) | (a[1] ^ b[1]) | (a[2] ^ b[2]) | (a[3] ^ b[3]);
+  return away[0] | away[1];
+}
+
 static bool is_made_for(struct entry *e, const void *args)
 {
   const qk_args *a = args;
-  int64_t given[SIZES + STRIDES], away = e->word[SIZES + STRIDES];
 
-  memcpy(given, &a->io, SIZES * 8);
-  memcpy(given + SIZES, a->q_stride, STRIDES * 8);
-  away ^= qk_pointers(a);
-  for (int i = 0; i < SIZES + STRIDES; ++i) away |= given[i] ^ e->word[i];
-  return !away;
+  _Static_assert(SIZES == 8 && STRIDES == 8, "differ() is of eight");
+  return !(differ(&a->io, e->word) | differ(a->q_stride, e->word + SIZES) |
+           (qk_pointers(a) ^ e->word[SIZES + STRIDES]));
 }
 
 static void qk_key(const qk_args *a, uint32_t hash, struct key *key)
@@ -168,7 +182,7 @@ static void qk_spell(const qk_args *a, bool in_place, int64_t align,
 static dd_status qk_resolve(struct dd_context *ctx, const qk_args *a,
                             uint32_t hash, void *stream, struct entry **out)
 {
-  static const struct entry_names names = {qk_tensors, qk_attrs};
+  static const struct entry_names names = {qk_tensors, qk_attrs, qk_places};
   struct bytes spelling = BYTES_INIT;
   dd_status status;
   struct key key;
@@ -188,18 +202,16 @@ static dd_status qk_resolve(struct dd_context *ctx, const qk_args *a,
 static dd_status qk_launch(const struct entry *e, const qk_args *a,
                            void *stream)
 {
-  const void *const tensors[] = {a->q,        a->k,        a->q_out,
-                                 a->k_out,    a->q_weight, a->k_weight,
-                                 a->cos,      a->sin,      a->positions};
   const double given[] = {a->eps, (double)a->position_offset};
+  bool some = attrs_given(given, COUNT_OF(given));
   uint32_t count = e->plan->buffer_count;
   void *buffers[OP_MAX_TENSORS];
   double attr[OP_MAX_ATTRS];
 
-  TRY(entry_attrs(e, given, attr));
+  if (some) TRY(entry_attrs(e, given, attr));
   for (uint32_t i = 0; i < count; ++i)
-    memcpy(&buffers[i], &tensors[e->source[i]], sizeof buffers[i]);
-  return plan_launch(e->plan, buffers, NULL, attr, stream);
+    memcpy(&buffers[i], (const char *)a + e->source[i], sizeof buffers[i]);
+  return plan_launch(e->plan, buffers, NULL, some ? attr : NULL, stream);
 }
 
 static dd_status qk_run(struct dd_context *ctx, const qk_args *a, void *stream)
@@ -217,15 +229,23 @@ static dd_status qk_run(struct dd_context *ctx, const qk_args *a, void *stream)
   return qk_launch(e, a, stream);
 }
 
-dd_status dd_qknorm_rope(dd_context *ctx, const dd_qknorm_rope_args *args,
-                         struct CUstream_st *stream)
+/* Of a host with another header; apart, for its copy takes a large frame. */
+static __attribute__((noinline)) dd_status
+qk_other(struct dd_context *ctx, const qk_args *args, void *stream)
 {
   qk_args a;
 
-  if (!ctx) return fail(DD_BAD_ARGUMENT, "no context was given");
-  if (context_forked(ctx)) return refuse_forked();
-  if (args && args->struct_size == sizeof a) return qk_run(ctx, args, stream);
   TRY(struct_read("dd_qknorm_rope_args", args,
                   offsetof(qk_args, eps) + sizeof(double), &a, sizeof a));
   return qk_run(ctx, &a, stream);
+}
+
+dd_status dd_qknorm_rope(dd_context *ctx, const dd_qknorm_rope_args *args,
+                         struct CUstream_st *stream)
+{
+  if (!ctx) return fail(DD_BAD_ARGUMENT, "no context was given");
+  if (context_forked(ctx)) return refuse_forked();
+  if (args && args->struct_size == sizeof *args)
+    return qk_run(ctx, args, stream);
+  return qk_other(ctx, args, stream);
 }
