@@ -487,7 +487,7 @@ static int sweep_devices(const struct asked *q, bool time, struct specs *specs,
   int code;
 
   arena_init(&s.arena, NULL);
-  budget_init(&s.budget, q->began, q->seconds, cpu ? 0.1 : 0.01);
+  budget_init(&s.budget, q->began, q->seconds, cpu ? 0.1 : 0.003);
   s.options = options_of(q, time, cpu);
   status = count > 1 ? conduct_recorded(&s, q, infos, count)
                      : sweep_locked(&s, q, infos);
