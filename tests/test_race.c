@@ -153,6 +153,26 @@ static void an_incumbent_that_is_slower_goes(void **unused)
   race_release(&s.race);
 }
 
+/* Behind the fastest by more than the floor, but not behind the one that is
+ * preferred among those that are within it: it is not given up for that. */
+static void an_incumbent_stays_before_another_as_slow(void **unused)
+{
+  struct machine m = {.random = 23, .noise = 0.0005};
+  double us[3] = {5.02, 5.045, 5};
+  struct simulated s;
+
+  (void)unused;
+  run(&s, &m, us, 3);
+  assert_int_equal(s.verdict.winner, 0); /* preferred, and 0.4 % behind */
+  assert_false(s.race.entries[1].tied);  /* 0.9 % */
+  race_release(&s.race);
+  run_after(&s, &m, us, 3, 1); /* 0.5 % behind the winner */
+  assert_int_equal(s.verdict.winner, 1);
+  assert_int_equal(s.race.entries[1].position, 1);
+  assert_true(s.race.entries[1].tied);
+  race_release(&s.race);
+}
+
 /* Equals: in at most 1 % of 1200 races the twin seems to differ from its
  * original by more than the floor, or any of the eight is said to be slower;
  * and the one that was preferred wins. */
@@ -431,6 +451,7 @@ int main(void)
       cmocka_unit_test(agrees_with_itself),
       cmocka_unit_test(the_incumbent_stays),
       cmocka_unit_test(an_incumbent_that_is_slower_goes),
+      cmocka_unit_test(an_incumbent_stays_before_another_as_slow),
       cmocka_unit_test(claims_no_gap_between_equals),
       cmocka_unit_test(preference_decides_ties_alone),
       cmocka_unit_test(never_drops_on_one_sample),

@@ -376,6 +376,27 @@ static void place_all(struct race *r, int twin, int *winner)
     *winner = (int)(r->sorted[0] - r->entries);
 }
 
+static int find_incumbent(const struct race *r)
+{
+  for (int i = 0; i < r->count; ++i)
+    if (r->entries[i].incumbent && r->entries[i].final_from >= 0) return i;
+  return -1;
+}
+
+/* Who would win may be behind the fastest, as who is equal may be: an incumbent
+ * that is no further behind is not given up for it. */
+static void keep_incumbent(struct race *r, int twin, struct race_verdict *v)
+{
+  int incumbent = find_incumbent(r);
+  struct comparison c;
+
+  if (incumbent < 0 || v->winner < 0 || incumbent == v->winner) return;
+  race_compare(r, incumbent, v->winner, &c);
+  if (c.low > v->floor) return;
+  r->entries[incumbent].tied = r->entries[incumbent].equal = true;
+  place_all(r, twin, &v->winner);
+}
+
 void race_judge(struct race *r, int twin, int twin_of,
                 struct race_verdict *out)
 {
@@ -392,4 +413,5 @@ void race_judge(struct race *r, int twin, int twin_of,
   if (out->fastest >= 0 && r->entries[out->fastest].final_from >= 0)
     find_ties(r, twin, out);
   place_all(r, twin, &out->winner);
+  keep_incumbent(r, twin, out);
 }

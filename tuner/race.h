@@ -20,7 +20,8 @@
  * of the interval brings within the rule's floor are `equal`, and of them the
  * one that was preferred beforehand wins: the margin keeps it inside the tie
  * set of a second race even where that one takes another.  The incumbent, which
- * has won before, wins again as long as it is tied.
+ * has won before, wins again as long as it is tied, or cannot be told from who
+ * would win in its place.
  * docs/measuring.md says why, and what it costs.
  */
 #ifndef DIFFTUNE_RACE_H
