@@ -354,6 +354,7 @@ static dd_status try_same(const struct matcher *m, const struct problem *p,
   exact = !strcmp(best->spelling, bytes_string(&n->spelling));
   take_plan(best, match_distance(&best->problem, p),
             exact ? DD_MATCH_EXACT : DD_MATCH_NEAR, out);
+  if (!exact) out->loss = MATCH_LOSS_UNKNOWN; /* it may be far away */
   *found = exact || !m->exact_only;
   return DD_OK;
 }

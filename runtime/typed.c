@@ -141,8 +141,10 @@ static void qk_key(const qk_args *a, uint32_t hash, struct key *key)
 
 static uint32_t qk_hash(const qk_args *a)
 {
+  uint64_t forms = (uint64_t)a->io | (uint64_t)a->neox << 8;
+
   return key_hash(key_mix(key_mix(key_mix((uint64_t)a->head_dim, a->q_heads),
-                                  a->tokens), a->io | a->neox << 8));
+                                  a->tokens), (int64_t)forms));
 }
 
 /* ---- The problem -------------------------------------------------------- */

@@ -274,6 +274,54 @@ static void a_value_that_is_missing_is_noticed(void **unused)
   trial_free(t);
 }
 
+/* Elements that lie in one place have the value that was written last, which is
+ * the host's to say: a tensor that is broadcast, and rows that overlap. */
+static void what_overlaps_is_made_on_the_host(void **unused)
+{
+  static const char *const overlapping[] = {
+      "norm:bf16 batch=2 seq=3 hidden=64 x_stride=0,64",
+      "norm:bf16 batch=2 seq=3 hidden=64 x_stride=192,0",
+      "norm:bf16 batch=2 seq=3 hidden=64 x_stride=192,32",
+  };
+  static const char apart[] =
+      "norm:bf16 batch=2 seq=3 hidden=64 x_stride=64,128";
+  struct problem p;
+  struct trial *t;
+
+  (void)unused;
+  for (size_t i = 0; i < COUNT_OF(overlapping); ++i) {
+    assert_ok(problem_parse(&specs.ops, overlapping[i], &p));
+    t = make(&maker, &p, FILL_HARD, 1);
+    assert_false(t->made);
+    trial_free(t);
+  }
+  assert_ok(problem_parse(&specs.ops, apart, &p));
+  compare_trials(&p, FILL_HARD, 1);
+}
+
+/* A device that gives another infinity, or a number for one, is noticed. */
+static void an_infinity_is_compared(void **unused)
+{
+  static const char spelling[] =
+      "residual_norm_scale_shift:bf16 seq=9 hidden=64 gate=none";
+  struct problem p;
+  struct trial *t;
+  double *value;
+
+  (void)unused;
+  assert_ok(problem_parse(&specs.ops, spelling, &p));
+  t = make(&maker, &p, FILL_SPECIAL, 1);
+  value = t->device_value[op_tensor_find(p.op, "r_out")];
+  value += 2 * 64 + 63; /* an infinity went in here */
+  assert_true(isinf(*value));
+  assert_ok(check(t));
+  *value = -*value;
+  assert_fails(DD_DEVICE, "as the value of element 191 of 'r_out'", check(t));
+  *value = 1;
+  assert_fails(DD_DEVICE, "as the value of element 191 of 'r_out'", check(t));
+  trial_free(t);
+}
+
 /* A rounding or two may go the other way, but not half of them. */
 static void few_roundings_may_flip(void **unused)
 {
@@ -367,6 +415,8 @@ int main(void)
       cmocka_unit_test(a_fault_in_the_text_is_noticed),
       cmocka_unit_test(a_wrong_input_is_noticed),
       cmocka_unit_test(a_value_that_is_missing_is_noticed),
+      cmocka_unit_test(what_overlaps_is_made_on_the_host),
+      cmocka_unit_test(an_infinity_is_compared),
       cmocka_unit_test(few_roundings_may_flip),
       cmocka_unit_test(texts_compile_for_gpus),
   };

@@ -24,6 +24,7 @@ enum {
   PIECE = 1 << 20,         /* bytes that a thread sets at a time */
   GUARD_BYTE = 0xa5,       /* guards and gaps */
   POISON_BYTE = 0xff,      /* a NaN in every dtype */
+  HUGE_BYTE = 0x7e,        /* a double of 10^301 */
   MAKE_FROM = 1 << 20,     /* bytes of tensors that are worth a kernel */
 };
 
@@ -314,6 +315,30 @@ static dd_status count_items(struct trial *t)
   return DD_OK;
 }
 
+/* Whether two of its elements lie in one place, as rows that a host broadcasts
+ * do: of a device's threads nobody knows who writes there last. */
+static bool overlaps_itself(const struct tensor_shape *s)
+{
+  for (uint32_t d = 0; d < s->rank; ++d) {
+    int64_t reach = 0; /* of the dims within this one */
+    for (uint32_t e = 0; e < s->rank; ++e)
+      if (e != d && (s->stride[e] < s->stride[d] ||
+                     (s->stride[e] == s->stride[d] && e > d)))
+        reach += (s->extent[e] - 1) * s->stride[e];
+    if (s->extent[d] > 1 && s->stride[d] <= reach) return true;
+  }
+  return false;
+}
+
+static bool can_be_made(const struct trial *t)
+{
+  for (uint32_t i = 0; i < t->problem.op->tensor_count; ++i) {
+    const struct tensor_shape *s = &t->tensor[i].shape;
+    if (s->present && s->count && overlaps_itself(s)) return false;
+  }
+  return t->tools->maker != NULL;
+}
+
 static dd_status measure_trial(struct trial *t, bool trial_attrs)
 {
   const struct op *op = t->problem.op;
@@ -328,7 +353,7 @@ static dd_status measure_trial(struct trial *t, bool trial_attrs)
   }
   find_outputs(t);
   TRY(count_items(t));
-  t->made = t->tools->maker && bytes >= t->tools->make_from;
+  t->made = bytes >= t->tools->make_from && can_be_made(t);
   return DD_OK;
 }
 
@@ -479,22 +504,24 @@ static dd_status make_tensor(struct trial *t, uint32_t i)
                     x->pristine + x->offset);
 }
 
-static dd_status allocate_poison(struct trial *t, void **to, size_t size)
+static dd_status allocate_filled(struct trial *t, void **to, size_t size,
+                                 uint8_t byte)
 {
   TRY(t->device->api->allocate(t->device, size, to));
-  return t->device->api->fill(t->device, *to, POISON_BYTE, size);
+  return t->device->api->fill(t->device, *to, byte, size);
 }
 
-/* What is not computed stays a NaN, which nothing is right beside. */
+/* What is not computed stays a huge number that no output is, and its slack a
+ * NaN: nothing is right beside them, an output's poison least. */
 static dd_status make_room(struct trial *t, uint32_t i,
                            struct reference_out *out)
 {
   size_t n = t->reference_count[i];
 
   if (!n) return DD_OK;
-  TRY(allocate_poison(t, &t->device_value[i], n * 8));
-  TRY(allocate_poison(t, &t->device_slack[i], n * 4));
-  TRY(allocate_poison(t, &t->device_split_slack[i], n * 4));
+  TRY(allocate_filled(t, &t->device_value[i], n * 8, HUGE_BYTE));
+  TRY(allocate_filled(t, &t->device_slack[i], n * 4, POISON_BYTE));
+  TRY(allocate_filled(t, &t->device_split_slack[i], n * 4, POISON_BYTE));
   *out = (struct reference_out){t->device_value[i], t->device_slack[i],
                                 t->device_split_slack[i]};
   return DD_OK;
@@ -750,7 +777,7 @@ static dd_status fetch_tensor(struct trial *t, uint32_t i)
     x->image = allocate_host(x->size);
     TRY(fetch(t, x->image, x->pristine, x->size));
   }
-  if (!n || t->value[i]) return DD_OK;
+  if (!n || t->split_slack[i]) return DD_OK; /* the last that is allocated */
   TRY(allocate_reference(t, i));
   TRY(fetch(t, t->value[i], t->device_value[i], n * 8));
   TRY(fetch(t, t->slack[i], t->device_slack[i], n * 4));
