@@ -313,8 +313,7 @@ dd_status cuda_enqueue(const struct launch *l, CUstream stream)
   return cuda_check("cuLaunchKernelEx", enqueue(l, stream));
 }
 
-/* A thread that never touched CUDA has no context, and one that works on another
- * device has that one's: lend it ours. */
+/* A thread that never touched CUDA has no context: lend it the device's. */
 static dd_status launch_inside(struct device *d, const struct launch *l,
                                CUstream stream)
 {
@@ -329,9 +328,7 @@ static dd_status cuda_launch(struct device *d, const struct launch *l,
 
   if (launches_nothing(l)) return DD_OK;
   result = enqueue(l, stream);
-  if (result == CUDA_ERROR_INVALID_CONTEXT ||
-      result == CUDA_ERROR_INVALID_HANDLE)
-    return launch_inside(d, l, stream);
+  if (result == CUDA_ERROR_INVALID_CONTEXT) return launch_inside(d, l, stream);
   return result ? cuda_check("cuLaunchKernelEx", result) : DD_OK;
 }
 

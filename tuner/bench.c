@@ -8,7 +8,7 @@ enum { SINGLE_SLOT = BENCH_MOST, UNTIMED_SLOT };
 static const double cold_bytes = 300e6;
 static const double long_us = 100; /* a launch that is a replay of its own */
 static const double turn_us = 60; /* a turn over the sets has two halves */
-static const double lead_us = 30; /* the driver takes a third of it */
+static const double lead_us = 30; /* of copying, ahead of a block */
 
 static bool is_cpu(const struct device *d)
 {
