@@ -6,6 +6,7 @@
  * sync.  The schema's own checks decide what may be stored, so that a mistake
  * here cannot get past them.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -548,6 +549,21 @@ dd_status db_anchor(struct db *db, const struct db_anchor *a, int64_t *id)
   };
 
   return append(db, TABLE_ANCHOR, &row, id);
+}
+
+dd_status db_bits(struct db *db, const struct db_bits *b, int64_t *id)
+{
+  char digest[17];
+  struct row row = {
+    .value = {value_int(b->candidate), value_int(b->device),
+              value_int(b->toolchain), value_text(b->corpus),
+              value_text(digest)},
+    .count = 5,
+  };
+
+  snprintf(digest, sizeof digest, "%016llx", (unsigned long long)b->digest);
+  row.value[4] = value_text(digest);
+  return row_find_or_insert(db, TABLE_BITS, &row, id);
 }
 
 dd_status db_failure(struct db *db, const struct db_failure *f, int64_t *id)

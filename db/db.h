@@ -143,6 +143,15 @@ struct db_anchor {
 };
 dd_status db_anchor(struct db *db, const struct db_anchor *a, int64_t *id);
 
+/* What a candidate makes of a corpus, spelled as a problem: a digest that is
+ * not 0.  Found, or inserted. */
+struct db_bits {
+  int64_t candidate, device, toolchain;
+  const char *corpus;
+  uint64_t digest;
+};
+dd_status db_bits(struct db *db, const struct db_bits *b, int64_t *id);
+
 struct db_failure {
   int64_t sweep, candidate, problem, device;
   const char *stage; /* "compile", "load", "check", "time" */
@@ -212,6 +221,11 @@ dd_status db_samples(struct db *db, int64_t measurement, struct arena *arena,
                      const double **samples, size_t *count);
 dd_status db_ratios(struct db *db, int64_t measurement, struct arena *arena,
                     const double **ratios, size_t *count);
+
+/* What the candidate of a measurement makes of a corpus, on that device and by
+ * that compiler; 0: unknown, or not always the same. */
+dd_status db_bits_of(struct db *db, int64_t measurement, const char *corpus,
+                     uint64_t *digest);
 
 /* A stored variant and its code for `target` by `toolchain`, the one it was
  * proven with (for "cpu" its text); hashes are verified.  `code` is NULL where

@@ -6,6 +6,7 @@
  * race are few in a large file: they are found by its races, and what is
  * verified are the races and those few.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "db_inner.h"
@@ -598,6 +599,49 @@ dd_status db_variant_hash(struct db *db, int64_t variant, struct hash *out)
   whole = hash_parse(text_at(s, VARIANT_HASH), out);
   row_done(s);
   return whole ? DD_OK : db_damaged(db, "a variant's hash is not one");
+}
+
+enum { BITS_CORPUS = 4, BITS_DIGEST };
+
+/* The only row of a measurement's candidate for a corpus; 0: none, or two. */
+static dd_status find_bits(struct db *db, int64_t measurement,
+                           const char *corpus, int64_t *id)
+{
+  sqlite3_stmt *s = NULL;
+  dd_status status = DD_OK;
+  int rc;
+
+  *id = 0;
+  TRY(db_prepare(db, "SELECT b.id, count(*) FROM measurement AS m "
+                     "JOIN proof AS f ON f.id = m.proof "
+                     "JOIN bits AS b ON b.candidate = m.candidate "
+                     "AND b.device = m.device AND b.toolchain = f.toolchain "
+                     "WHERE m.id = ?1 AND b.corpus = ?2", &s));
+  rc = sqlite3_bind_int64(s, 1, measurement);
+  if (!rc) rc = sqlite3_bind_text(s, 2, corpus, -1, SQLITE_STATIC);
+  if (!rc) rc = sqlite3_step(s);
+  if (rc != SQLITE_ROW) status = db_fail(db, rc);
+  else if (sqlite3_column_int64(s, 1) == 1) *id = sqlite3_column_int64(s, 0);
+  sqlite3_finalize(s);
+  return status;
+}
+
+dd_status db_bits_of(struct db *db, int64_t measurement, const char *corpus,
+                     uint64_t *digest)
+{
+  sqlite3_stmt *s;
+  int64_t id;
+  bool same;
+
+  *digest = 0;
+  TRY(db_check_rows(db, false)); /* or a lost index entry hides a second one */
+  TRY(find_bits(db, measurement, corpus, &id));
+  if (!id) return DD_OK;
+  TRY(verified(db, TABLE_BITS, id, &s));
+  same = !strcmp(text_at(s, BITS_CORPUS), corpus);
+  *digest = strtoull(text_at(s, BITS_DIGEST), NULL, 16);
+  row_done(s);
+  return same ? DD_OK : not_of_index(db);
 }
 
 /* The newest code of a variant for a target by a toolchain; 0: none. */

@@ -38,6 +38,8 @@ static const struct {
   [TABLE_RACE] = {"race", NULL, false},
   [TABLE_STANDING] = {"standing", NULL, true},
   [TABLE_ANCHOR] = {"anchor", NULL, false},
+  [TABLE_BITS] = {"bits", "candidate = ?1 AND device = ?2 AND toolchain = ?3 "
+                          "AND corpus = ?4 AND digest = ?5", false},
 };
 
 const char *db_table_name(enum db_table table)

@@ -1,4 +1,4 @@
--- schema.sql - the tuning database, version 3.
+-- schema.sql - the tuning database, version 4.
 --
 -- What was proven, measured and refused.  Rows are appended and never changed,
 -- but for a sweep's end; "best" is a view, an opinion recomputed on each look.
@@ -15,6 +15,7 @@
 -- 1 to 2: `ranked` keeps sweeps apart and knows ties; no row has changed.
 -- 2 to 3: a race says who has won and who is tied, and on which board, in
 -- tables of its own; rows from before have none, and are ranked as they were.
+-- 3 to 4: candidates say which of them make the same bits, in a table of its own.
 --
 -- Columns whose name is a table's hold that table's id.  Times are in
 -- microseconds.  Ids are 1, 2, 3, ... without gaps, so that a lost row shows.
@@ -25,7 +26,7 @@
 -- before it, so that looking at a row need not read it.
 
 PRAGMA application_id = 0x64746e31;  -- "dtn1", at offset 68 of the file
-PRAGMA user_version = 3;
+PRAGMA user_version = 4;
 
 -- A device as a kernel sees it.  Boards of one model under one driver are one
 -- device, so that several of them can share a sweep.
@@ -265,6 +266,20 @@ CREATE TABLE anchor (
   floor        REAL NOT NULL CHECK (floor >= 0),    -- as in race
   row_hash     TEXT NOT NULL,
   CHECK (low_us <= median_us AND median_us <= high_us)
+) STRICT;
+
+-- What a candidate makes of the corpus of its op, to tell which make the same
+-- (tuner/corpus.h).  None: a finalist whose rows depend on how many others
+-- there are, or which does not fit.  Two: what it makes is not always the same.
+CREATE TABLE bits (
+  id           INTEGER PRIMARY KEY,
+  candidate    INTEGER NOT NULL REFERENCES candidate,
+  device       INTEGER NOT NULL REFERENCES device,
+  toolchain    INTEGER NOT NULL REFERENCES toolchain,
+  corpus       TEXT NOT NULL,     -- the problem, as it is spelled
+  digest       TEXT NOT NULL CHECK (length(digest) = 16),  -- of every result
+  row_hash     TEXT NOT NULL,
+  UNIQUE (candidate, device, toolchain, corpus, digest)
 ) STRICT;
 
 -- For the views below; nothing else needs them.

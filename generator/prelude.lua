@@ -449,7 +449,7 @@ function words.op(t)
     name = "name!", facts = "name!", args = "name!", io = "table!", default = "name!",
     fields = "table!", let = "table", rules = "table", tensors = "table!", attrs = "table",
     arguments = "table!", split = "table", items = "expr", read_bytes = "expr!", write_bytes = "expr!",
-    awkward = "table" }))
+    awkward = "table", corpus = "table" }))
 end
 
 function words.scheme(t)
@@ -779,6 +779,7 @@ local function finish(path, source, folder, value, given)
     attrs = attrs, arguments = take("arguments", t.arguments, "argument"), rules = rules(t),
     steps = take("split", t.split or {}, "step"), items = t.items or "", read_bytes = t.read_bytes,
     write_bytes = t.write_bytes, awkward = list("awkward", t.awkward, "text"),
+    corpus = list("corpus", t.corpus, "text"),
   }
   append(out.rules, checks)
   for _, s in ipairs(tensors) do check_tensor(s, names) end

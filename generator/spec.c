@@ -326,6 +326,7 @@ static const struct field op_row[] = {
     {"steps", LIST, step_row}, {"items", TEXT, NULL},
     {"read_bytes", TEXT, NULL},
     {"write_bytes", TEXT, NULL}, {"awkward", LIST, text_row},
+    {"corpus", LIST, text_row},
     {"schemes", LIST, scheme_row}, END};
 
 static void put_row(lua_State *L, struct bytes *out, const struct field *row);

@@ -467,6 +467,10 @@ static void read_op(struct load *l)
   op->awkward = LIST(l, &op->awkward_count, OP_MAX_LIST, const char *, "awkward");
   for (uint32_t i = 0; i < op->awkward_count && going(l); ++i)
     op->awkward[i] = text(l, "an awkward problem");
+  op->corpus = LIST(l, &op->corpus_count, 2, const char *, "corpus");
+  for (uint32_t i = 0; i < op->corpus_count && going(l); ++i)
+    op->corpus[i] = text(l, "a corpus");
+  if (going(l) && op->corpus_count == 1) refuse(l, "its corpus is half");
   read_schemes(l);
 }
 

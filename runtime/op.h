@@ -187,6 +187,10 @@ struct op {
   const struct expr *read_bytes, *write_bytes; /* compulsory traffic */
   uint32_t awkward_count;
   const char **awkward; /* fields to set for small hard cases: "tokens=1" */
+  uint32_t corpus_count; /* 2; 0: none */
+  const char **corpus; /* of the problem on which variants are compared bit by
+                          bit: the field that counts rows, and other fields to
+                          set */
   uint32_t scheme_count;
   struct scheme *schemes; /* the default first */
 };
@@ -232,7 +236,7 @@ uint32_t arg_type_bytes(enum arg_type type);
 
 /*
  * The message, in order (wire.h types; "list" is a count, then that many):
- *   u32 0x64746f70 "dtop", u32 version 2
+ *   u32 0x64746f70 "dtop", u32 version 3
  *   list of ops:
  *     text name, facts_type, args_type
  *     list of symbols, "io" first, strides after the fields, lets last:
@@ -250,6 +254,7 @@ uint32_t arg_type_bytes(enum arg_type type);
  *       list of tensors: text inner, text outer, text at
  *     text items, text read_bytes, text write_bytes
  *     list of awkward: text
+ *     list of corpus: text
  *     list of schemes, the default first:
  *       text name, file, function, params, u32 fits_all
  *       list of facts: text symbol
@@ -257,6 +262,6 @@ uint32_t arg_type_bytes(enum arg_type type);
  *       list of rules: text expression
  *       text grid x, y, z, block, shared_bytes, min_blocks ("" where absent)
  */
-enum { OP_WIRE_MAGIC = 0x64746f70, OP_WIRE_VERSION = 2 };
+enum { OP_WIRE_MAGIC = 0x64746f70, OP_WIRE_VERSION = 3 };
 
 #endif

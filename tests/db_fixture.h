@@ -98,7 +98,8 @@ static inline void demo_message(struct bytes *b)
   wire_put_text(b, ""); /* items */
   wire_put_text(b, "tokens * width");
   wire_put_text(b, "tokens");
-  wire_put_u32(b, 0);
+  wire_put_u32(b, 0); /* awkward */
+  wire_put_u32(b, 0); /* corpus */
   wire_put_u32(b, 1);
   demo_scheme(b);
 }
@@ -323,9 +324,15 @@ static inline dd_status try_store(struct db *db, struct world *w, int number,
   struct db_anchor a = {.board = "GPU-aa-1", .policy = "cold graph",
                         .median_us = 3.5, .low_us = 3.25, .high_us = 3.75,
                         .copy_us = 2.5, .floor = 0.005};
+  struct db_bits b = {.corpus = "demo:bf16 tokens=9 width=64",
+                      .digest = 0xfeed0000u + (uint64_t)number};
   int64_t id, measurement[2];
 
   TRY(try_ids(db, w, number, ids));
+  b.candidate = ids->candidate;
+  b.device = ids->device;
+  b.toolchain = ids->toolchain;
+  TRY(db_bits(db, &b, &id));
   TRY(try_race(db, ids, ids->candidate, 3.0 + number, &measurement[0]));
   TRY(try_race(db, ids, ids->split, 30.0 + number, &measurement[1]));
   TRY(try_standings(db, ids, measurement, 30.0 + number));

@@ -1018,7 +1018,7 @@ static void test_versions(void **state)
   make(&w, 1);
   assert_int_equal(raw(w.path, "PRAGMA user_version = 7"), SQLITE_OK);
   snprintf(want, sizeof want, "'%s' was written by a newer difftune: its "
-           "version is 7, this program knows 3", w.path);
+           "version is 7, this program knows 4", w.path);
   refuse_both(w.path, want);
   assert_int_equal(raw(w.path, "PRAGMA user_version = 0"), SQLITE_OK);
   refuse_both(w.path, "its version is not a whole number");
@@ -1104,7 +1104,7 @@ static void bring_up(int version)
   assert_int_equal(count_rows(db, (struct db_filter){.best_only = true}), 3);
   db_close(db);
   assert_int_equal(raw_number(w.path, "SELECT count(*) FROM mine"), 3);
-  assert_int_equal(raw_number(w.path, "PRAGMA user_version"), 3);
+  assert_int_equal(raw_number(w.path, "PRAGMA user_version"), 4);
   assert_int_equal(raw_number(w.path, "SELECT count(*) FROM standing"), 0);
   assert_int_equal(raw_number(w.path, "SELECT sum(tied) FROM ranked"), 3);
   world_release(&w);
@@ -1113,8 +1113,50 @@ static void bring_up(int version)
 static void test_older_versions_are_brought_up(void **state)
 {
   (void)state;
-  bring_up(1);
-  bring_up(2);
+  for (int version = 1; version <= 3; ++version) bring_up(version);
+}
+
+/* What a candidate makes of a corpus is known while only one thing was stored
+ * of it, on that device and by that compiler. */
+static void test_bits(void **state)
+{
+  struct world w;
+  struct ids ids = {0}, other = {0};
+  struct db_bits b = {.corpus = "demo:bf16 width=64 tokens=16", .digest = 7};
+  int64_t measurement, id, again;
+  uint64_t digest;
+  struct db *db;
+
+  (void)state;
+  world_init(&w);
+  db = open_ok(w.path, DB_WRITE);
+  assert_ok(try_ids(db, &w, 0, &ids));
+  assert_ok(try_ids(db, &w, 1, &other));
+  assert_ok(try_race(db, &ids, ids.candidate, 3.0, &measurement));
+  b.candidate = other.candidate;
+  b.device = ids.device;
+  b.toolchain = ids.toolchain;
+  assert_ok(db_bits(db, &b, &id)); /* of another candidate */
+  b.candidate = ids.candidate;
+  assert_ok(db_toolchain(db, "another", &b.toolchain));
+  assert_ok(db_bits(db, &b, &id)); /* by another compiler */
+  assert_ok(db_bits_of(db, measurement, b.corpus, &digest));
+  assert_int_equal(digest, 0);
+  b.toolchain = ids.toolchain;
+  b.digest = 0x8000000000000001u;
+  assert_ok(db_bits(db, &b, &id));
+  assert_ok(db_bits(db, &b, &again));
+  assert_int_equal(id, again);
+  assert_ok(db_bits_of(db, measurement, b.corpus, &digest));
+  assert_true(digest == b.digest);
+  assert_ok(db_bits_of(db, measurement, "demo:bf16 width=64 tokens=5", &digest));
+  assert_int_equal(digest, 0);
+  b.digest = 9;
+  assert_ok(db_bits(db, &b, &id));
+  assert_ok(db_bits_of(db, measurement, b.corpus, &digest));
+  assert_int_equal(digest, 0); /* not always the same */
+  db_close(db);
+  world_release(&w);
 }
 
 static void test_wal_is_refused(void **state)
@@ -1510,7 +1552,7 @@ int main(void)
     cmocka_unit_test(test_versions),
     cmocka_unit_test(test_a_race_decides),
     cmocka_unit_test(test_older_versions_are_brought_up),
-    cmocka_unit_test(test_wal_is_refused),
+    cmocka_unit_test(test_bits), cmocka_unit_test(test_wal_is_refused),
     cmocka_unit_test(test_truncated),
     cmocka_unit_test(test_empty_file),
     cmocka_unit_test(test_missing_file),

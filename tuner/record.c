@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "options.h"
+#include "corpus.h"
 #include "output.h"
 #include "sweep.h"
 
@@ -194,6 +195,23 @@ static dd_status record_standing(struct recorder *r, const struct standing *s,
   return db_standing(r->db, &row, &(int64_t){0});
 }
 
+/* What an entry makes of the corpus of its problem's static fields. */
+static dd_status record_bits(struct recorder *r, const struct outcome *o,
+                             const struct entry *e)
+{
+  struct db_bits b = {.candidate = e->row, .device = r->device,
+                      .toolchain = r->toolchain, .digest = e->bits};
+  struct bytes corpus = BYTES_INIT;
+  dd_status status;
+
+  if (!e->bits) return DD_OK;
+  status = corpus_spell(&o->problem, corpus_rows(r->info->kind), &corpus);
+  b.corpus = bytes_string(&corpus);
+  if (!status) status = db_bits(r->db, &b, &(int64_t){0});
+  bytes_release(&corpus);
+  return status;
+}
+
 static dd_status record_measurement(struct recorder *r, const struct outcome *o,
                                     const struct entry *e, int64_t problem,
                                     int64_t race)
@@ -210,6 +228,7 @@ static dd_status record_measurement(struct recorder *r, const struct outcome *o,
   int64_t row;
 
   TRY(db_measurement(r->db, &m, &row));
+  TRY(record_bits(r, o, e));
   return record_standing(r, s, race, row);
 }
 

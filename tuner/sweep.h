@@ -59,6 +59,7 @@ struct entry {
   const char *stage, *reason; /* where it was refused; proven ones: in a race */
   bool raced;
   struct standing standing;
+  uint64_t bits;      /* of a finalist (corpus.h); 0: none, or unknown */
   int64_t row, proof_row;     /* in the database */
 };
 

@@ -115,6 +115,66 @@ static dd_status ask_race(struct sweep *s, struct outcome *o, bool careful)
   return sweep_spent(o, PHASE_RACE, began, status);
 }
 
+/* ---- The same bits ------------------------------------------------------- */
+
+static bool is_final(const struct entry *e)
+{
+  return e->raced && e->standing.final;
+}
+
+static dd_status read_bits(struct outcome *o, const struct bytes *reply)
+{
+  struct wire_reader r;
+  uint32_t n;
+
+  wire_reader_init(&r, reply->data, reply->size);
+  n = wire_count(&r, CANDIDATES_MAX, "bits");
+  for (uint32_t i = 0; i < sweep_entry_count(o) && n; ++i) {
+    if (!is_final(&o->entries[i])) continue;
+    o->entries[i].bits = (uint64_t)wire_i64(&r, "bits");
+    n--;
+  }
+  return wire_status(&r, true, DD_BUG);
+}
+
+/* Of those that may get into a table. */
+static dd_status ask_bits(struct sweep *s, struct outcome *o)
+{
+  double began = seconds_now();
+  struct bytes request = BYTES_INIT, reply = BYTES_INIT;
+  uint32_t n = 0;
+  dd_status status;
+
+  for (uint32_t i = 0; i < sweep_entry_count(o); ++i)
+    n += is_final(&o->entries[i]);
+  wire_put_u32(&request, REQUEST_BITS);
+  wire_put_u32(&request, n);
+  for (uint32_t i = 0; i < sweep_entry_count(o); ++i)
+    if (is_final(&o->entries[i]))
+      put_candidate(&request, &o->entries[i].candidate);
+  status = sweep_call_at_length(s, &request, 60, &reply);
+  if (!status) status = read_bits(o, &reply);
+  bytes_release(&request);
+  bytes_release(&reply);
+  return sweep_spent(o, PHASE_PROVE, began, status);
+}
+
+/* Nothing else depends on them: where they cannot be had, they are unknown. */
+static dd_status find_bits(struct sweep *s, struct outcome *o)
+{
+  dd_status status;
+
+  if (!o->problem.op->corpus_count || o->best < 0) return DD_OK;
+  status = ask_bits(s, o);
+  if (sweep_was_cut(s, status)) return DD_OK;
+  if (!sweep_is_candidates(status)) return status;
+  say("%s: which results have the same bits is unknown: %s", o->spelling,
+      dd_last_error());
+  return DD_OK;
+}
+
+/* ---- The race ------------------------------------------------------------ */
+
 /* Where it fails, *culprit is the candidate that it failed of, or NULL. */
 static dd_status race_once(struct sweep *s, struct outcome *o, bool careful,
                            int *generation, struct entry **culprit)
@@ -162,6 +222,7 @@ dd_status sweep_race(struct sweep *s, struct outcome *o, int *generation)
     dd_status status = race_once(s, o, careful, generation, &culprit);
     if (sweep_was_cut(s, status)) return DD_OK;
     if (!status) find_best(o);
+    if (!status) status = find_bits(s, o);
     if (!sweep_is_candidates(status)) return status;
     if (!careful) continue;
     if (culprit) refuse_timed(s, o, culprit, dd_last_error());

@@ -69,6 +69,7 @@ static dd_status answer_open(struct worker *w, struct wire_reader *r,
   TRY(tools_load(w->device, strcmp(api->kind, "cuda") == 0, &w->tools));
   w->checker = (struct checker){
       .device = w->device, .ops = &w->ops, .tools = &w->tools};
+  w->corpora.rows = corpus_rows(api->kind);
   put_device_info(out, &w->device->info);
   return DD_OK;
 }
@@ -197,6 +198,27 @@ static dd_status answer_check(struct worker *w, struct wire_reader *r,
   return DD_OK;
 }
 
+static dd_status answer_bits(struct worker *w, struct wire_reader *r,
+                             struct bytes *out)
+{
+  uint32_t count = wire_count(r, CANDIDATES_MAX, "candidates");
+
+  if (!w->checker.count) return fail(DD_BUG, "no problem is set");
+  wire_put_u32(out, count);
+  for (uint32_t i = 0; i < count; ++i) {
+    const struct loaded *steps[OP_MAX_STEPS];
+    struct candidate c;
+    uint64_t bits;
+    get_candidate(r, &c);
+    TRY(wire_status(r, false, DD_BUG));
+    TRY(find_steps(w, &c, steps));
+    TRY(corpora_bits(&w->corpora, w->device, &w->ops, &w->tools,
+                     &checker_own(&w->checker)->problem, &c, steps, &bits));
+    wire_put_i64(out, (int64_t)bits);
+  }
+  return wire_status(r, true, DD_BUG);
+}
+
 /* ---- Serving ---------------------------------------------------------------------------- */
 
 static dd_status answer(struct worker *w, const struct bytes *request,
@@ -212,6 +234,7 @@ static dd_status answer(struct worker *w, const struct bytes *request,
   case REQUEST_PROBLEM: return answer_problem(w, &r, out);
   case REQUEST_PREPARE: return answer_prepare(w, &r);
   case REQUEST_CHECK: return answer_check(w, &r, out);
+  case REQUEST_BITS: return answer_bits(w, &r, out);
   case REQUEST_RACE: return answer_race(w, &r, out);
   }
   return fail(DD_BUG, "a worker does not know this request");
@@ -239,6 +262,7 @@ static void close_worker(struct worker *w)
 {
   if (w->device) {
     checker_release(&w->checker);
+    corpora_release(&w->corpora);
     clocks_close(&w->clocks);
     tools_release(w->device, &w->tools);
   }

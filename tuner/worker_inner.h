@@ -8,6 +8,7 @@
 #define DIFFTUNE_WORKER_INNER_H
 
 #include "clocks.h"
+#include "corpus.h"
 #include "hash_table.h"
 #include "message.h"
 #include "run.h"
@@ -34,6 +35,7 @@ struct worker {
   struct arena arena;       /* of the loaded variants */
   struct hash_table variants; /* struct held, by hash */
   struct checker checker; /* the trials of one problem at a time */
+  struct corpora corpora;
 };
 
 /* DD_BUG where it was not loaded. */

@@ -185,6 +185,7 @@ function heads.op(o)
       "tokens=3 q_heads=24 kv_heads=8",
       "tokens=130 q_heads=2 kv_heads=" .. o.kv_heads,
     },
+    corpus = { "tokens", "q_heads=48 kv_heads=16" },
   }
 end
 

@@ -193,6 +193,7 @@ function rows.op(o)
       "batch=2 seq=37 frames=1",
       "batch=3 seq=12 frames=4",
     },
+    corpus = { "seq", "" },
   }
 end
 

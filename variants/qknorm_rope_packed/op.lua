@@ -90,4 +90,5 @@ return op {
     "tokens=3 q_heads=24 kv_heads=8 v_heads=8",
     "tokens=130 q_heads=2 kv_heads=1 v_heads=0",
   },
+  corpus = { "tokens", "q_heads=48 kv_heads=16" },
 }

@@ -55,4 +55,5 @@ return op {
     "tokens=37",
     "tokens=130",
   },
+  corpus = { "tokens", "" },
 }
