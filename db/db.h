@@ -143,6 +143,10 @@ struct db_anchor {
 };
 dd_status db_anchor(struct db *db, const struct db_anchor *a, int64_t *id);
 
+/* The compiler again; text goes to the arena. */
+dd_status db_toolchain_read(struct db *db, int64_t toolchain,
+                            struct arena *arena, const char **identity);
+
 /* What a candidate makes of a corpus, spelled as a problem: a digest that is
  * not 0.  Found, or inserted. */
 struct db_bits {

@@ -601,6 +601,21 @@ dd_status db_variant_hash(struct db *db, int64_t variant, struct hash *out)
   return whole ? DD_OK : db_damaged(db, "a variant's hash is not one");
 }
 
+enum { TOOLCHAIN_IDENTITY = 1 };
+
+dd_status db_toolchain_read(struct db *db, int64_t toolchain,
+                            struct arena *arena, const char **identity)
+{
+  sqlite3_stmt *s;
+  const char *text;
+
+  TRY(verified(db, TABLE_TOOLCHAIN, toolchain, &s));
+  text = text_at(s, TOOLCHAIN_IDENTITY);
+  *identity = arena_text(arena, text, strlen(text));
+  row_done(s);
+  return *identity ? DD_OK : fail(DD_NO_MEMORY, "out of memory");
+}
+
 enum { BITS_CORPUS = 4, BITS_DIGEST };
 
 /* The only row of a measurement's candidate for a corpus; 0: none, or two. */

@@ -303,6 +303,7 @@ static dd_status put_intervals(struct making *m, const struct table_plan *p,
     TRY(put_steps(m, p->spelling, v[i].steps, v[i].step_count, out));
     wire_put_f64(out, v[i].loss);
     wire_put_f64(out, v[i].gain);
+    wire_put_i64(out, (int64_t)v[i].bits);
   }
   return DD_OK;
 }
@@ -319,6 +320,7 @@ static dd_status put_plan(struct making *m, uint32_t i, struct bytes *out)
   wire_put_f64(out, p->gain);
   wire_put_f64(out, p->loss);
   wire_put_f64(out, p->away);
+  wire_put_i64(out, (int64_t)p->bits);
   wire_put_text(out, p->rival ? p->rival : "");
   wire_put_f64(out, p->rival_us);
   wire_put_f64(out, p->rival_low_us);

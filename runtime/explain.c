@@ -75,8 +75,10 @@ static void print_difference(const struct problem *plan,
   bytes_text(out, ")");
 }
 
-/* Why a plan whose variants fit was not taken. */
+/* Why a plan whose variants fit was not taken.  `lead`: which must be agreed
+ * with; NULL: none. */
 static void print_rank(const struct matcher *m, const struct table_plan *t,
+                       const struct table_plan *lead,
                        const struct match *chosen, struct bytes *out)
 {
   double distance = match_distance(&t->problem, &chosen->problem);
@@ -87,8 +89,8 @@ static void print_rank(const struct matcher *m, const struct table_plan *t,
     bytes_text(out, "measured on a device of another arch");
   else if (m->exact_only && device != MATCH_SAME)
     bytes_text(out, "measured on another device");
-  else if (m->same_bits)
-    bytes_text(out, "only one plan serves all sizes (DD_OPEN_SAME_BITS)");
+  else if (lead && !match_agrees(m->table, lead, t))
+    bytes_text(out, "other bits than the longest plan (DD_OPEN_SAME_BITS)");
   else if (m->exact_only)
     bytes_text(out, "another problem, and only exact ones are wanted");
   else if (chosen->interval && distance <= MATCH_NEAR_OCTAVES)
@@ -101,6 +103,7 @@ static void print_rank(const struct matcher *m, const struct table_plan *t,
 }
 
 static void print_refusal(const struct matcher *m, const struct table_plan *t,
+                          const struct table_plan *lead,
                           const struct match *chosen, struct bytes *out)
 {
   const struct problem *p = &chosen->problem;
@@ -113,10 +116,11 @@ static void print_refusal(const struct matcher *m, const struct table_plan *t,
   else if (why)
     bytes_printf(out, "does not fit: %s", why);
   else
-    print_rank(m, t, chosen, out);
+    print_rank(m, t, lead, chosen, out);
 }
 
 static void print_plan(const struct matcher *m, const struct table_plan *t,
+                       const struct table_plan *lead,
                        const struct match *chosen, struct bytes *out)
 {
   bytes_printf(out, "  %s: ", t->spelling);
@@ -125,7 +129,7 @@ static void print_plan(const struct matcher *m, const struct table_plan *t,
     variant_print(&m->table->variants[t->steps[i]].variant, out);
   }
   bytes_printf(out, ", %.1f us: ", t->us);
-  print_refusal(m, t, chosen, out);
+  print_refusal(m, t, lead, chosen, out);
   bytes_text(out, "\n");
 }
 
@@ -248,6 +252,15 @@ static void print_copy(const struct match *c, struct bytes *out)
   bytes_text(out, "\n");
 }
 
+static void print_bits(const struct match *c, struct bytes *out)
+{
+  uint64_t bits = !c->plan      ? 0
+                  : c->interval ? c->interval->bits
+                                : c->plan->bits;
+
+  if (bits) bytes_printf(out, "bits      %016" PRIx64 "\n", bits);
+}
+
 /* A device with another number of SMs may want another variant. */
 static void print_warning(const struct matcher *m, const struct match *c,
                           struct bytes *out)
@@ -296,6 +309,7 @@ static void print_chosen(const struct matcher *m, const struct match *c,
   print_rival(c, out);
   print_gain(c, out);
   print_loss(c, out);
+  print_bits(c, out);
   print_warning(m, c, out);
   print_hint(m, c, out);
 }
@@ -328,6 +342,7 @@ static void print_others(const struct matcher *m, const struct match *c,
                          struct bytes *out)
 {
   bool readable = m->table && !table_read_plans(m->table);
+  const struct table_plan *lead = NULL;
 
   if (readable && !c->plan && c->problem.op) print_nearest(m, c, out);
   bytes_text(out, "not taken\n");
@@ -337,11 +352,12 @@ static void print_others(const struct matcher *m, const struct match *c,
     bytes_printf(out, "  the table's other plans: %s\n", dd_last_error());
     return;
   }
+  if (m->table && m->same_bits && match_lead(m, &c->problem, &lead)) lead = NULL;
   for (uint32_t i = 0; m->table && i < m->table->plan_count; ++i) {
     const struct table_plan *t = &m->table->plans[i];
     if (strcmp(t->problem.op->name, c->problem.op->name)) continue;
     if (t == c->plan && !c->interval) continue;
-    print_plan(m, t, c, out);
+    print_plan(m, t, lead, c, out);
   }
 }
 

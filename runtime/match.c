@@ -131,6 +131,113 @@ static const char *interval_misfit(const struct matcher *m,
   return steps_misfit(m, v->split, v->step_count, v->steps, p, out);
 }
 
+/* ---- Who may be chosen --------------------------------------------------- */
+
+/* Of a table's plans and intervals. */
+struct choosing {
+  bool fused_only;
+  bool same_bits; /* what agrees with the lead */
+  const struct table_plan *lead; /* NULL: nothing does */
+};
+
+/* What makes the result: of a plan or of an interval. */
+struct making {
+  uint32_t count;
+  const uint32_t *steps;
+  uint64_t bits;
+};
+
+/* The default gives a row more threads where rows are few. */
+static bool minds_rows(const struct table *t, const struct making *a)
+{
+  for (uint32_t i = 0; i < a->count; ++i)
+    if (t->variants[a->steps[i]].variant.scheme->fits_all) return true;
+  return false;
+}
+
+static bool agree(const struct table *t, const struct making *a,
+                  const struct making *b)
+{
+  if (minds_rows(t, a)) return false;
+  if (a->bits && a->bits == b->bits) return true;
+  return a->count == b->count &&
+         !memcmp(a->steps, b->steps, a->count * sizeof *a->steps);
+}
+
+static struct making making_of(const struct table_plan *plan)
+{
+  return (struct making){plan->step_count, plan->steps, plan->bits};
+}
+
+bool match_agrees(const struct table *t, const struct table_plan *lead,
+                  const struct table_plan *plan)
+{
+  struct making a = making_of(plan), b = making_of(lead);
+
+  return agree(t, &a, &b);
+}
+
+static bool may_choose(const struct table *t, const struct choosing *c,
+                       bool split, const struct making *a)
+{
+  struct making lead;
+
+  if (c->fused_only && split) return false;
+  if (!c->same_bits) return true;
+  if (!c->lead) return false;
+  lead = making_of(c->lead);
+  return agree(t, a, &lead);
+}
+
+static bool may_choose_plan(const struct table *t, const struct choosing *c,
+                            const struct table_plan *plan)
+{
+  struct making a = making_of(plan);
+
+  return may_choose(t, c, plan->split, &a);
+}
+
+static bool may_choose_interval(const struct table *t, const struct choosing *c,
+                                const struct table_interval *v)
+{
+  struct making a = {v->step_count, v->steps, v->bits};
+
+  return may_choose(t, c, v->split, &a);
+}
+
+/* Of equally long ones the first by spelling: the table's order. */
+static dd_status find_lead(const struct matcher *m, const struct problem *p,
+                           const char *fixed, const struct table_plan **out)
+{
+  uint32_t first, count;
+
+  *out = NULL;
+  TRY(table_plans_like(m->table, fixed, &first, &count));
+  for (uint32_t i = first; i < first + count; ++i) {
+    const struct table_plan *plan = &m->table->plans[i];
+    struct making a = making_of(plan);
+    if (plan->problem.op != p->op || minds_rows(m->table, &a) ||
+        match_static_difference(&plan->problem, p))
+      continue;
+    if (!*out || plan->us > (*out)->us) *out = plan;
+  }
+  return DD_OK;
+}
+
+dd_status match_lead(const struct matcher *m, const struct problem *p,
+                     const struct table_plan **out)
+{
+  struct bytes fixed = BYTES_INIT;
+  dd_status status;
+
+  problem_print_static(p, &fixed);
+  status = bytes_status(&fixed);
+  *out = NULL;
+  if (!status) status = find_lead(m, p, bytes_string(&fixed), out);
+  bytes_release(&fixed);
+  return status;
+}
+
 /* ---- Exact, interval, near --------------------------------------------- */
 
 /* A problem as the table sorts it. */
@@ -174,9 +281,11 @@ static void take_plan(const struct table_plan *plan, double distance,
 }
 
 static bool try_exact(const struct matcher *m, const struct problem *p,
-                      const struct table_plan *plan, struct match *out)
+                      const struct table_plan *plan, const struct choosing *c,
+                      struct match *out)
 {
-  if (!plan || match_misfit(m, plan, p, out)) return false;
+  if (!plan || !may_choose_plan(m->table, c, plan)) return false;
+  if (match_misfit(m, plan, p, out)) return false;
   take_plan(plan, 0, DD_MATCH_EXACT, out);
   return true;
 }
@@ -227,14 +336,15 @@ dd_status match_inside(const struct table_plan *plan,
 
 /* Whether interval v of this plan serves, and better than the one so far. */
 static dd_status is_better(const struct matcher *m, const struct table_plan *at,
-                           const struct table_interval *v, bool fused_only,
-                           const struct problem *p,
+                           const struct table_interval *v,
+                           const struct choosing *c, const struct problem *p,
                            const struct table_interval *so_far, bool *out)
 {
   struct match scratch;
 
   *out = false;
-  if ((so_far && v->loss >= so_far->loss) || (fused_only && v->split))
+  if ((so_far && v->loss >= so_far->loss) ||
+      !may_choose_interval(m->table, c, v))
     return DD_OK;
   TRY(match_inside(at, v, p, out));
   if (*out && interval_misfit(m, v, p, &scratch)) *out = false;
@@ -264,7 +374,7 @@ static dd_status nearest_in(const struct matcher *m,
 
 /* Of intervals that lost equally little the first in the table's order. */
 static dd_status try_interval(const struct matcher *m, const struct problem *p,
-                              const struct name *n, bool fused_only,
+                              const struct name *n, const struct choosing *c,
                               struct match *out, bool *found)
 {
   const struct table_plan *from = NULL, *plan;
@@ -278,7 +388,7 @@ static dd_status try_interval(const struct matcher *m, const struct problem *p,
     plan = &m->table->plans[i];
     for (uint32_t j = 0; j < plan->interval_count; ++j) {
       const struct table_interval *v = &plan->intervals[j];
-      TRY(is_better(m, plan, v, fused_only, p, best, &better));
+      TRY(is_better(m, plan, v, c, p, best, &better));
       if (!better) continue;
       best = v;
       from = plan;
@@ -296,21 +406,23 @@ static dd_status try_interval(const struct matcher *m, const struct problem *p,
 
 /* Of equally near plans the first by spelling is taken: the table's order. */
 static dd_status try_near(const struct matcher *m, const struct problem *p,
-                          const struct name *n, bool fused_only,
+                          const struct name *n, const struct choosing *c,
                           struct match *out, bool *found)
 {
   const struct table_plan *best = NULL;
   double best_distance = INFINITY;
+  double far = c->same_bits ? INFINITY : MATCH_NEAR_OCTAVES;
   uint32_t first, count;
 
   TRY(table_plans_like(m->table, bytes_string(&n->fixed), &first, &count));
   for (uint32_t i = first; i < first + count; ++i) {
     const struct table_plan *plan = &m->table->plans[i];
     double distance;
-    if (plan->problem.op != p->op || (fused_only && plan->split)) continue;
+    if (plan->problem.op != p->op || !may_choose_plan(m->table, c, plan))
+      continue;
     if (match_static_difference(&plan->problem, p)) continue;
     distance = match_distance(&plan->problem, p);
-    if (distance > MATCH_NEAR_OCTAVES || distance >= best_distance) continue;
+    if (distance > far || distance >= best_distance) continue;
     if (match_misfit(m, plan, p, out)) continue;
     best = plan;
     best_distance = distance;
@@ -319,43 +431,7 @@ static dd_status try_near(const struct matcher *m, const struct problem *p,
   if (!best) return DD_OK;
   match_misfit(m, best, p, out); /* its steps again: later tries wrote there */
   take_plan(best, best_distance, DD_MATCH_NEAR, out);
-  return DD_OK;
-}
-
-/* ---- The same bits ------------------------------------------------------ */
-
-/* The default gives a row more threads where rows are few. */
-static bool minds_rows(const struct table *t, const struct table_plan *plan)
-{
-  for (uint32_t i = 0; i < plan->step_count; ++i)
-    if (t->variants[plan->steps[i]].variant.scheme->fits_all) return true;
-  return false;
-}
-
-/* The longest, because its speed matters most; of equal ones the first by
- * spelling.  No other is tried: some sizes would have its bits. */
-static dd_status try_same(const struct matcher *m, const struct problem *p,
-                          const struct name *n, struct match *out, bool *found)
-{
-  const struct table_plan *best = NULL;
-  uint32_t first, count;
-  bool exact;
-
-  TRY(table_plans_like(m->table, bytes_string(&n->fixed), &first, &count));
-  for (uint32_t i = first; i < first + count; ++i) {
-    const struct table_plan *plan = &m->table->plans[i];
-    if (plan->problem.op != p->op || minds_rows(m->table, plan) ||
-        match_static_difference(&plan->problem, p))
-      continue;
-    if (!best || plan->us > best->us) best = plan;
-  }
-  *found = best && !match_misfit(m, best, p, out);
-  if (!*found) return DD_OK;
-  exact = !strcmp(best->spelling, bytes_string(&n->spelling));
-  take_plan(best, match_distance(&best->problem, p),
-            exact ? DD_MATCH_EXACT : DD_MATCH_NEAR, out);
-  if (!exact) out->loss = MATCH_LOSS_UNKNOWN; /* it may be far away */
-  *found = exact || !m->exact_only;
+  if (best_distance > MATCH_NEAR_OCTAVES) out->loss = MATCH_LOSS_UNKNOWN;
   return DD_OK;
 }
 
@@ -364,15 +440,15 @@ static dd_status try_same(const struct matcher *m, const struct problem *p,
 static dd_status find_part(const struct matcher *m, const struct problem *p,
                            struct match *part, bool *found)
 {
+  const struct choosing fused = {.fused_only = true};
   const struct table_plan *exact = NULL;
   struct name n;
   dd_status status = name_of(p, &n);
 
   if (!status) status = find_exact(m, &n, &exact);
-  if (exact && exact->split) exact = NULL;
-  *found = !status && try_exact(m, p, exact, part);
-  if (!status && !*found) status = try_interval(m, p, &n, true, part, found);
-  if (!status && !*found) status = try_near(m, p, &n, true, part, found);
+  *found = !status && try_exact(m, p, exact, &fused, part);
+  if (!status && !*found) status = try_interval(m, p, &n, &fused, part, found);
+  if (!status && !*found) status = try_near(m, p, &n, &fused, part, found);
   name_release(&n);
   return status;
 }
@@ -418,14 +494,15 @@ static dd_status find_named_whole(const struct matcher *m,
                                   const struct problem *p, const struct name *n,
                                   struct match *out, bool *found)
 {
+  struct choosing c = {.same_bits = m->same_bits};
   const struct table_plan *exact = NULL;
 
-  if (m->same_bits) return try_same(m, p, n, out, found);
+  if (m->same_bits) TRY(find_lead(m, p, bytes_string(&n->fixed), &c.lead));
   TRY(find_exact(m, n, &exact));
-  *found = try_exact(m, p, exact, out);
+  *found = try_exact(m, p, exact, &c, out);
   if (*found || m->exact_only) return DD_OK;
-  TRY(try_interval(m, p, n, false, out, found));
-  return *found ? DD_OK : try_near(m, p, n, false, out, found);
+  TRY(try_interval(m, p, n, &c, out, found));
+  return *found ? DD_OK : try_near(m, p, n, &c, out, found);
 }
 
 static dd_status find_whole(const struct matcher *m, const struct problem *p,
@@ -590,7 +667,7 @@ dd_status match_find(const struct matcher *m, const char *spelling,
   if (found) return DD_OK;
   if (m->same_bits)
     return fail(DD_UNTUNED, "'%.300s': the host's table has no plan with these "
-                "static fields, or its longest does not fit, and "
+                "static fields, or none that agrees with the longest fits, and "
                 "DD_OPEN_SAME_BITS takes no other", spelling);
   if (m->exact_only)
     return fail(DD_UNTUNED, "'%.300s' was not measured on this device",

@@ -18,10 +18,13 @@
  * Where a table lies under another (the system's under the host's), each is
  * asked, and the better match is taken; of two equal ones, the upper's.
  *
- * With same_bits there is one rule: of the plans of the same op and static
- * fields the one that took longest, if its variants fit.  What a tuned variant
- * does with a row depends on its tunables and static fields alone; the default,
- * which gives a row more threads where rows are few, is never taken.
+ * With same_bits the *lead* is the plan of the same op and static fields that
+ * took longest, because its speed matters most, and only what agrees with it is
+ * taken: the same variants, or others that made the same bits of the corpus.
+ * exact, interval and near choose among those, near at any distance, and nothing
+ * comes after them.  What a tuned variant does with a row depends on its
+ * tunables and static fields alone; the default, which gives a row more threads
+ * where rows are few, is never taken.
  *
  * A table serves the device that it was made on; made on another device of the
  * same kind and arch it still serves, as DD_MATCH_DEVICE.  Any other table is
@@ -54,7 +57,7 @@ struct matcher {
   const struct matcher *under; /* of the system's table, or NULL */
   const struct device_info *device;
   bool exact_only;
-  bool same_bits; /* one choice for all sizes, of the host's table */
+  bool same_bits; /* only what agrees with the lead, of the host's table */
 };
 
 /* One launch: a variant, its own problem, and for tensor j of its op the
@@ -88,6 +91,13 @@ dd_status match_find(const struct matcher *m, const char *spelling,
  * DD_BAD_TABLE, DD_NO_MEMORY. */
 dd_status match_named(const struct matcher *m, const char *spelling,
                       const char *variants, struct match *out, bool *found);
+
+/* The lead of the matcher's table for p's static fields; NULL: there is none.
+ * DD_BAD_TABLE, DD_NO_MEMORY. */
+dd_status match_lead(const struct matcher *m, const struct problem *p,
+                     const struct table_plan **out);
+bool match_agrees(const struct table *t, const struct table_plan *lead,
+                  const struct table_plan *plan);
 
 /* Smaller is better. */
 int match_rank(dd_match how);

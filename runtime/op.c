@@ -584,7 +584,7 @@ static const char *skip_list(struct wire_reader *r, const char *form)
 
 /* An op behind its name, as op.h has it. */
 static const char op_form[] =
-    "tt[tuuwwttuu[tw]][tuuttt[t][t]t][tww][tuut][tt][t[tt][ttt]]ttt[t]"
+    "tt[tuuwwttuu[tw]][tuuttt[t][t]t][tww][tuut][tt][t[tt][ttt]]ttt[t][t]"
     "[ttttu[t][tu[w]][t]tttttt]";
 
 static void find_part(struct load *l, struct part *p)

@@ -31,9 +31,10 @@
  *     text problem spelling, list of steps: u32 variant (one: fused; more: the
  *     split form's steps), f64 microseconds, f64 split microseconds (0:
  *     unknown), f64 copy microseconds (0: unknown), f64 gain, f64 loss, f64 away,
- *     text second best, f64 its microseconds, f64 and f64 their bounds,
+ *     i64 bits, text second best, f64 its microseconds, f64 and f64 their bounds,
  *     list of intervals, by field and sizes: u32 field, i64 first size, i64
- *     last size, u32 sizes measured, list of steps, f64 loss, f64 gain
+ *     last size, u32 sizes measured, list of steps, f64 loss, f64 gain,
+ *     i64 bits
  *   pack: codes of one op and target, end to end
  *     (target "cpu": the folded source text, not machine code)
  */
@@ -73,6 +74,7 @@ struct table_interval {
   double loss; /* to the best, at most: 0.02 is 2 %.  Of a single size, what
                   is expected where it ends */
   double gain; /* over the split form at each of them, at least; 0 as below */
+  uint64_t bits; /* as below */
 };
 
 struct table_plan {
@@ -88,6 +90,9 @@ struct table_plan {
                   2 % */
   double away; /* of the best's speed, where the same steps raced on the
                   problems measured next to this one; 0: they did not */
+  uint64_t bits; /* of two plans with the same static fields: equal where all
+                    their results on the op's corpus were, bit by bit; 0:
+                    unknown, or no result is the same in any batch */
   const char *rival; /* the second best, as it is printed; NULL, "": none */
   double rival_us, rival_low_us, rival_high_us; /* low, high: 95 % */
   uint32_t interval_count;
@@ -129,7 +134,7 @@ struct table {
   pthread_mutex_t lock; /* for making pages ready */
 };
 
-enum { TABLE_VERSION = 4 };
+enum { TABLE_VERSION = 5 };
 #define TABLE_MAGIC "difftune" /* 8 bytes, without the NUL */
 
 /* Every table is made with this, so that closing it is always right. */

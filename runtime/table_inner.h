@@ -14,8 +14,8 @@
 enum {
   TABLE_CODE_BYTES = 4 + 3 * 4,
   TABLE_VARIANT_BYTES = 4 + 4 + 4 + 4 + 32 + 4,
-  TABLE_PLAN_BYTES = 4 + 4 + 6 * 8 + 4 + 3 * 8 + 4,
-  TABLE_INTERVAL_BYTES = 4 + 8 + 8 + 4 + 4 + 2 * 8,
+  TABLE_PLAN_BYTES = 4 + 4 + 7 * 8 + 4 + 3 * 8 + 4,
+  TABLE_INTERVAL_BYTES = 4 + 8 + 8 + 4 + 4 + 3 * 8,
   TABLE_SECTION_BYTES = 4 + 4 + 32,
 };
 

@@ -324,6 +324,7 @@ static dd_status read_interval(struct wire_reader *r, struct table *t,
   memcpy(v->steps, steps.at, sizeof v->steps);
   TRY(read_fraction(r, "an interval's loss", MOST_LOSS, &v->loss));
   TRY(read_gain(r, &v->gain));
+  v->bits = (uint64_t)wire_i64(r, "an interval's bits");
   return wire_status(r, false, DD_BAD_TABLE);
 }
 
@@ -367,6 +368,7 @@ static dd_status read_choice(struct wire_reader *r, struct table *t,
   TRY(read_gain(r, &p->gain));
   TRY(read_fraction(r, "its loss", MOST_LOSS, &p->loss));
   TRY(read_fraction(r, "its speed on the problems next to it", 1, &p->away));
+  p->bits = (uint64_t)wire_i64(r, "its bits");
   TRY(read_rival(r, t, p));
   return read_intervals(r, t, p);
 }

@@ -9,11 +9,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "compiler.h"
+#include "corpus.h"
 #include "db.h"
 #include "device.h"
 #include "emit.h"
 #include "specs.h"
 #include "output.h"
+#include "space.h"
 #include "table.h"
 
 static struct specs specs;
@@ -42,16 +45,12 @@ static struct race race_begin(struct db *db, const struct device_info *info,
   return r;
 }
 
-static int64_t store_variant(const struct race *r, const char *op,
-                             const struct problem *p, bool stale)
+static int64_t store_point(const struct race *r, struct variant v, bool stale)
 {
-  const struct op *o = op_find(&specs.ops, op);
   struct bytes text = BYTES_INIT, source = BYTES_INIT, entry = BYTES_INIT;
-  struct variant v;
   struct db_code code = {0, r->toolchain, r->target, r->code, 4, 9, 0, 0};
   int64_t row, code_row;
 
-  variant_of(&o->schemes[0], p, NULL, &v);
   assert_ok(emit_variant(&specs.tree, &v, &text));
   assert_ok(emit_source(&specs.tree, &v, &source));
   assert_ok(emit_entry(&v, &entry));
@@ -63,6 +62,16 @@ static int64_t store_variant(const struct race *r, const char *op,
   bytes_release(&source);
   bytes_release(&entry);
   return row;
+}
+
+static int64_t store_variant(const struct race *r, const char *op,
+                             const struct problem *p, bool stale)
+{
+  const struct op *o = op_find(&specs.ops, op);
+  struct variant v;
+
+  variant_of(&o->schemes[0], p, NULL, &v);
+  return store_point(r, v, stale);
 }
 
 static void store_time(const struct race *r, const struct problem *p,
@@ -468,6 +477,113 @@ static void the_code_is_of_the_proven_compiler(void **state)
   table_close(&t);
 }
 
+/* ---- The same bits --------------------------------------------------- */
+
+#define SHORT "norm:bf16 seq=8 hidden=512"
+#define LONG "norm:bf16 seq=16 hidden=512"
+
+/* The nth of the points that are tuned, with these bits. */
+static void store_bits(const struct race *r, const char *spelling, int n,
+                       uint64_t bits, double us)
+{
+  struct db_bits b = {0, r->device, r->toolchain, NULL, bits};
+  struct bytes corpus = BYTES_INIT;
+  struct variant v;
+  struct problem p;
+  struct space s;
+  int64_t row, id;
+
+  assert_ok(problem_parse(&specs.ops, spelling, &p));
+  space_init(&s, &p.op->schemes[1], &p, 90, 132);
+  for (int i = 0; i <= n; ++i) assert_true(space_next(&s, &v));
+  row = store_point(r, v, false);
+  store_time(r, &p, false, 1, &row, us);
+  assert_ok(db_candidate(r->db, false, 1, &row, "fused", &b.candidate));
+  assert_ok(corpus_spell(&p, corpus_rows("cuda"), &corpus));
+  b.corpus = bytes_string(&corpus);
+  assert_ok(db_bits(r->db, &b, &id));
+  bytes_release(&corpus);
+}
+
+/* Of SHORT the second best agrees with the only row of LONG. */
+static struct race store_agreeing(const char *name, const char *compiler,
+                                  const char *code)
+{
+  struct device_info gpu = a_gpu("GPU Y", "1");
+  struct race r = race_begin(new_db(name), &gpu, "cold graph");
+
+  r.code = code;
+  assert_ok(db_toolchain(r.db, compiler, &r.toolchain));
+  store_bits(&r, SHORT, 0, 1, 8);
+  store_bits(&r, SHORT, 1, 2, 10);
+  store_bits(&r, LONG, 1, 2, 20);
+  return r;
+}
+
+static void plans_agree_on_request(void **state)
+{
+  struct race r = store_agreeing("bits.db", "a compiler", "code");
+  struct problem p;
+  struct table t;
+  int64_t row;
+
+  (void)state;
+  assert_ok(problem_parse(&specs.ops, LONG, &p));
+  row = store_variant(&r, "norm", &p, false); /* the default never does */
+  store_time(&r, &p, false, 1, &row, 19);
+  db_close(r.db);
+  check_run(0, "2 plans", "emit --db bits.db -o bits.ddt");
+  t = open_table("bits.ddt");
+  assert_int_equal(find_plan(&t, SHORT)->bits, 1);
+  assert_int_equal(find_plan(&t, LONG)->bits, 0);
+  table_close(&t);
+  check_run(0, "not the best, it makes other bits: " SHORT,
+            "emit --db bits.db --same-bits -o bits.ddt");
+  t = open_table("bits.ddt");
+  assert_int_equal(find_plan(&t, SHORT)->bits, 2);
+  assert_int_equal(find_plan(&t, LONG)->bits, 2);
+  assert_true(find_plan(&t, SHORT)->us == 10);
+  assert_true(find_plan(&t, SHORT)->loss == 0.25);
+  table_close(&t);
+}
+
+static void check_compiled(struct table *t)
+{
+  struct bytes text = BYTES_INIT, want = BYTES_INIT, log = BYTES_INIT;
+  struct variant v = t->variants[0].variant;
+
+  assert_int_equal(t->variant_count, 1);
+  assert_ok(emit_variant(&specs.tree, &v, &text));
+  bytes_clear(&text);
+  assert_ok(emit_unit(&specs.tree, &v, 1, &text));
+  assert_ok(compile_unit("sm_90", bytes_string(&text), &want, &log));
+  check_code(t, table_code_find(&t->variants[0], "sm_90"), want.data,
+             want.size);
+  bytes_release(&text);
+  bytes_release(&want);
+  bytes_release(&log);
+}
+
+/* Code that no winner had is compiled, by the compiler that made it alone. */
+static void missing_code_is_compiled(void **state)
+{
+  struct bytes identity = BYTES_INIT;
+  struct table t;
+
+  (void)state;
+  db_close(store_agreeing("none.db", "another compiler", NULL).db);
+  check_run(65, "no row that can be used",
+            "emit --db none.db --same-bits -o none.ddt");
+  if (compiler_identity("sm_90", &identity)) skip(); /* there is no NVRTC */
+  db_close(store_agreeing("own.db", bytes_string(&identity), NULL).db);
+  check_run(0, "2 plans, 1 variants",
+            "emit --db own.db --same-bits -o own.ddt");
+  t = open_table("own.ddt");
+  check_compiled(&t);
+  table_close(&t);
+  bytes_release(&identity);
+}
+
 /* A table has one code per variant: two compilers that disagree cannot share
  * it, and the first problem has it. */
 static void compilers_that_disagree(void **state)
@@ -710,6 +826,8 @@ int main(void)
       cmocka_unit_test(a_row_without_code_is_passed_over),
       cmocka_unit_test(the_next_row_with_code_is_taken),
       cmocka_unit_test(the_code_is_of_the_proven_compiler),
+      cmocka_unit_test(plans_agree_on_request),
+      cmocka_unit_test(missing_code_is_compiled),
       cmocka_unit_test(compilers_that_disagree),
       cmocka_unit_test(devices_differ_by_more_than_names),
       cmocka_unit_test(a_tie_takes_fewer_launches),

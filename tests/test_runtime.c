@@ -529,7 +529,8 @@ static void test_exact_only(void **state)
   dd_close(f.ctx);
 }
 
-/* One choice for all sizes, that of the longest plan. */
+/* What nobody knows the bits of: one choice for all sizes, that of the longest
+ * plan. */
 static void test_same_choice(void **state)
 {
   static const char *const refused[] = {
@@ -555,6 +556,77 @@ static void test_same_choice(void **state)
     assert_fails(DD_UNTUNED, "DD_OPEN_SAME_BITS", plan(&f, refused[i], &p));
   close_table(&f);
   assert_ok(open_with(&f, &t, DD_OPEN_SAME_BITS | DD_OPEN_EXACT_ONLY));
+  assert_fails(DD_UNTUNED, "DD_OPEN_SAME_BITS", plan(&f, SMALL, &p));
+  close_table(&f);
+  tiny_release(&t);
+}
+
+/* Of plans and intervals that have the longest plan's bits, the one that would
+ * be taken anyway; and none that has others, or the default's. */
+static void test_choices_that_agree(void **state)
+{
+  static const struct {
+    const char *spelling, *choice;
+  } want[] = {
+      {"affine:fp32 rows=2048 width=64", /* the longest */
+       "affine.fast threads=64 vec=1 (exact, 20.0 us)"},
+      {LARGE, "affine.fast threads=64 vec=4 (exact, 9.0 us)"}, /* agrees */
+      {"affine:fp32 rows=8 width=64 align=8", /* what agrees and fits */
+       "affine.fast threads=64 vec=1 (near, 20.0 us)"},
+      {"affine:fp32 rows=9 width=64", /* at any distance */
+       "affine.fast threads=64 vec=4 (near, 9.0 us)"},
+      {"affine:fp32 rows=4096 width=64", /* not the default */
+       "affine.fast threads=64 vec=1 (near, 20.0 us)"},
+      {"affine:fp32 rows=1024 width=64", /* the interval with its bits */
+       "affine.fast threads=32 vec=4 (interval, 9.0 us)"},
+      {"affine:fp32 rows=600 width=64", /* not the one with others */
+       "affine.fast threads=32 vec=4 (interval, 9.0 us)"}};
+  static const char *const said[] = {
+      "bits      0000000000000007\n",
+      "affine:fp32 rows=8 width=64: scale.fast threads=32 vec=1 + shift.fast "
+      "threads=32 vec=1, 2.5 us: other bits than the longest plan "
+      "(DD_OPEN_SAME_BITS)", NULL};
+  struct table_interval runs[2];
+  struct fixture f;
+  struct tiny t;
+  uint32_t other;
+  dd_plan *p;
+
+  (void)state;
+  make(&t);
+  t.plans[0].us = 9;
+  t.plans[0].bits = 7;
+  t.plans[1].bits = 8; /* SMALL is split */
+  tiny_plan(&t, "affine:fp32 rows=4096 width=64", 1, 0, 0)->us = 40;
+  t.plans[4].bits = 7;
+  tiny_plan(&t, "affine:fp32 rows=2048 width=64", 1,
+            tiny_variant(&t, "fast", LARGE, 64, 1), 0)->us = 20;
+  t.plans[5].bits = 7;
+  other = tiny_variant(&t, "fast", LARGE, 32, 4);
+  tiny_run(&t.ops, &runs[0], "affine", 1500);
+  tiny_run(&t.ops, &runs[1], "affine", 800);
+  runs[0].first = runs[1].first = 500;
+  runs[0].steps[0] = other;
+  runs[0].bits = 7;
+  runs[1].steps[0] = 1;
+  runs[1].bits = 8;
+  runs[1].loss = 0; /* else it would be the better one */
+  t.plans[0].interval_count = 2;
+  t.plans[0].intervals = runs;
+  assert_ok(open_with(&f, &t, DD_OPEN_SAME_BITS));
+  for (size_t i = 0; i < COUNT_OF(want); ++i) {
+    if (strstr(want[i].choice, "(interval"))
+      interval(&f, want[i].spelling, 0.015625, want[i].choice);
+    else
+      matches(&f, want[i].spelling, strstr(want[i].choice, "(exact")
+              ? DD_MATCH_EXACT : DD_MATCH_NEAR, want[i].choice);
+  }
+  explains(&f, LARGE, said);
+  assert_fails(DD_UNTUNED, "DD_OPEN_SAME_BITS",
+               plan(&f, "affine:fp32 rows=9000 width=64", &p));
+  close_table(&f);
+  assert_ok(open_with(&f, &t, DD_OPEN_SAME_BITS | DD_OPEN_EXACT_ONLY));
+  matches(&f, LARGE, DD_MATCH_EXACT, want[1].choice);
   assert_fails(DD_UNTUNED, "DD_OPEN_SAME_BITS", plan(&f, SMALL, &p));
   close_table(&f);
   tiny_release(&t);
@@ -1711,7 +1783,8 @@ int main(void)
       cmocka_unit_test(test_near_then_misfit),
       cmocka_unit_test(test_other_device),
       cmocka_unit_test(test_exact_only),
-      cmocka_unit_test(test_same_choice), cmocka_unit_test(test_same_bits),
+      cmocka_unit_test(test_same_choice),
+      cmocka_unit_test(test_choices_that_agree), cmocka_unit_test(test_same_bits),
       cmocka_unit_test(test_no_variant),
       cmocka_unit_test(test_launches),
       cmocka_unit_test(test_split_out_of_place),

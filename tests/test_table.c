@@ -364,7 +364,7 @@ static void test_other_versions(void **state)
   (void)state;
   written(&out);
   out.data[8] = 7;
-  assert_fails(DD_BAD_TABLE, "version 7, and this library reads version 4",
+  assert_fails(DD_BAD_TABLE, "version 7, and this library reads version 5",
                open_all(&t, out.data, out.size));
   out.data[8] = TABLE_VERSION;
   out.data[0] = 'D';

@@ -8,22 +8,32 @@
  * fills its arguments by the specs that go into the table.  Nor can one whose
  * code is not in the database: a sweep stores that of winners only.  What else
  * raced says which winners serve other sizes, too (interval.h).
+ *
+ * With --same-bits the rows are walked twice: first to choose the bits of each
+ * group of problems (same_bits.h), then for the best rows that have them.  Code
+ * that is missing is compiled, if the compiler at hand is the one that made what
+ * was measured.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "command.h"
+#include "compiler.h"
+#include "corpus.h"
 #include "db.h"
 #include "emit.h"
 #include "interval.h"
 #include "match.h"
 #include "origin.h"
 #include "output.h"
+#include "same_bits.h"
 #include "specs.h"
 #include "stored.h"
 #include "table_write.h"
 
 static const char other_specs[] = "measured with other specs";
+static const char no_code[] = "its code is not in the database";
+static const char other_bits[] = "it makes other bits";
 
 /* A stored variant that was looked at. */
 struct known {
@@ -47,7 +57,9 @@ struct emit {
   const char *variants, *db_path, *device, *policy, *out, *loss_text;
   double loss; /* what an interval may lose: 0.02 is 2 % */
   struct texts without;
-  bool json;
+  bool json, agree; /* agree: --same-bits */
+  struct same_bits same_bits;
+  struct bytes identity; /* of the compiler at hand; empty: none */
   struct origin from;
   struct specs specs;
   struct db *db;
@@ -156,6 +168,33 @@ static uint32_t same_variant(const struct emit *e, const struct hash *hash)
   return i;
 }
 
+/* Its text alone, as a winner's was. */
+static dd_status compile_text(struct emit *e, struct db_variant_row *row)
+{
+  struct bytes code = BYTES_INIT, log = BYTES_INIT;
+  dd_status status = compile_unit(e->from.target, row->text, &code, &log);
+
+  if (!status) {
+    row->code = arena_text(&e->arena, code.data, code.size);
+    row->code_size = code.size;
+    if (!row->code) status = fail(DD_NO_MEMORY, "out of memory");
+  }
+  bytes_release(&code);
+  bytes_release(&log);
+  return status == DD_COMPILE ? DD_OK : status; /* then it stays missing */
+}
+
+/* Another compiler's code was not measured. */
+static dd_status compile_missing(struct emit *e, const struct known *k,
+                                 struct db_variant_row *row)
+{
+  const char *identity;
+
+  TRY(db_toolchain_read(e->db, k->toolchain, &e->arena, &identity));
+  return strcmp(identity, bytes_string(&e->identity)) ? DD_OK
+                                                      : compile_text(e, row);
+}
+
 static dd_status find_place(struct emit *e, struct known *k)
 {
   struct db_variant_row row;
@@ -166,7 +205,8 @@ static dd_status find_place(struct emit *e, struct known *k)
                       &row));
   k->why = other_specs;
   if (!stored_is_current(&e->specs, &row, &v)) return DD_OK;
-  k->why = "its code is not in the database";
+  k->why = no_code;
+  if (!row.code && e->agree) TRY(compile_missing(e, k, &row));
   if (!row.code) return DD_OK;
   k->at = same_variant(e, &row.hash);
   if (k->at < e->variant_count) return share_place(e, k, &row);
@@ -202,13 +242,60 @@ static void end_problem(struct emit *e)
   memset(r, 0, sizeof *r);
 }
 
+static dd_status find_bits(struct emit *e, const struct db_row *row,
+                           const struct problem *p, uint64_t *bits)
+{
+  struct bytes corpus = BYTES_INIT;
+  dd_status status = corpus_spell(p, corpus_rows(e->from.kind), &corpus);
+
+  *bits = 0;
+  if (!status && corpus.size)
+    status = db_bits_of(e->db, row->measurement, bytes_string(&corpus), bits);
+  bytes_release(&corpus);
+  return status;
+}
+
+static dd_status wanted_bits(struct emit *e, const struct problem *p,
+                             uint64_t *bits)
+{
+  struct bytes fixed = BYTES_INIT;
+  dd_status status;
+
+  problem_print_static(p, &fixed);
+  status = bytes_status(&fixed);
+  if (!status) *bits = same_bits_of(&e->same_bits, bytes_string(&fixed));
+  bytes_release(&fixed);
+  return status;
+}
+
+/* Whether the row has the bits of its group. */
+static dd_status has_wanted_bits(struct emit *e, const struct table_plan *p,
+                                 bool *has)
+{
+  uint64_t bits = 0;
+
+  *has = true;
+  if (!e->agree) return DD_OK;
+  TRY(wanted_bits(e, &p->problem, &bits));
+  *has = bits && bits == p->bits;
+  return DD_OK;
+}
+
 /* Fills the plan; *why stays NULL where it can be used. */
 static dd_status make_plan(struct emit *e, const struct db_row *row,
                            struct table_plan *p, const char **why)
 {
+  bool wanted;
+
   memset(p, 0, sizeof *p);
   if (problem_parse(&e->specs.ops, row->problem, &p->problem)) {
     *why = other_specs;
+    return DD_OK;
+  }
+  TRY(find_bits(e, row, &p->problem, &p->bits));
+  TRY(has_wanted_bits(e, p, &wanted));
+  if (!wanted) {
+    *why = other_bits;
     return DD_OK;
   }
   for (uint32_t i = 0; i < row->step_count; ++i) {
@@ -376,6 +463,90 @@ static dd_status find_intervals(struct emit *e)
   return DD_OK;
 }
 
+/* ---- The same bits --------------------------------------------------- */
+
+/* The default gives a row more threads where rows are few, so that the library
+ * takes it for none that agrees. */
+static bool minds_rows(const struct variant *v)
+{
+  return v->scheme->fits_all;
+}
+
+/* Whether a row could be a plan, as far as that is known before anything is
+ * compiled. */
+static dd_status is_usable(struct emit *e, const struct db_row *row, bool *out)
+{
+  *out = false;
+  for (uint32_t i = 0; i < row->step_count; ++i) {
+    struct db_variant_row stored;
+    struct variant v;
+    const char *identity;
+    TRY(db_variant_read(e->db, row->steps[i], e->from.target, row->toolchain,
+                        &e->arena, &stored));
+    if (!stored_is_current(&e->specs, &stored, &v) || minds_rows(&v))
+      return DD_OK;
+    if (stored.code) continue;
+    TRY(db_toolchain_read(e->db, row->toolchain, &e->arena, &identity));
+    if (strcmp(identity, bytes_string(&e->identity))) return DD_OK;
+  }
+  *out = true;
+  return DD_OK;
+}
+
+static dd_status note_bits(struct emit *e, const struct db_row *row,
+                           const struct problem *p)
+{
+  struct bytes fixed = BYTES_INIT;
+  uint64_t bits;
+  bool usable;
+  dd_status status;
+
+  TRY(find_bits(e, row, p, &bits));
+  if (bits) {
+    TRY(is_usable(e, row, &usable));
+    if (!usable) bits = 0;
+  }
+  problem_print_static(p, &fixed);
+  status = bytes_status(&fixed);
+  if (!status)
+    status = same_bits_note(&e->same_bits, bytes_string(&fixed), row->problem,
+                            bits, row->median_us);
+  bytes_release(&fixed);
+  return status;
+}
+
+/* Those of the sweep of the problem's first row. */
+static dd_status visit_bits(void *user, const struct db_row *row)
+{
+  struct emit *e = user;
+  struct problem p;
+
+  if (!origin_has(&e->from, row) || strcmp(row->stopped, "final") ||
+      texts_have(&e->without, row->problem))
+    return DD_OK;
+  if (!e->rows.problem || strcmp(e->rows.problem, row->problem)) {
+    TRY(keep(e, row->problem, &e->rows.problem));
+    e->rows.sweep = row->sweep;
+  }
+  if (row->sweep != e->rows.sweep ||
+      problem_parse(&e->specs.ops, row->problem, &p))
+    return DD_OK;
+  return note_bits(e, row, &p);
+}
+
+static dd_status choose_bits(struct emit *e)
+{
+  struct db_filter f = {.device = e->from.device};
+
+  if (!e->agree) return DD_OK;
+  if (compiler_identity(e->from.target, &e->identity)) bytes_clear(&e->identity);
+  TRY(db_each(e->db, &f, visit_bits, e));
+  memset(&e->rows, 0, sizeof e->rows);
+  return DD_OK;
+}
+
+/* ---- All of it ------------------------------------------------------- */
+
 static dd_status collect(struct emit *e)
 {
   struct db_filter f = {0};
@@ -383,6 +554,7 @@ static dd_status collect(struct emit *e)
   TRY(problems_spell(&e->specs, &e->without));
   TRY(origin_choose(e->db, e->db_path, e->device, e->policy, &e->from));
   f.device = e->from.device;
+  TRY(choose_bits(e));
   TRY(db_each(e->db, &f, visit_row, e));
   end_problem(e);
   if (!e->plan_count)
@@ -515,6 +687,8 @@ int cmd_emit(int argc, char **argv)
                "\"cold graph\", ..., where there are several"),
       OPT_TEXT("loss", 0, &e.loss_text, "PERCENT",
                "what one choice for a run of sizes may lose at each (2%)"),
+      OPT_FLAG("same-bits", 0, &e.agree,
+               "plans that agree bit by bit, for DD_OPEN_SAME_BITS"),
       OPT_TEXTS("without", 0, &e.without, "SPELLING|FILE",
                 "as if these problems had not been measured"),
       OPT_TEXT("out", 'o', &e.out, "FILE", "FILE.ddt, or FILE.c to link in"),
@@ -534,8 +708,11 @@ int cmd_emit(int argc, char **argv)
   status = specs_load(&e.specs, e.variants);
   if (status) return say_failure(status);
   arena_init(&e.arena, NULL);
+  same_bits_init(&e.same_bits);
   status = emit(&e);
   db_close(e.db);
+  same_bits_release(&e.same_bits);
+  bytes_release(&e.identity);
   arena_release(&e.arena);
   specs_release(&e.specs);
   return say_failure(status);

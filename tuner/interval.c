@@ -188,6 +188,7 @@ static dd_status keep(struct search *s, const struct point *at, uint32_t from,
                                .sizes = sizes,
                                .split = plan->split,
                                .step_count = plan->step_count,
+                               .bits = plan->bits,
                                .loss = w->loss,
                                .gain = w->gain};
   memcpy(v->steps, plan->steps, sizeof v->steps);

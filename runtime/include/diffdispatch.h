@@ -135,8 +135,8 @@ typedef struct dd_open_options {
 #define DD_OPEN_TRACE 0x8u /* dd_trace tells captured launches from others */
 
 /* A row has the same bits in any batch: all sizes and alignments of an op with
- * the same static fields get one choice of the host's table, that of the
- * longest plan, or DD_UNTUNED where that does not fit. */
+ * the same static fields get choices of the host's table that agree bit by bit
+ * with that of the longest plan, or DD_UNTUNED where none fits. */
 #define DD_OPEN_SAME_BITS 0x10u
 
 /* Opens a context for the calling thread's current CUDA context, or for the
