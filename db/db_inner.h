@@ -31,6 +31,7 @@ enum db_table {
   TABLE_RACE,
   TABLE_STANDING,
   TABLE_ANCHOR,
+  TABLE_SPREAD,
   TABLE_COUNT
 };
 

@@ -38,6 +38,7 @@ static const struct {
   [TABLE_RACE] = {"race", NULL, false},
   [TABLE_STANDING] = {"standing", NULL, true},
   [TABLE_ANCHOR] = {"anchor", NULL, false},
+  [TABLE_SPREAD] = {"spread", NULL, false},
 };
 
 const char *db_table_name(enum db_table table)
@@ -427,7 +428,8 @@ static dd_status check_all(struct db *db, bool payloads)
 dd_status db_check_races(struct db *db)
 {
   static const enum db_table few[] = {TABLE_DEVICE, TABLE_TOOLCHAIN,
-                                      TABLE_PROBLEM, TABLE_SWEEP, TABLE_RACE};
+                                      TABLE_PROBLEM, TABLE_SWEEP, TABLE_RACE,
+                                      TABLE_SPREAD};
   int64_t lost;
 
   for (size_t i = 0; i < COUNT_OF(few); ++i)

@@ -20,9 +20,10 @@ static const struct migration {
   int64_t from, to;
   const char *sql;
 } migrations[] = {
-  {0, 3, NULL},
+  {0, 4, NULL},
   {1, 2, "PRAGMA user_version = 2"},
   {2, 3, "PRAGMA user_version = 3"},
+  {3, 4, "PRAGMA user_version = 4"},
 };
 
 /* ---- The pattern --------------------------------------------------------- */
