@@ -506,6 +506,14 @@ dd_status db_measurement(struct db *db, const struct db_measurement *m,
   return status;
 }
 
+static dd_status append_spread(struct db *db, int64_t race, int64_t places)
+{
+  struct row row = {.value = {value_int(race), value_int(places)}, .count = 2};
+  int64_t id;
+
+  return append(db, TABLE_SPREAD, &row, &id);
+}
+
 dd_status db_race(struct db *db, const struct db_race *r, int64_t *id)
 {
   struct row row = {
@@ -516,7 +524,8 @@ dd_status db_race(struct db *db, const struct db_race *r, int64_t *id)
     .count = 10,
   };
 
-  return append(db, TABLE_RACE, &row, id);
+  TRY(append(db, TABLE_RACE, &row, id));
+  return r->places > 1 ? append_spread(db, *id, r->places) : DD_OK;
 }
 
 dd_status db_standing(struct db *db, const struct db_standing *s, int64_t *id)

@@ -72,7 +72,8 @@ static dd_status read_steps(struct db *db, sqlite3_stmt *steps,
   "measurement, candidate, problem, device, device_kind, policy, label, "      \
   "stopped, arch, sms, split, step_count, median_us, low_us, high_us, "        \
   "copy_us, split_us, noise, error, sample_count, rank, sweep, toolchain, "    \
-  "tied, dropped, race, registers, again, sm_mhz, floor, throttle, board"
+  "tied, dropped, race, registers, again, sm_mhz, floor, throttle, board, "    \
+  "places"
 
 static void read_row(sqlite3_stmt *s, struct db_row *row)
 {
@@ -109,6 +110,7 @@ static void read_row(sqlite3_stmt *s, struct db_row *row)
     .floor = sqlite3_column_double(s, 29),
     .throttle = text_at(s, 30),
     .board = text_at(s, 31),
+    .places = sqlite3_column_int64(s, 32),
   };
 }
 

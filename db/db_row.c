@@ -40,6 +40,7 @@ static const struct {
   [TABLE_ANCHOR] = {"anchor", NULL, false},
   [TABLE_BITS] = {"bits", "candidate = ?1 AND device = ?2 AND toolchain = ?3 "
                           "AND corpus = ?4 AND digest = ?5", false},
+  [TABLE_SPREAD] = {"spread", NULL, false},
 };
 
 const char *db_table_name(enum db_table table)
@@ -429,7 +430,8 @@ static dd_status check_all(struct db *db, bool payloads)
 dd_status db_check_races(struct db *db)
 {
   static const enum db_table few[] = {TABLE_DEVICE, TABLE_TOOLCHAIN,
-                                      TABLE_PROBLEM, TABLE_SWEEP, TABLE_RACE};
+                                      TABLE_PROBLEM, TABLE_SWEEP, TABLE_RACE,
+                                      TABLE_SPREAD};
   int64_t lost;
 
   for (size_t i = 0; i < COUNT_OF(few); ++i)

@@ -14,7 +14,8 @@ struct machine {
   double drift;         /* slow and periodic, relative */
   double spike;         /* chance that a sample takes 1 to 3 times its time */
   double slow, slow_by; /* chance per sample that the clock changes; how much */
-  double place;         /* what a candidate's address costs, per race */
+  double place;         /* what an address costs, relative, per race */
+  int places; /* addresses that a time of the final is the mean of; 0: one */
   bool is_slow;
   int moment;
 };
@@ -42,7 +43,7 @@ static inline double time_of(struct machine *m, double true_us)
   return us;
 }
 
-enum { BLOCK = 28, BLOCK_TRIES = 3 };
+enum { BLOCK = 28, BLOCK_TRIES = 3, SIMULATED_MOST = 256 };
 
 struct simulated {
   struct race race;
@@ -50,7 +51,24 @@ struct simulated {
   int twin, twin_of;
   long samples;  /* of candidates: what the race cost */
   long again;    /* blocks that were timed again */
+  double true_us[SIMULATED_MOST]; /* of each, wherever it lies */
+  double first[SIMULATED_MOST];   /* what its first address costs */
 };
+
+/* What an address costs. */
+static inline double address(struct machine *m)
+{
+  return m->place * normal(m);
+}
+
+/* What several cost, of which the first is known. */
+static inline double addresses(struct machine *m, double first)
+{
+  double sum = first;
+
+  for (int i = 1; i < m->places; ++i) sum += address(m);
+  return sum / (m->places > 1 ? m->places : 1);
+}
 
 static inline dd_status simulate_block(struct simulated *s, struct machine *m,
                                        const double *us, const int *order,
@@ -71,6 +89,18 @@ static inline dd_status simulate_block(struct simulated *s, struct machine *m,
   return DD_OK;
 }
 
+/* The screening is at one address, the final at as many as the machine says. */
+static inline void enter_final(struct simulated *s, struct machine *m,
+                               double *us)
+{
+  s->twin_of = race_best(&s->race);
+  for (int i = 0; i < s->twin; ++i)
+    if (s->race.entries[i].alive)
+      us[i] = s->true_us[i] * (1 + addresses(m, s->first[i]));
+  us[s->twin] = s->true_us[s->twin_of] * (1 + addresses(m, address(m)));
+  race_enter(&s->race, s->twin);
+}
+
 static inline dd_status simulate_rounds(struct simulated *s, struct machine *m,
                                         double *us, int *order)
 {
@@ -81,10 +111,7 @@ static inline dd_status simulate_rounds(struct simulated *s, struct machine *m,
       TRY(simulate_block(s, m, us, order + from,
                          live - from < BLOCK ? live - from : BLOCK));
     race_round_end(&s->race);
-    if (s->race.phase != RACE_FINAL || s->twin_of >= 0) continue;
-    s->twin_of = race_best(&s->race);
-    us[s->twin] = us[s->twin_of] * (1 + m->place * normal(m));
-    race_enter(&s->race, s->twin);
+    if (s->race.phase == RACE_FINAL && s->twin_of < 0) enter_final(s, m, us);
   }
   return DD_OK;
 }
@@ -98,7 +125,12 @@ static inline dd_status simulate(struct simulated *s, struct machine *m,
   s->twin = count;
   s->twin_of = -1;
   s->samples = s->again = 0;
-  for (int i = 0; i < count; ++i) us[i] *= 1 + m->place * normal(m);
+  if (count >= SIMULATED_MOST) return fail(DD_BUG, "too many are simulated");
+  for (int i = 0; i < count; ++i) {
+    s->true_us[i] = us[i];
+    s->first[i] = address(m);
+    us[i] *= 1 + s->first[i];
+  }
   TRY(race_make(&s->race, rule, count + 1, m->random));
   race_wait(&s->race, s->twin);
   if (incumbent >= 0) race_favour(&s->race, incumbent);

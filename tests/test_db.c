@@ -671,7 +671,7 @@ static int count_rows(struct db *db, struct db_filter f)
 /* Rows of either view that the other lacks. */
 static int64_t different(struct db *db, const char *columns)
 {
-  char text[1200];
+  char text[1600];
   int64_t n;
 
   snprintf(text, sizeof text,
@@ -703,7 +703,8 @@ static void test_newest_is_best(void **state)
                                  "split, step_count, candidate_hash, split_us, "
                                  "q1_us, q3_us, low_us, high_us, copy_us, noise, "
                                  "error, sample_count, dropped, registers, "
-                                 "floor, again, sm_mhz, throttle, rank"), 0);
+                                 "floor, again, sm_mhz, throttle, places, rank"),
+                   0);
   db_close(db);
   world_release(&w);
 }
@@ -1059,6 +1060,7 @@ static void test_a_race_decides(void **state)
   assert_int_equal(raw_number(w.path, "SELECT rank FROM ranked WHERE split"),
                    1);
   assert_int_equal(raw_number(w.path, "SELECT sum(tied) FROM ranked"), 1);
+  assert_int_equal(raw_number(w.path, "SELECT sum(places) FROM ranked"), 8);
   db_close(db);
   world_release(&w);
 }
@@ -1068,7 +1070,9 @@ static void make_version(struct world *w, int version)
 {
   static const char *const names[] = {
     "device", "toolchain", "problem", "source", "variant", "code", "candidate",
-    "candidate_step", "sweep", "proof", "measurement", "failure"};
+    "candidate_step", "sweep", "proof", "measurement", "failure", /* from 1 on */
+    "race", "standing", "anchor"};                                /* from 3 on */
+  size_t count = version < 3 ? 12 : 15;
   struct bytes sql = BYTES_INIT;
   char young[160], path[200];
 
@@ -1081,7 +1085,7 @@ static void make_version(struct world *w, int version)
   assert_int_equal(raw(w->path, bytes_string(&sql)), SQLITE_OK);
   bytes_clear(&sql);
   bytes_printf(&sql, "ATTACH '%s' AS young;", young);
-  for (size_t i = 0; i < COUNT_OF(names); ++i)
+  for (size_t i = 0; i < count; ++i)
     bytes_printf(&sql, "INSERT INTO main.%s SELECT * FROM young.%s;", names[i],
                  names[i]);
   assert_int_equal(raw(w->path, bytes_string(&sql)), SQLITE_OK);
@@ -1105,7 +1109,10 @@ static void bring_up(int version)
   db_close(db);
   assert_int_equal(raw_number(w.path, "SELECT count(*) FROM mine"), 3);
   assert_int_equal(raw_number(w.path, "PRAGMA user_version"), 4);
-  assert_int_equal(raw_number(w.path, "SELECT count(*) FROM standing"), 0);
+  assert_int_equal(raw_number(w.path, "SELECT count(*) FROM standing"),
+                   version < 3 ? 0 : 6);
+  assert_int_equal(raw_number(w.path, "SELECT sum(places <> 1) FROM ranked"),
+                   0);
   assert_int_equal(raw_number(w.path, "SELECT sum(tied) FROM ranked"), 3);
   world_release(&w);
 }

@@ -359,6 +359,34 @@ static void fewer_rounds_are_compared_as_far_as_they_go(void **unused)
   race_release(&r);
 }
 
+/* What an address costs averages out over several, not over rounds. */
+static int count_told_apart(int places)
+{
+  enum { RACES = 300, COUNT = 8 };
+  struct machine m = {.random = 9, .noise = 0.005, .place = 0.002,
+                      .places = places};
+  int apart = 0;
+
+  for (int n = 0; n < RACES; ++n) {
+    double us[MAX];
+    struct simulated s;
+    for (int i = 0; i < COUNT; ++i) us[i] = 5;
+    run(&s, &m, us, COUNT);
+    apart += s.verdict.noise > race_rule_default.floor;
+    race_release(&s.race);
+  }
+  return apart;
+}
+
+static void places_bring_twins_together(void **unused)
+{
+  int one = count_told_apart(1), eight = count_told_apart(8);
+
+  (void)unused;
+  assert_true(one > 20);
+  assert_true(eight * 4 < one);
+}
+
 static void a_block_is_calm_or_not(void **unused)
 {
   struct race r = {0};
@@ -459,6 +487,7 @@ int main(void)
       cmocka_unit_test(scores_are_fresh),
       cmocka_unit_test(the_final_spares_the_slow),
       cmocka_unit_test(fewer_rounds_are_compared_as_far_as_they_go),
+      cmocka_unit_test(places_bring_twins_together),
       cmocka_unit_test(a_block_is_calm_or_not),
       cmocka_unit_test(rounds_are_not_repeated_for_ever),
       cmocka_unit_test(a_clock_that_stands_is_an_error),

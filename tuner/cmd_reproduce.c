@@ -96,6 +96,7 @@ static dd_status run(struct reproduce *r)
 
   TRY(rerun_open(&r->rerun, &r->specs, &device, (uint64_t)r->from.seed,
                  r->row.policy));
+  r->rerun.sweep.options.places = (uint32_t)r->row.places;
   TRY(add_candidate(r));
   TRY(sweep_run(&r->rerun.sweep));
   e = r->rerun.sweep.outcomes[0].entries;

@@ -269,6 +269,7 @@ static dd_status record_race(struct recorder *r, const struct outcome *o,
                         .policy = r->policy, .floor = o->race.floor,
                         .again = o->race.again, .sm_mhz = o->race.sm_mhz,
                         .throttle = o->race.throttle,
+                        .places = o->race.places,
                         .split_us = split_time(o)};
 
   *race = 0;

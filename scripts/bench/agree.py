@@ -72,6 +72,7 @@ def main(paths):
               f" {statistics.median(r['sm_mhz'] for r in rows):.0f} MHz; {throttle or 'no throttle'}")
 
 
-if len(sys.argv) < 2:
-    sys.exit(__doc__)
-main(sys.argv[1:])
+if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
+    main(sys.argv[1:])
