@@ -13,7 +13,7 @@ extern const struct embedded_file embedded_shared[];
 extern const unsigned long embedded_shared_count;
 
 /* tuner/kernels/, in the order of their names */
-enum { TOOL_REFERENCE = 3, TOOL_TRIAL, TOOL_WORDS };
+enum { TOOL_REFERENCE = 3, TOOL_TRIAL = 5, TOOL_WORDS };
 
 enum { MAX_REFERENCES = 32, MAX_SHARED = 128 };
 

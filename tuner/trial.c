@@ -29,7 +29,7 @@ enum {
 };
 
 /* tuner/kernels/, in the order of their names */
-enum { TOOL_COPY, TOOL_JUDGE };
+enum { TOOL_COPY, TOOL_JUDGE, TOOL_SEAL = 4 };
 
 /* ---- Tools --------------------------------------------------------------- */
 
@@ -45,7 +45,8 @@ static dd_status find_tools(struct device *d, struct tools *t)
   if (!t->on_device) return DD_OK;
   TRY(d->api->kernel(d, t->module, "dt_round", &t->round));
   TRY(d->api->kernel(d, t->module, "dt_judge", &t->judge));
-  return d->api->kernel(d, t->module, "dt_stray", &t->stray);
+  TRY(d->api->kernel(d, t->module, "dt_stray", &t->stray));
+  return d->api->kernel(d, t->module, "dt_seal", &t->seal);
 }
 
 dd_status tools_load(struct device *d, bool on_device, struct tools *t)
@@ -57,6 +58,7 @@ dd_status tools_load(struct device *d, bool on_device, struct tools *t)
   t->on_device = on_device;
   bytes_text(&text, embedded_kernels[TOOL_COPY].text);
   if (on_device) bytes_text(&text, embedded_kernels[TOOL_JUDGE].text);
+  if (on_device) bytes_text(&text, embedded_kernels[TOOL_SEAL].text);
   status = bytes_status(&text);
   if (!status) status = tool_code(d, text.data, TOOL_FUSED, &code);
   if (!status) status = d->api->load(d, code.data, code.size, &t->module);
@@ -117,14 +119,14 @@ static void *allocate_host(size_t size)
   return memory;
 }
 
-struct span { /* of one value */
+struct filling { /* with one value */
   char *at;
   int byte;
 };
 
 static void set_bytes(void *user, int64_t first, int64_t last)
 {
-  const struct span *s = user;
+  const struct filling *s = user;
 
   memset(s->at + first, s->byte, (size_t)(last - first));
 }
@@ -140,11 +142,11 @@ static void measure_tensor(const struct trial *t, struct trial_tensor *x)
 
 static dd_status allocate_tensor(struct trial_tensor *x)
 {
-  struct span guards;
+  struct filling guards;
 
   x->image = allocate_host(x->size);
   if (!x->image) return fail(DD_NO_MEMORY, "out of memory: %zu bytes", x->size);
-  guards = (struct span){x->image, GUARD_BYTE};
+  guards = (struct filling){x->image, GUARD_BYTE};
   parallel_for((int64_t)x->size, PIECE, set_bytes, &guards);
   return DD_OK;
 }
@@ -630,6 +632,32 @@ dd_status trial_reset(struct trial *t)
       TRY(t->device->api->copy(t->device, x->work, x->pristine, x->size));
   }
   return DD_OK;
+}
+
+static uint32_t add_span(struct span *to, const void *at, size_t size)
+{
+  *to = (struct span){at, size};
+  return at && size;
+}
+
+uint32_t trial_spans(const struct trial *t, struct span out[TRIAL_SPANS])
+{
+  const bool there = t->tools->on_device;
+  uint32_t n = 0;
+
+  for (uint32_t i = 0; i < t->problem.op->tensor_count; ++i) {
+    const struct trial_tensor *x = &t->tensor[i];
+    const size_t count = t->reference_count[i];
+    const void *value = there ? t->device_value[i] : t->value[i];
+    const void *slack = there ? t->device_slack[i] : t->slack[i];
+    const void *split = there ? t->device_split_slack[i] : t->split_slack[i];
+    n += add_span(&out[n], x->pristine, x->size);
+    n += add_span(&out[n], there ? NULL : x->image, x->size);
+    n += add_span(&out[n], value, count * 8);
+    n += add_span(&out[n], slack, count * 4);
+    n += add_span(&out[n], split, count * 4);
+  }
+  return n;
 }
 
 /* ---- Judging ------------------------------------------------------------- */

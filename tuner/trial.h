@@ -25,7 +25,7 @@ enum { COPY_KINDS = 3 };
 extern const uint32_t copy_each[COPY_KINDS]; /* vectors per thread */
 struct tools {
   struct module *module;
-  struct kernel copy[COPY_KINDS], round, judge, stray;
+  struct kernel copy[COPY_KINDS], round, judge, stray, seal;
   bool on_device; /* a jury judges there, so the references go there too */
   struct maker *maker; /* NULL: trials are made on the host */
   size_t make_from;    /* bytes of tensors from which it makes them */
@@ -89,6 +89,15 @@ dd_status trial_make(struct device *d, const struct tools *tools,
 void trial_free(struct trial *t); /* NULL is fine */
 
 dd_status trial_reset(struct trial *t);
+
+/* What a verdict rests on, where it is judged: the reference, and what tensors
+ * are put back from.  Whole words of 4 bytes.  Returns how many. */
+struct span {
+  const void *at;
+  size_t size;
+};
+enum { TRIAL_SPANS = 5 * OP_MAX_TENSORS };
+uint32_t trial_spans(const struct trial *t, struct span out[TRIAL_SPANS]);
 
 /* The inputs as a reference's plan takes them, with the host's addresses or
  * the device's; and how a tensor is filled. */
