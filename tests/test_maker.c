@@ -369,6 +369,9 @@ static void texts_compile_for_gpus(void **unused)
   if (compiler_identity(targets[0], &text)) skip();
   for (size_t i = 0; i < COUNT_OF(targets); ++i) {
     bytes_clear(&text);
+    assert_ok(tools_text(true, &text));
+    compile_for(targets[i], &text);
+    bytes_clear(&text);
     assert_ok(maker_fill_text(&text));
     compile_for(targets[i], &text);
     for (const struct reference_row *r = reference_rows; r->op; ++r) {

@@ -23,7 +23,7 @@ enum {
   LARGE = 1 << 20,         /* bytes from which a guard is large */
   PIECE = 1 << 20,         /* bytes that a thread sets at a time */
   GUARD_BYTE = 0xa5,       /* guards and gaps */
-  POISON_BYTE = 0xff,      /* a NaN in every dtype */
+  NAN_BYTE = 0xff,         /* a float */
   HUGE_BYTE = 0x7e,        /* a double of 10^301 */
   MAKE_FROM = 1 << 20,     /* bytes of tensors that are worth a kernel */
 };
@@ -49,6 +49,14 @@ static dd_status find_tools(struct device *d, struct tools *t)
   return d->api->kernel(d, t->module, "dt_seal", &t->seal);
 }
 
+dd_status tools_text(bool on_device, struct bytes *out)
+{
+  bytes_text(out, embedded_kernels[TOOL_COPY].text);
+  if (on_device) bytes_text(out, embedded_kernels[TOOL_JUDGE].text);
+  if (on_device) bytes_text(out, embedded_kernels[TOOL_SEAL].text);
+  return bytes_status(out);
+}
+
 dd_status tools_load(struct device *d, bool on_device, struct tools *t)
 {
   struct bytes text = BYTES_INIT, code = BYTES_INIT;
@@ -56,10 +64,7 @@ dd_status tools_load(struct device *d, bool on_device, struct tools *t)
 
   memset(t, 0, sizeof *t);
   t->on_device = on_device;
-  bytes_text(&text, embedded_kernels[TOOL_COPY].text);
-  if (on_device) bytes_text(&text, embedded_kernels[TOOL_JUDGE].text);
-  if (on_device) bytes_text(&text, embedded_kernels[TOOL_SEAL].text);
-  status = bytes_status(&text);
+  status = tools_text(on_device, &text);
   if (!status) status = tool_code(d, text.data, TOOL_FUSED, &code);
   if (!status) status = d->api->load(d, code.data, code.size, &t->module);
   if (!status) status = find_tools(d, t);
@@ -151,6 +156,13 @@ static dd_status allocate_tensor(struct trial_tensor *x)
   return DD_OK;
 }
 
+static void fill_poison(char *at, int64_t bytes)
+{
+  const uint16_t poison = POISON;
+
+  for (int64_t i = 0; i < bytes; i += 2) memcpy(at + i, &poison, 2);
+}
+
 static void poison_rows(void *user, int64_t first, int64_t last)
 {
   const struct trial_tensor *x = user;
@@ -158,8 +170,7 @@ static void poison_rows(void *user, int64_t first, int64_t last)
   int64_t bytes = dtype_bytes(s->dtype), width = s->extent[s->rank - 1] * bytes;
 
   for (int64_t row = first; row < last; ++row)
-    memset(x->image + x->offset + row_offset(s, row) * bytes, POISON_BYTE,
-           (size_t)width);
+    fill_poison(x->image + x->offset + row_offset(s, row) * bytes, width);
 }
 
 /* Poison the elements, not the gaps between them. */
@@ -522,8 +533,8 @@ static dd_status make_room(struct trial *t, uint32_t i,
 
   if (!n) return DD_OK;
   TRY(allocate_filled(t, &t->device_value[i], n * 8, HUGE_BYTE));
-  TRY(allocate_filled(t, &t->device_slack[i], n * 4, POISON_BYTE));
-  TRY(allocate_filled(t, &t->device_split_slack[i], n * 4, POISON_BYTE));
+  TRY(allocate_filled(t, &t->device_slack[i], n * 4, NAN_BYTE));
+  TRY(allocate_filled(t, &t->device_split_slack[i], n * 4, NAN_BYTE));
   *out = (struct reference_out){t->device_value[i], t->device_slack[i],
                                 t->device_split_slack[i]};
   return DD_OK;
@@ -755,9 +766,13 @@ static void describe_wrong(const struct trial *t, const struct trial_tensor *x,
   n = (size_t)snprintf(out->reason, sizeof out->reason,
                        "%lld of %lld elements of '%s' are wrong; [%s]",
                        (long long)j->wrong, (long long)j->elements, name, where);
-  if (n < sizeof out->reason)
+  base += at * dtype_bytes(s->dtype);
+  if (n < sizeof out->reason && judge_unwritten(s->dtype, base))
+    n += (size_t)snprintf(out->reason + n, sizeof out->reason - n,
+                          " was not written and");
+  else if (n < sizeof out->reason)
     n += (size_t)snprintf(out->reason + n, sizeof out->reason - n, " is %.9g and",
-                          dtype_load(s->dtype, base + at * dtype_bytes(s->dtype)));
+                          dtype_load(s->dtype, base));
   if (n < sizeof out->reason)
     snprintf(out->reason + n, sizeof out->reason - n, " should be %.9g",
              t->value[x->output][j->first_wrong]);

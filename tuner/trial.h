@@ -32,6 +32,7 @@ struct tools {
 };
 dd_status tools_load(struct device *d, bool on_device, struct tools *t);
 void tools_release(struct device *d, struct tools *t);
+dd_status tools_text(bool on_device, struct bytes *out);
 
 struct trial_phases { /* seconds of making it */
   double fill, reference;
