@@ -135,6 +135,10 @@ static void both_prove_the_same(void **unused)
   prove_the_same(&with_jury);
   maker.make_from = 0;
   prove_the_same(&maker);
+  assert_ok(maker_open(device, "#error no\n", &maker.maker)); /* on the host */
+  prove_the_same(&maker);
+  assert_true(maker_has_failed(maker.maker));
+  maker_close(maker.maker);
 }
 
 static void two_runs_that_differ_are_wrong(void **unused)

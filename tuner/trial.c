@@ -57,6 +57,16 @@ dd_status tools_text(bool on_device, struct bytes *out)
   return bytes_status(out);
 }
 
+/* Without one the host makes all trials. */
+static dd_status open_maker(struct device *d, struct tools *t)
+{
+  dd_status status = maker_open(d, "", &t->maker);
+
+  if (status != DD_COMPILE) return status;
+  say("inputs are made on the host, which takes longer: %s", dd_last_error());
+  return DD_OK;
+}
+
 dd_status tools_load(struct device *d, bool on_device, struct tools *t)
 {
   struct bytes text = BYTES_INIT, code = BYTES_INIT;
@@ -68,7 +78,7 @@ dd_status tools_load(struct device *d, bool on_device, struct tools *t)
   if (!status) status = tool_code(d, text.data, TOOL_FUSED, &code);
   if (!status) status = d->api->load(d, code.data, code.size, &t->module);
   if (!status) status = find_tools(d, t);
-  if (!status && on_device) status = maker_open(d, "", &t->maker);
+  if (!status && on_device) status = open_maker(d, t);
   t->make_from = MAKE_FROM;
   bytes_release(&text);
   bytes_release(&code);
@@ -388,11 +398,21 @@ static dd_status compile_reference(struct trial *t)
 {
   double begun = seconds_now();
   const struct reference *r;
+  dd_status status;
 
   TRY(find_reference(t->problem.op->name, &r));
-  TRY(maker_compile(t->tools->maker, r));
+  status = maker_compile(t->tools->maker, r);
   t->phases.reference = seconds_now() - begun;
-  return DD_OK;
+  return status;
+}
+
+static dd_status prepare(struct trial *t)
+{
+  dd_status status = t->made ? compile_reference(t) : DD_OK;
+
+  if (status == DD_COMPILE) t->made = false;
+  else TRY(status);
+  return t->made ? DD_OK : fill_trial(t);
 }
 
 void trial_phases_add(struct trial_phases *to, const struct trial_phases *more)
@@ -418,7 +438,7 @@ dd_status trial_prepare(struct device *d, const struct tools *tools,
   t->class = class;
   t->seed = seed;
   status = measure_trial(t, trial_attrs);
-  if (!status) status = t->made ? compile_reference(t) : fill_trial(t);
+  if (!status) status = prepare(t);
   if (status) trial_free(t);
   else *out = t;
   return status;

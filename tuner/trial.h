@@ -9,7 +9,8 @@
  *
  * A large trial of a device that judges is made there (maker.h) and held
  * against the host in some items (spot.h); only if the host must judge does it
- * get the bytes.
+ * get the bytes.  One whose reference does not compile for the device is made
+ * on the host, like a small one.
  */
 #ifndef DIFFTUNE_TRIAL_H
 #define DIFFTUNE_TRIAL_H
@@ -75,13 +76,12 @@ struct trial {
 
 /* What the host makes of it, inputs and reference, or code for the device: no
  * device is called, so that another thread may do it.  `trial_attrs`: the
- * specs' trial values instead of the defaults.  Fails with DD_NO_MEMORY,
- * DD_COMPILE. */
+ * specs' trial values instead of the defaults.  Fails with DD_NO_MEMORY. */
 dd_status trial_prepare(struct device *d, const struct tools *tools,
                         const struct problem *p, enum fill_class class,
                         uint64_t seed, bool trial_attrs, struct trial **out);
 /* Puts it on the device, or makes it there.  Fails with DD_NO_MEMORY,
- * DD_DEVICE, DD_COMPILE. */
+ * DD_DEVICE. */
 dd_status trial_upload(struct trial *t);
 /* Both. */
 dd_status trial_make(struct device *d, const struct tools *tools,

@@ -194,7 +194,8 @@ static double host_bytes(const struct checker *c, const struct problem *p)
   int64_t reads, writes;
 
   if (problem_traffic(p, &reads, &writes)) return HUGE_VAL;
-  if (c->tools->maker && (size_t)(reads + writes) >= c->tools->make_from)
+  if (c->tools->maker && !maker_has_failed(c->tools->maker) &&
+      (size_t)(reads + writes) >= c->tools->make_from)
     return 0;
   return (double)reads + 9 * (double)writes;
 }
