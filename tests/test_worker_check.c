@@ -378,6 +378,20 @@ static void what_was_kept_is_looked_at(void **unused)
   checker_release(&c);
 }
 
+/* Of a problem that could not be set. */
+static void what_has_no_sum_is_not_kept(void **unused)
+{
+  struct checker c = checker_of(&with_jury);
+
+  (void)unused;
+  set(&c, PROBLEM);
+  c.exams[0]->sealed = c.exams[2]->sealed = false;
+  set(&c, "rope:fp16 tokens=9 q_heads=3 kv_heads=2 head_dim=64");
+  assert_non_null(c.kept);
+  for (const struct exam *e = c.kept; e; e = e->next) assert_true(e->sealed);
+  checker_release(&c);
+}
+
 /* Nor does anybody answer for the strays of another. */
 static void strays_of_a_second_run_are_put_back(void **unused)
 {
@@ -461,6 +475,7 @@ int main(void)
       cmocka_unit_test(the_jury_is_sealed),
       cmocka_unit_test(sums_are_the_same_anywhere),
       cmocka_unit_test(what_was_kept_is_looked_at),
+      cmocka_unit_test(what_has_no_sum_is_not_kept),
       cmocka_unit_test(strays_of_a_second_run_are_put_back),
       cmocka_unit_test(strays_into_other_trials_are_wrong),
       cmocka_unit_test(what_was_not_judged_is_not_known),

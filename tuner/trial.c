@@ -22,8 +22,7 @@ enum {
   GUARD_LARGE = 65536,
   LARGE = 1 << 20,         /* bytes from which a guard is large */
   PIECE = 1 << 20,         /* bytes that a thread sets at a time */
-  GUARD_BYTE = 0xa5,       /* guards and gaps */
-  NAN_BYTE = 0xff,         /* a float */
+  NAN_BYTE = 0xff,         /* guards, gaps: a NaN in any dtype, or -1 */
   HUGE_BYTE = 0x7e,        /* a double of 10^301 */
   MAKE_FROM = 1 << 20,     /* bytes of tensors that are worth a kernel */
 };
@@ -161,7 +160,7 @@ static dd_status allocate_tensor(struct trial_tensor *x)
 
   x->image = allocate_host(x->size);
   if (!x->image) return fail(DD_NO_MEMORY, "out of memory: %zu bytes", x->size);
-  guards = (struct filling){x->image, GUARD_BYTE};
+  guards = (struct filling){x->image, NAN_BYTE};
   parallel_for((int64_t)x->size, PIECE, set_bytes, &guards);
   return DD_OK;
 }
@@ -531,7 +530,7 @@ static dd_status make_tensor(struct trial *t, uint32_t i)
   TRY(api->allocate(t->device, x->size, (void **)&x->work));
   TRY(api->allocate(t->device, x->size, (void **)&x->pristine));
   t->buffer[i] = x->work + x->offset;
-  TRY(api->fill(t->device, x->pristine, GUARD_BYTE, x->size));
+  TRY(api->fill(t->device, x->pristine, NAN_BYTE, x->size));
   TRY(trial_source(t, i, &source));
   return maker_fill(t->tools->maker, &source, &x->shape, poisoned,
                     x->pristine + x->offset);

@@ -2,7 +2,8 @@
  * trial.h - a problem with its inputs and the right answer, on a device.
  *
  * Each tensor lives in an allocation of its own, between two guard zones, at an
- * address aligned as the problem promises and not more.  Before a launch the
+ * address aligned as the problem promises and not more.  Guards, and gaps
+ * between rows, are NaNs, so that nobody can use them.  Before a launch the
  * inputs are put back and the outputs poisoned; afterwards every output element
  * is compared with the reference, and every other byte (guards, gaps between
  * strided rows, inputs) with what it was.

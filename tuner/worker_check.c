@@ -53,13 +53,15 @@ static void trim_kept(struct checker *c)
   }
 }
 
+/* A trial that has no sum is not kept: it was being made when another failed,
+ * and what becomes of it until the next problem nobody would notice. */
 static void forget_trials(struct checker *c)
 {
   seal_release(&c->seal);
   jury_release(&c->jury);
   for (int i = 0; i < c->count; ++i) {
     struct exam *e = c->exams[i];
-    if (e->bytes > SMALL) {
+    if (e->bytes > SMALL || !e->sealed) {
       free_exam(e);
       continue;
     }

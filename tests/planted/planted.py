@@ -24,11 +24,12 @@ FAULTS = {
     11: "the weights of q and k are swapped",
     12: "the rotation goes the other way",
     14: "the reference is changed",
+    15: "a gap between strided rows is read",
 }
 CRASHES_TIMED = 13  # right, until its output is not fresh
-# a gap (10) exists only between strided rows
+STRIDED_ONLY = (10, 15)  # a gap exists only between strided rows
 RACERS = ["qknorm_rope.generic warps=4", "qknorm_rope.planted fault=0", "qknorm_rope.planted fault=10",
-          "split"]
+          "qknorm_rope.planted fault=15", "split"]
 PROBLEM = "qknorm_rope:bf16 tokens=9 q_heads=3 kv_heads=2 head_dim=64 rope_dim=32"
 APART = PROBLEM + " inplace=0"
 PACKED = "qknorm_rope_packed:bf16 tokens=9 q_heads=3 kv_heads=2 head_dim=64"
@@ -151,8 +152,7 @@ def main():
     print(*wrong_packed, *wrong_far, sep="\n")
     print("the crash while timed:", *(wrong or ["costs the others nothing"]), sep="\n  ")
     for fault in [0, *FAULTS, CRASHES_TIMED]:
-        # a gap exists only between strided rows
-        verdicts = [strided] if fault == 10 else [plain, strided]
+        verdicts = [strided] if fault in STRIDED_ONLY else [plain, strided]
         for verdict in verdicts:
             c = verdict[fault]
             if c["proven"] == (fault not in FAULTS):
