@@ -307,7 +307,7 @@ static void what_is_overwritten_is_noticed(void **unused)
   }
 }
 
-/* A bit of a list or of the rounded reference, or two words that are swapped. */
+/* A bit of a list or of the rounded reference, or of two words. */
 static void the_jury_is_sealed(void **unused)
 {
   struct checker c = checker_of(&with_jury);
@@ -334,12 +334,13 @@ static void the_jury_is_sealed(void **unused)
   checker_release(&c);
 }
 
-/* The device's sums are the host's. */
+/* The device's sums are the host's, and other ones for another order. */
 static void sums_are_the_same_anywhere(void **unused)
 {
   struct checker c = checker_of(&with_jury);
   struct seal_sum there[SEAL_SUMS], here[SEAL_SUMS];
   struct seal host;
+  uint32_t *words, kept;
 
   (void)unused;
   set(&c, LARGER);
@@ -351,6 +352,11 @@ static void sums_are_the_same_anywhere(void **unused)
     assert_true(seal_equal(&there[i], &here[i]));
   assert_true(here[0].words && here[MAX_TRIALS].words);
   assert_false(seal_equal(&here[0], &here[1]));
+  words = (uint32_t *)(uintptr_t)host.parts[host.count - 1].words;
+  kept = words[0];
+  assert_int_not_equal(kept, words[5]);
+  words[0] = words[5], words[5] = kept;
+  assert_fails(DD_DEVICE, "the judge kernels go by", checker_vouch(&c));
   checker_release(&c);
 }
 
@@ -416,7 +422,8 @@ static void strays_into_other_trials_are_wrong(void **unused)
   set(&c, LARGER); /* it is launched on the last trial alone */
   proof = prove_far(&c, FAR, c.exams[0]->trial->tensor[0].work);
   assert_false(proof.right);
-  if (!strstr(proof.reason, "which it was not given")) fail_msg("%s", proof.reason);
+  if (!strstr(proof.reason, "which it was not given"))
+    fail_msg("%s", proof.reason);
   assert_true(prove(&c, FAR).right);
   checker_release(&c);
 }

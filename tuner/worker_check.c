@@ -291,8 +291,8 @@ static dd_status compare_sums(struct checker *c,
 {
   for (int i = 0; i < c->count; ++i)
     if (!seal_equal(&sums[i], &c->exams[i]->sum))
-      return fail(DD_DEVICE, "a kernel wrote to what results on %.180s are held "
-                  "against", c->exams[i]->spelling);
+      return fail(DD_DEVICE, "a kernel wrote to what results on %.180s are "
+                  "held against", c->exams[i]->spelling);
   if (!seal_equal(&sums[MAX_TRIALS], &c->jury_sum))
     return fail(DD_DEVICE, "a kernel wrote to what the judge kernels go by");
   return DD_OK;
