@@ -14,6 +14,7 @@
 static struct specs specs;
 static struct device *device;
 static struct tools tools;
+static const struct tools *used = &tools;
 static struct corpora corpora;
 
 /* ---- Kernels ------------------------------------------------------------- */
@@ -107,7 +108,7 @@ static uint64_t bits_of(const struct kernels *k, uint32_t i,
   uint64_t bits;
 
   c.steps[0] = k->loaded[i].variant.hash;
-  assert_ok(corpora_bits(&corpora, device, &specs.ops, &tools, p, &c, steps,
+  assert_ok(corpora_bits(&corpora, device, &specs.ops, used, p, &c, steps,
                          &bits));
   return bits;
 }
@@ -125,6 +126,9 @@ static const char *const rows[] = {
     "one_pass=0 hint=0 registers=0 keep=0 lanes=32",
     "norm.rows vec=8 warps=4 rows=1 persistent=0 operands=0 ahead=0 "
     "one_pass=0 hint=0 registers=0 keep=0 lanes=32", NULL};
+static const char float_rows[] =
+    "norm.rows vec=16 warps=1 rows=2 persistent=0 operands=0 ahead=0 "
+    "one_pass=0 hint=0 registers=0 keep=0 lanes=32";
 static const char *const heads[] = {
     "qk_norm.warp vec=16 lanes=8 heads=1 inflight=1 persistent=0 ahead=0 "
     "warps=8 grid2d=0 hint=0",
@@ -212,6 +216,36 @@ static void a_row_that_depends_on_others_has_no_bits(void **unused)
   release(&k);
 }
 
+/* Wherever the sums are taken and the inputs are made; with no room for it, it
+ * has none. */
+static void any_device_finds_the_same(void **unused)
+{
+  struct tools there, maker;
+  struct kernels k;
+  uint64_t want;
+
+  (void)unused;
+  assert_ok(tools_load(device, true, &there));
+  maker = there;
+  maker.make_from = 0;
+  make_loaded(&k, "norm:fp32 seq=900 hidden=512",
+              (const char *[]){float_rows, NULL});
+  begin_with(16);
+  want = bits_of(&k, 0, &k.problem);
+  assert_true(want != 0);
+  for (int i = 0; i < 2; ++i) {
+    begin_with(16);
+    used = i ? &maker : &there;
+    assert_true(bits_of(&k, 0, &k.problem) == want);
+  }
+  begin_with((int64_t)1 << 40);
+  assert_true(bits_of(&k, 0, &k.problem) == 0);
+  begin_with(16);
+  used = &tools;
+  release(&k);
+  tools_release(device, &there);
+}
+
 /* Sizes, strides and alignment are not in a corpus; static fields are. */
 static void problems_share_a_corpus(void **unused)
 {
@@ -279,6 +313,7 @@ int main(void)
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(the_order_of_sums_tells),
       cmocka_unit_test(a_row_that_depends_on_others_has_no_bits),
+      cmocka_unit_test(any_device_finds_the_same),
       cmocka_unit_test(problems_share_a_corpus),
       cmocka_unit_test(every_op_has_a_legal_corpus),
       cmocka_unit_test(nothing_to_compare_is_no_failure)};

@@ -280,6 +280,41 @@ static void every_byte_is_guarded(void **unused)
   }
 }
 
+static bool is_poisoned(const struct trial *t, int n)
+{
+  return t->problem.op->tensors[n].role != TENSOR_IN;
+}
+
+/* Also where a NaN is right, which poison is too: by kernels that leave out
+ * what is not a number, or a row that begins with one. */
+static void what_was_not_written_is_wrong(void **unused)
+{
+  int64_t missing = 0;
+
+  (void)unused;
+  for (size_t i = 0; i < COUNT_OF(problems); ++i) {
+    struct trial *t = make_trial(problems[i]);
+    struct jury jury;
+    struct verdict v;
+    int64_t left = 0;
+    for (int n = 0; n < OP_MAX_TENSORS; ++n) {
+      struct trial_tensor *x = &t->tensor[n];
+      for (int64_t e = 0; x->written && e < x->outputs.count; ++e) {
+        const double value = t->value[x->output][e];
+        if (isnan(value) && is_poisoned(t, n)) left++;
+        else dtype_store(x->shape.dtype, element(x, e), value);
+      }
+    }
+    assert_ok(jury_make(&t, 1, &jury));
+    assert_int_equal(judge_both(t, &jury, false, &v).judgement.wrong, left);
+    assert_int_equal(v.judgement.error > 1, left > 0);
+    missing += left;
+    jury_release(&jury);
+    trial_free(t);
+  }
+  assert_true(missing > 1000);
+}
+
 /* Between the rows of an output, byte by byte. */
 static void gaps_are_guarded(void **unused)
 {
@@ -373,6 +408,7 @@ int main(void)
       cmocka_unit_test(both_have_one_rule),
       cmocka_unit_test(a_wrong_rounding_is_nobodys_error),
       cmocka_unit_test(every_byte_is_guarded),
+      cmocka_unit_test(what_was_not_written_is_wrong),
       cmocka_unit_test(gaps_are_guarded),
       cmocka_unit_test(findings_are_told_apart),
       cmocka_unit_test(absent_judges_are_noticed),

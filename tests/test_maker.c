@@ -7,6 +7,8 @@
 #include "test.h"
 
 #include <math.h>
+#include <stdio.h>
+#include <unistd.h>
 
 #include "compiler.h"
 #include "fill_element.h"
@@ -209,6 +211,52 @@ static void a_fault_in_the_text_is_noticed(void **unused)
   }
 }
 
+/* What has been said on stderr while it was there instead. */
+static int count_said(FILE *file, const char *words)
+{
+  char line[1024];
+  int n = 0;
+
+  rewind(file);
+  while (fgets(line, sizeof line, file)) n += strstr(line, words) != NULL;
+  return n;
+}
+
+/* It is then the host's, and said once. */
+static void what_does_not_compile_is_made_on_the_host(void **unused)
+{
+  static const char *const problems[] = {ROWS, EACH}; /* of one reference */
+  const int before = dup(STDERR_FILENO);
+  FILE *said = tmpfile();
+  struct tools faulty = maker;
+
+  (void)unused;
+  assert_ok(maker_open(device, "#error no doubles\n", &faulty.maker));
+  dup2(fileno(said), STDERR_FILENO);
+  for (size_t i = 0; i < COUNT_OF(problems); ++i) {
+    struct problem p;
+    struct trial *t, *h;
+    assert_ok(problem_parse(&specs.ops, problems[i], &p));
+    assert_ok(trial_make(device, &faulty, &p, FILL_HARD, 1, true, &t));
+    h = make(&host, &p, FILL_HARD, 1);
+    assert_false(t->made);
+    for (int k = 0; k < OP_MAX_TENSORS; ++k) {
+      const size_t size = h->reference_count[k] * sizeof(double);
+      if (size) assert_memory_equal(t->device_value[k], h->value[k], size);
+    }
+    trial_free(t);
+    trial_free(h);
+  }
+  dup2(before, STDERR_FILENO);
+  close(before);
+  assert_int_equal(count_said(said, "does not compile for the device"), 1);
+  assert_int_equal(count_said(said, "no doubles"), 1);
+  assert_true(maker_has_failed(faulty.maker));
+  assert_false(maker_has_failed(maker.maker));
+  fclose(said);
+  maker_close(faulty.maker);
+}
+
 static const struct reference *reference_of(const struct trial *t)
 {
   const struct reference_row *r = reference_rows;
@@ -369,6 +417,9 @@ static void texts_compile_for_gpus(void **unused)
   if (compiler_identity(targets[0], &text)) skip();
   for (size_t i = 0; i < COUNT_OF(targets); ++i) {
     bytes_clear(&text);
+    assert_ok(tools_text(true, &text));
+    compile_for(targets[i], &text);
+    bytes_clear(&text);
     assert_ok(maker_fill_text(&text));
     compile_for(targets[i], &text);
     for (const struct reference_row *r = reference_rows; r->op; ++r) {
@@ -413,6 +464,7 @@ int main(void)
       cmocka_unit_test(both_make_the_same),
       cmocka_unit_test(the_host_gets_what_it_judges),
       cmocka_unit_test(a_fault_in_the_text_is_noticed),
+      cmocka_unit_test(what_does_not_compile_is_made_on_the_host),
       cmocka_unit_test(a_wrong_input_is_noticed),
       cmocka_unit_test(a_value_that_is_missing_is_noticed),
       cmocka_unit_test(what_overlaps_is_made_on_the_host),

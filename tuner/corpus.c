@@ -3,7 +3,6 @@
 
 #include <string.h>
 
-#include "fill_element.h"
 #include "rows.h"
 
 enum { KEPT_CORPORA = 4, FIRST_ROWS = 5 };
@@ -33,6 +32,7 @@ dd_status corpus_spell(const struct problem *p, int64_t rows, struct bytes *out)
 static void free_corpus(struct corpus *c)
 {
   if (!c) return;
+  seal_release(&c->results);
   trial_free(c->trial);
   hash_table_release(&c->found);
   arena_release(&c->arena);
@@ -59,6 +59,19 @@ static dd_status parse_corpus(const struct op_set *ops, const struct problem *p,
   return status;
 }
 
+static dd_status watch_results(struct corpus *c, struct device *d,
+                               const struct tools *tools)
+{
+  struct span spans[OP_MAX_TENSORS];
+  uint32_t n = 0;
+
+  for (uint32_t i = 0; i < c->part.op->tensor_count; ++i) {
+    const struct trial_tensor *x = &c->trial->tensor[i];
+    if (x->written && x->size) spans[n++] = (struct span){x->work, x->size};
+  }
+  return seal_make_of(d, tools, spans, n, &c->results);
+}
+
 static dd_status fill_corpus(struct corpus *c, struct device *d,
                              const struct op_set *ops,
                              const struct tools *tools, const struct problem *p,
@@ -73,8 +86,8 @@ static dd_status fill_corpus(struct corpus *c, struct device *d,
   c->fixed = arena_text(&c->arena, bytes_string(&text), text.size);
   bytes_release(&text);
   if (!c->fixed) return fail(DD_NO_MEMORY, "out of memory");
-  return trial_make(d, tools, &whole, FILL_PLAIN, corpus_seed, true,
-                    &c->trial);
+  TRY(trial_make_bare(d, tools, &whole, corpus_seed, &c->trial));
+  return watch_results(c, d, tools);
 }
 
 static dd_status make_corpus(struct device *d, const struct op_set *ops,
@@ -120,7 +133,21 @@ static void put(struct corpora *c, struct corpus *first)
   }
 }
 
-/* *out is NULL where the op has none. */
+/* Others give way to it; where there is no room even then, nothing is known. */
+static dd_status make_in_room(struct corpora *c, struct device *d,
+                              const struct op_set *ops,
+                              const struct tools *tools,
+                              const struct problem *p, struct corpus **out)
+{
+  dd_status status = make_corpus(d, ops, tools, p, c->rows, out);
+
+  if (status != DD_NO_MEMORY) return status;
+  corpora_release(c);
+  status = make_corpus(d, ops, tools, p, c->rows, out);
+  return status == DD_NO_MEMORY ? DD_OK : status;
+}
+
+/* *out is NULL where the op has none, or there is no room. */
 static dd_status find_corpus(struct corpora *c, struct device *d,
                              const struct op_set *ops,
                              const struct tools *tools, const struct problem *p,
@@ -134,7 +161,7 @@ static dd_status find_corpus(struct corpora *c, struct device *d,
   problem_print_static(p, &fixed);
   status = bytes_status(&fixed);
   if (!status) *out = take(c, bytes_string(&fixed));
-  if (!status && !*out) status = make_corpus(d, ops, tools, p, c->rows, out);
+  if (!status && !*out) status = make_in_room(c, d, ops, tools, p, out);
   if (*out) put(c, *out);
   bytes_release(&fixed);
   return status;
@@ -142,39 +169,11 @@ static dd_status find_corpus(struct corpora *c, struct device *d,
 
 /* ---- Launching on it ----------------------------------------------------- */
 
-/* What a launch left of each tensor that is written, on the host. */
-struct left {
-  const struct trial *trial;
-  char *bytes[OP_MAX_TENSORS];
-};
-
-static void free_left(struct left *l)
-{
-  for (uint32_t i = 0; i < OP_MAX_TENSORS; ++i)
-    if (l->bytes[i])
-      mem_resize(NULL, l->bytes[i], l->trial->tensor[i].size, 0);
-}
-
-static dd_status fetch(struct left *l)
-{
-  const struct device *d = l->trial->device;
-
-  for (uint32_t i = 0; i < l->trial->problem.op->tensor_count; ++i) {
-    const struct trial_tensor *x = &l->trial->tensor[i];
-    if (!x->written || !x->size) continue;
-    l->bytes[i] = mem_resize(NULL, NULL, 0, x->size);
-    if (!l->bytes[i]) return fail(DD_NO_MEMORY, "out of memory");
-    TRY(d->api->copy_out(l->trial->device, l->bytes[i], x->work, x->size));
-  }
-  return DD_OK;
-}
-
-/* *fits is false where the candidate cannot run the corpus. */
+/* *fits is false where the candidate cannot run it. */
 static dd_status launch_on(const struct corpus *c, const struct op_set *ops,
                            const struct problem *p,
                            const struct candidate *candidate,
-                           const struct loaded *const *steps, struct left *left,
-                           bool *fits)
+                           const struct loaded *const *steps, bool *fits)
 {
   struct trial *t = c->trial;
   uint8_t args[OP_MAX_STEPS * OP_MAX_ARGS_SIZE];
@@ -189,93 +188,107 @@ static dd_status launch_on(const struct corpus *c, const struct op_set *ops,
   TRY(run_launches(&run, t->buffer, args, launches));
   for (uint32_t i = 0; i < run.step_count; ++i)
     TRY(t->device->api->launch(t->device, &launches[i], NULL));
-  return fetch(left);
-}
-
-/* ---- Comparing ----------------------------------------------------------- */
-
-static const char *row_at(const struct left *l, uint32_t tensor, int64_t row)
-{
-  const struct trial_tensor *x = &l->trial->tensor[tensor];
-
-  return l->bytes[tensor] + x->offset +
-         row_offset(&x->outputs, row) * dtype_bytes(x->outputs.dtype);
-}
-
-static size_t row_bytes(const struct trial_tensor *x)
-{
-  const struct tensor_shape *s = &x->outputs;
-
-  return (size_t)(s->extent[s->rank - 1] * dtype_bytes(s->dtype));
-}
-
-static uint64_t digest_row(uint64_t digest, const char *row, size_t size)
-{
-  for (size_t at = 0; at < size; at += 8) {
-    uint64_t word = 0;
-    memcpy(&word, row + at, size - at < 8 ? size - at : 8);
-    digest = fill_mix(digest ^ word);
-  }
-  return digest;
+  return DD_OK;
 }
 
 /* Never 0. */
-static uint64_t digest_all(const struct left *l)
+static dd_status take_bits(struct corpus *c, uint64_t *bits)
 {
-  uint64_t digest = 0;
+  struct seal_sum sums[SEAL_SUMS];
 
-  for (uint32_t i = 0; i < l->trial->problem.op->tensor_count; ++i) {
-    const struct trial_tensor *x = &l->trial->tensor[i];
-    size_t size = l->bytes[i] ? row_bytes(x) : 0;
-    for (int64_t row = 0; size && row < x->outputs.count *
-             dtype_bytes(x->outputs.dtype) / (int64_t)size; ++row)
-      digest = digest_row(digest, row_at(l, i, row), size);
-  }
-  return digest ? digest : 1;
+  TRY(seal_take(&c->results, sums));
+  *bits = (uint64_t)sums[0].high << 32 | sums[0].low;
+  if (!*bits) *bits = 1;
+  return DD_OK;
 }
 
-/* Whether the part's rows of a tensor came out as the whole's first ones. */
-static dd_status same_rows(const struct corpus *c, uint32_t tensor,
-                           const struct left *whole, const struct left *part,
-                           bool *same)
+/* ---- The first rows ------------------------------------------------------ */
+
+/* What a launch left there of each tensor that is written, on the host. */
+struct rows {
+  char *bytes[OP_MAX_TENSORS];
+  size_t size[OP_MAX_TENSORS];
+};
+
+static void free_rows(struct rows *r)
+{
+  for (uint32_t i = 0; i < OP_MAX_TENSORS; ++i)
+    mem_resize(NULL, r->bytes[i], r->size[i], 0);
+}
+
+/* Bytes up to the end of the part's last row.  They stand in the whole's rows,
+ * one behind the other: a corpus has no strides. */
+static dd_status measure_rows(const struct corpus *c, uint32_t tensor,
+                              size_t *size)
 {
   const struct trial_tensor *x = &c->trial->tensor[tensor];
   struct tensor_shape s;
-  size_t size = row_bytes(x);
+  int64_t width;
 
+  *size = 0;
+  if (!x->written || !x->size) return DD_OK;
   TRY(problem_shape(&c->part, x->output, &s));
-  for (int64_t row = 0; *same && row < s.count / s.extent[s.rank - 1]; ++row)
-    *same = !memcmp(row_at(whole, tensor, row), row_at(part, tensor, row), size);
+  if (!s.count) return DD_OK;
+  width = s.extent[s.rank - 1];
+  *size = (size_t)((row_offset(&x->outputs, s.count / width - 1) + width) *
+                   dtype_bytes(x->outputs.dtype));
   return DD_OK;
 }
 
-static dd_status same_first_rows(const struct corpus *c,
-                                 const struct left *whole,
-                                 const struct left *part, bool *same)
+static dd_status fetch_rows(const struct corpus *c, struct rows *r)
 {
-  *same = true;
-  for (uint32_t i = 0; i < c->part.op->tensor_count && *same; ++i)
-    if (whole->bytes[i] && c->trial->tensor[i].outputs.count)
-      TRY(same_rows(c, i, whole, part, same));
+  struct device *d = c->trial->device;
+
+  for (uint32_t i = 0; i < c->part.op->tensor_count; ++i) {
+    const struct trial_tensor *x = &c->trial->tensor[i];
+    TRY(measure_rows(c, i, &r->size[i]));
+    if (!r->size[i]) continue;
+    r->bytes[i] = mem_resize(NULL, NULL, 0, r->size[i]);
+    if (!r->bytes[i]) return fail(DD_NO_MEMORY, "out of memory");
+    TRY(d->api->copy_out(d, r->bytes[i], x->work + x->offset, r->size[i]));
+  }
   return DD_OK;
 }
 
-static dd_status find_bits(const struct corpus *c, const struct op_set *ops,
+static bool same_rows(const struct rows *a, const struct rows *b)
+{
+  for (uint32_t i = 0; i < OP_MAX_TENSORS; ++i)
+    if (a->size[i] && memcmp(a->bytes[i], b->bytes[i], a->size[i])) return false;
+  return true;
+}
+
+/* The part alone, after the whole. */
+static dd_status minds_others(const struct corpus *c, const struct op_set *ops,
+                              const struct candidate *candidate,
+                              const struct loaded *const *steps, bool *minds)
+{
+  struct rows among = {{0}, {0}}, alone = among;
+  bool fits = false;
+  dd_status status = fetch_rows(c, &among);
+
+  if (!status)
+    status = launch_on(c, ops, &c->part, candidate, steps, &fits);
+  if (!status) status = fetch_rows(c, &alone);
+  *minds = status || !fits || !same_rows(&among, &alone);
+  free_rows(&among);
+  free_rows(&alone);
+  return status;
+}
+
+/* ---- The bits ------------------------------------------------------------ */
+
+static dd_status find_bits(struct corpus *c, const struct op_set *ops,
                            const struct candidate *candidate,
                            const struct loaded *const *steps, uint64_t *bits)
 {
-  struct left whole = {.trial = c->trial}, part = {.trial = c->trial};
-  bool fits, same = false;
-  dd_status status = launch_on(c, ops, &c->trial->problem, candidate, steps,
-                               &whole, &fits);
+  bool fits, minds;
 
-  if (!status && fits)
-    status = launch_on(c, ops, &c->part, candidate, steps, &part, &fits);
-  if (!status && fits) status = same_first_rows(c, &whole, &part, &same);
-  *bits = !status && same ? digest_all(&whole) : 0;
-  free_left(&whole);
-  free_left(&part);
-  return status;
+  TRY(launch_on(c, ops, &c->trial->problem, candidate, steps, &fits));
+  if (!fits) return DD_OK;
+  TRY(take_bits(c, bits));
+  TRY(minds_others(c, ops, candidate, steps, &minds));
+  if (minds) *bits = 0;
+  return DD_OK;
 }
 
 /* What there is no memory for is found again. */

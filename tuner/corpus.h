@@ -16,13 +16,14 @@
 #include "hash_table.h"
 #include "message.h"
 #include "run.h"
-#include "trial.h"
+#include "seal.h"
 
 struct corpus { /* on the device */
   struct corpus *next;
   char *fixed; /* the static fields */
   struct problem part; /* the first rows, in the same tensors */
   struct trial *trial;
+  struct seal results; /* of what a launch writes */
   struct arena arena;
   struct hash_table found; /* struct bits, by the variant's hash */
 };

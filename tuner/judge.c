@@ -56,6 +56,14 @@ static double load_element(int64_t dtype, const char *at)
   return f;
 }
 
+bool judge_unwritten(int64_t dtype, const void *at)
+{
+  uint16_t half[2] = {POISON, POISON};
+
+  memcpy(half, at, dtype_bytes(dtype) == 2 ? 2 : 4);
+  return half[0] == POISON && half[1] == POISON;
+}
+
 struct cursor {
   const struct tensor_shape *shape;
   const double *value;
@@ -72,11 +80,13 @@ static void judge_row(struct cursor *c, const char *at, int64_t index)
     double slack = (double)c->slack[index] +
                    (c->split_slack ? (double)c->split_slack[index] : 0);
     double value = c->value[index], got = load_element(dtype, at + i * bytes);
-    double error = judge_element(dtype, got, value, slack);
+    bool unwritten = isnan(got) && judge_unwritten(dtype, at + i * bytes);
+    double error =
+        unwritten ? INFINITY : judge_element(dtype, got, value, slack);
     c->out->elements++;
     if (got == value || fabs(got - value) < 0.5 * fast_ulp(dtype, value))
       c->out->bit_equal++;
-    else if (isnan(value) && isnan(got))
+    else if (isnan(value) && isnan(got) && !unwritten)
       c->out->bit_equal++;
     if (error > c->out->error) c->out->error = error;
     if (!(error <= 1)) {

@@ -299,6 +299,14 @@ void jury_release(struct jury *j)
   memset(j, 0, sizeof *j);
 }
 
+uint32_t jury_spans(const struct jury *j, struct span out[JURY_SPANS])
+{
+  out[0] = (struct span){j->parts, j->part_count * sizeof(struct elements)};
+  out[1] = (struct span){j->ranges, j->range_count * sizeof(struct range)};
+  out[2] = (struct span){j->rounded_bits, j->rounded_size};
+  return JURY_SPANS;
+}
+
 /* ---- Judging ------------------------------------------------------------- */
 
 /* Where an element is the rounded reference, its error is that of dt_round; at

@@ -33,6 +33,10 @@ struct jury { /* all zero: none */
 dd_status jury_make(struct trial *const *trials, int count, struct jury *out);
 void jury_release(struct jury *j);
 
+/* What its findings rest on, besides the trials.  Returns how many. */
+enum { JURY_SPANS = 3 };
+uint32_t jury_spans(const struct jury *j, struct span out[JURY_SPANS]);
+
 /* Waits for the launches.  DD_DEVICE says what one of them did wrong, or that
  * the judges did not look at everything.  The
  * finding of a trial that nothing was launched on says nothing; it is put back

@@ -6,6 +6,7 @@
 
 #include "embedded.h"
 #include "fill_element.h"
+#include "output.h"
 #include "tool_code.h"
 
 extern const struct embedded_file embedded_kernels[];
@@ -13,7 +14,7 @@ extern const struct embedded_file embedded_shared[];
 extern const unsigned long embedded_shared_count;
 
 /* tuner/kernels/, in the order of their names */
-enum { TOOL_REFERENCE = 3, TOOL_TRIAL, TOOL_WORDS };
+enum { TOOL_REFERENCE = 3, TOOL_TRIAL = 5, TOOL_WORDS };
 
 enum { MAX_REFERENCES = 32, MAX_SHARED = 128 };
 
@@ -22,6 +23,7 @@ _Static_assert((int)REFERENCE_TENSORS == (int)OP_MAX_TENSORS,
 
 struct compiled { /* a reference */
   const char *file;
+  bool failed;
   struct bytes code;
   struct module *module; /* NULL: not loaded yet */
   struct kernel kernel;
@@ -163,22 +165,42 @@ static struct compiled *find_compiled(struct maker *m, const char *file)
   return NULL;
 }
 
-dd_status maker_compile(struct maker *m, const struct reference *r)
+static dd_status compile(struct maker *m, const struct reference *r,
+                         struct compiled *c)
 {
-  struct compiled *c = &m->reference[m->count];
   struct bytes text = BYTES_INIT;
-  dd_status status;
+  dd_status status = maker_reference_text(r, m->before, &text);
 
-  if (find_compiled(m, r->file)) return DD_OK;
-  if (m->count == MAX_REFERENCES)
-    return fail(DD_BUG, "more than %d references", (int)MAX_REFERENCES);
-  status = maker_reference_text(r, m->before, &text);
   if (!status) status = tool_code(m->device, text.data, TOOL_EXACT, &c->code);
   bytes_release(&text);
-  if (status) return status;
-  c->file = r->file;
-  m->count++;
-  return DD_OK;
+  c->failed = status == DD_COMPILE;
+  if (c->failed)
+    say("%s does not compile for the device, so that the host computes it, "
+        "which takes longer: %s", r->file, dd_last_error());
+  return c->failed ? DD_OK : status;
+}
+
+dd_status maker_compile(struct maker *m, const struct reference *r)
+{
+  struct compiled *c = find_compiled(m, r->file);
+
+  if (!c && m->count == MAX_REFERENCES)
+    return fail(DD_BUG, "more than %d references", (int)MAX_REFERENCES);
+  if (!c) {
+    c = &m->reference[m->count];
+    TRY(compile(m, r, c));
+    c->file = r->file;
+    m->count++;
+  }
+  if (!c->failed) return DD_OK;
+  return fail(DD_COMPILE, "%s does not compile for the device", r->file);
+}
+
+bool maker_has_failed(const struct maker *m)
+{
+  for (int i = 0; i < m->count; ++i)
+    if (m->reference[i].failed) return true;
+  return false;
 }
 
 static dd_status load_reference(struct maker *m, const struct reference *r,

@@ -24,8 +24,11 @@ dd_status maker_fill(struct maker *m, const struct fill_source *source,
                      const struct tensor_shape *s, bool poison, void *base);
 
 /* Compiles a reference, once, and calls no device: another thread may do it
- * while nobody else uses the maker. */
+ * while nobody else uses the maker.  Fails with DD_COMPILE where the device's
+ * compiler refuses it; the first time that is said on stderr. */
 dd_status maker_compile(struct maker *m, const struct reference *r);
+/* Whether any reference was refused. */
+bool maker_has_failed(const struct maker *m);
 
 /* Enqueues all items of a reference, compiled or not.  The plan's data and
  * `out` are on the device; `each`: elements per item. */

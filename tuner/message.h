@@ -22,6 +22,7 @@ enum request {
                       that its trials took to make, also before */
   REQUEST_PREPARE, /* text spelling, i64 seed of the problem after -> nothing */
   REQUEST_CHECK,   /* candidate -> proof */
+  REQUEST_VOUCH,   /* nothing -> nothing; DD_DEVICE: checker_vouch() says no */
   REQUEST_BITS,    /* list of candidates -> list of i64, the bits of each */
   REQUEST_RACE,    /* text policy, i64 seed, u32 which of them has won before,
                       u32 1: careful, u32 places of a short kernel's code, list

@@ -52,6 +52,7 @@ struct entry {
   char *label;
   bool done;          /* proven or refused */
   bool proven;
+  bool vouched;       /* what its proof rests on was whole afterwards */
   struct entry *twin; /* the same machine code and launch, proven before it;
                          this one does not race */
   struct proof proof;
@@ -89,6 +90,8 @@ struct outcome {
   double longest;     /* seconds of the longest check that ended well */
   struct candidate incumbent; /* step_count 0: nobody has won before */
   struct race_summary race;
+  bool careful; /* each proof is vouched for before the next */
+  bool doubted; /* some are to be made again */
   uint32_t pruned;
   uint32_t proven, refused; /* refused by the race: not counted as proven */
   double seconds[PHASE_COUNT];

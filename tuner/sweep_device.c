@@ -140,6 +140,19 @@ dd_status sweep_ask_check(struct sweep *s, struct outcome *o,
   return sweep_spent(o, PHASE_PROVE, began, status);
 }
 
+dd_status sweep_ask_vouch(struct sweep *s, struct outcome *o)
+{
+  double began = seconds_now();
+  struct bytes request = BYTES_INIT, reply = BYTES_INIT;
+  dd_status status;
+
+  wire_put_u32(&request, REQUEST_VOUCH);
+  status = client_call(s->client, &request, sweep_patience(s, o), &reply);
+  bytes_release(&request);
+  bytes_release(&reply);
+  return sweep_spent(o, PHASE_PROVE, began, status);
+}
+
 /* ---- After a new worker -------------------------------------------------- */
 
 static struct entry *first_proven(const struct outcome *o)
@@ -191,6 +204,7 @@ dd_status sweep_keep_problem(struct sweep *s, struct outcome *o,
                              int *generation)
 {
   while (*generation != s->client->generation) {
+    sweep_doubt(s, o);
     TRY(set_problem_twice(s, o));
     TRY(try_canary(s, o));
     *generation = s->client->generation;

@@ -44,6 +44,9 @@ dd_status sweep_load_steps(struct sweep *s, struct outcome *o,
                            const struct entry *e);
 dd_status sweep_ask_check(struct sweep *s, struct outcome *o,
                           const struct entry *e, struct proof *proof);
+/* Whether what was proven rests on what was made (worker_check.h).  Where it
+ * does not, the worker is gone. */
+dd_status sweep_ask_vouch(struct sweep *s, struct outcome *o);
 double sweep_patience(const struct sweep *s, const struct outcome *o);
 /* A call that takes the worker long enough for a transaction. */
 dd_status sweep_call_at_length(struct sweep *s, const struct bytes *request,
@@ -51,6 +54,9 @@ dd_status sweep_call_at_length(struct sweep *s, const struct bytes *request,
 
 dd_status sweep_prove(struct sweep *s, struct outcome *o, struct entry *e,
                       int *generation);
+/* What nobody has vouched for, and nobody will, is as if it had not been tried;
+ * from here on each proof is vouched for by itself. */
+void sweep_doubt(struct sweep *s, struct outcome *o);
 dd_status sweep_prove_all(struct sweep *s, struct outcome *o, int *generation);
 void sweep_audit(const struct outcome *o);
 dd_status sweep_prove_split(struct sweep *s, struct outcome *o,

@@ -23,11 +23,121 @@ static void refuse_problem(struct sweep *s, struct outcome *o)
       refuse(s, o, &o->entries[i], "check", o->broken);
 }
 
+/* ---- Vouching ------------------------------------------------------------ */
+
+/*
+ * A kernel that writes far from its tensors may hit what results are held
+ * against.  The worker can tell, but not who it was.  It is asked after the
+ * first proof, which later workers must repeat, after each refusal, and at the
+ * end.  Where it says no, or died before it was asked, whoever ran since it
+ * last said yes is proven again, one by one.
+ */
+static bool is_in_doubt(const struct entry *e)
+{
+  return e->proven && !e->vouched;
+}
+
+static bool any_in_doubt(const struct outcome *o)
+{
+  for (uint32_t i = 0; i < o->count; ++i)
+    if (is_in_doubt(&o->entries[i])) return true;
+  return false;
+}
+
+static bool any_vouched(const struct outcome *o)
+{
+  for (uint32_t i = 0; i < o->count; ++i)
+    if (o->entries[i].proven && o->entries[i].vouched) return true;
+  return false;
+}
+
+static void vouch_for_all(struct outcome *o)
+{
+  for (uint32_t i = 0; i < o->count; ++i) o->entries[i].vouched = true;
+}
+
+void sweep_doubt(struct sweep *s, struct outcome *o)
+{
+  for (uint32_t i = 0; i < o->count; ++i) {
+    struct entry *e = &o->entries[i];
+    if (!is_in_doubt(e)) continue;
+    e->done = e->proven = false;
+    e->twin = NULL;
+    o->proven--;
+    s->done--;
+    o->careful = o->doubted = true;
+  }
+}
+
+static void doubt_aloud(struct sweep *s, struct outcome *o)
+{
+  say("%s: %s; what was proven meanwhile is proven again, one by one",
+      o->spelling, dd_last_error());
+  sweep_doubt(s, o);
+}
+
+static bool is_due(const struct outcome *o, const struct entry *e)
+{
+  return o->careful || e->candidate.split || !e->proof.right || !any_vouched(o);
+}
+
+/* After a check that the worker survived.  If nobody else has run since it last
+ * vouched, the candidate is to blame; else all are in doubt: DD_OK, *again. */
+static dd_status vouch_for(struct sweep *s, struct outcome *o, bool *again)
+{
+  dd_status status = sweep_ask_vouch(s, o);
+
+  if (!status) vouch_for_all(o);
+  if (!sweep_is_candidates(status) || sweep_was_cut(s, status) ||
+      !any_in_doubt(o))
+    return status;
+  doubt_aloud(s, o);
+  *again = true;
+  return DD_OK;
+}
+
+static dd_status check(struct sweep *s, struct outcome *o, struct entry *e,
+                       int generation, bool *again)
+{
+  dd_status status;
+  const char *reason;
+
+  e->vouched = false;
+  status = sweep_ask_check(s, o, e, &e->proof);
+  if (generation != s->client->generation) return status;
+  if (!status) return is_due(o, e) ? vouch_for(s, o, again) : DD_OK;
+  reason = sweep_keep_text(s, dd_last_error());
+  TRY(vouch_for(s, o, again));
+  return fail(status, "%s", reason);
+}
+
+/* All that are still in doubt. */
+static dd_status vouch_for_rest(struct sweep *s, struct outcome *o,
+                                int generation)
+{
+  dd_status status;
+
+  if (!any_in_doubt(o)) return DD_OK;
+  if (generation != s->client->generation) {
+    sweep_doubt(s, o);
+    return DD_OK;
+  }
+  status = sweep_ask_vouch(s, o);
+  if (sweep_was_cut(s, status)) return DD_OK;
+  if (!status) vouch_for_all(o);
+  if (!sweep_is_candidates(status)) return status;
+  doubt_aloud(s, o);
+  return DD_OK;
+}
+
+/* ---- A candidate --------------------------------------------------------- */
+
 /* A failure of the device is the candidate's; everything else is ours. */
 dd_status sweep_prove(struct sweep *s, struct outcome *o, struct entry *e,
                       int *generation)
 {
   const char *stage = "load";
+  bool again = false;
   dd_status status;
 
   status = sweep_keep_problem(s, o, generation);
@@ -41,9 +151,9 @@ dd_status sweep_prove(struct sweep *s, struct outcome *o, struct entry *e,
   status = sweep_load_steps(s, o, e);
   if (!status) {
     stage = "check";
-    status = sweep_ask_check(s, o, e, &e->proof);
+    status = check(s, o, e, *generation, &again);
   }
-  if (sweep_was_cut(s, status)) return DD_OK;
+  if (sweep_was_cut(s, status) || again) return DD_OK;
   if (sweep_is_candidates(status)) {
     refuse(s, o, e, stage, dd_last_error());
     return DD_OK;
@@ -67,6 +177,7 @@ static void follow_twin(struct sweep *s, struct outcome *o, struct entry *e,
   e->done = true;
   e->twin = twin;
   e->proven = twin->proven;
+  e->vouched = twin->vouched;
   e->proof = twin->proof;
   e->stage = twin->stage;
   e->reason = twin->reason;
@@ -180,10 +291,11 @@ static dd_status prove_ready(struct sweep *s, struct outcome *o,
   return DD_OK;
 }
 
-dd_status sweep_prove_all(struct sweep *s, struct outcome *o, int *generation)
+static dd_status prove_once(struct sweep *s, struct outcome *o, int *generation)
 {
   bool waiting = true;
 
+  o->doubted = false;
   while (waiting && !is_spent(s, o)) {
     sweep_open_ahead(s);
     TRY(s->ahead_status);
@@ -191,6 +303,14 @@ dd_status sweep_prove_all(struct sweep *s, struct outcome *o, int *generation)
     TRY(prove_ready(s, o, generation, &waiting));
     if (waiting) TRY(sweep_wait_for_code(s, o));
   }
+  return vouch_for_rest(s, o, *generation);
+}
+
+/* Once, as a rule; what is in doubt, once more. */
+dd_status sweep_prove_all(struct sweep *s, struct outcome *o, int *generation)
+{
+  do TRY(prove_once(s, o, generation));
+  while (o->doubted && !sweep_is_stopped(s));
   twin_settle(o);
   return DD_OK;
 }

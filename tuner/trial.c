@@ -22,14 +22,13 @@ enum {
   GUARD_LARGE = 65536,
   LARGE = 1 << 20,         /* bytes from which a guard is large */
   PIECE = 1 << 20,         /* bytes that a thread sets at a time */
-  GUARD_BYTE = 0xa5,       /* guards and gaps */
-  POISON_BYTE = 0xff,      /* a NaN in every dtype */
+  NAN_BYTE = 0xff,         /* guards, gaps: a NaN in any dtype, or -1 */
   HUGE_BYTE = 0x7e,        /* a double of 10^301 */
   MAKE_FROM = 1 << 20,     /* bytes of tensors that are worth a kernel */
 };
 
 /* tuner/kernels/, in the order of their names */
-enum { TOOL_COPY, TOOL_JUDGE };
+enum { TOOL_COPY, TOOL_JUDGE, TOOL_SEAL = 4 };
 
 /* ---- Tools --------------------------------------------------------------- */
 
@@ -45,7 +44,26 @@ static dd_status find_tools(struct device *d, struct tools *t)
   if (!t->on_device) return DD_OK;
   TRY(d->api->kernel(d, t->module, "dt_round", &t->round));
   TRY(d->api->kernel(d, t->module, "dt_judge", &t->judge));
-  return d->api->kernel(d, t->module, "dt_stray", &t->stray);
+  TRY(d->api->kernel(d, t->module, "dt_stray", &t->stray));
+  return d->api->kernel(d, t->module, "dt_seal", &t->seal);
+}
+
+dd_status tools_text(bool on_device, struct bytes *out)
+{
+  bytes_text(out, embedded_kernels[TOOL_COPY].text);
+  if (on_device) bytes_text(out, embedded_kernels[TOOL_JUDGE].text);
+  if (on_device) bytes_text(out, embedded_kernels[TOOL_SEAL].text);
+  return bytes_status(out);
+}
+
+/* Without one the host makes all trials. */
+static dd_status open_maker(struct device *d, struct tools *t)
+{
+  dd_status status = maker_open(d, "", &t->maker);
+
+  if (status != DD_COMPILE) return status;
+  say("inputs are made on the host, which takes longer: %s", dd_last_error());
+  return DD_OK;
 }
 
 dd_status tools_load(struct device *d, bool on_device, struct tools *t)
@@ -55,13 +73,11 @@ dd_status tools_load(struct device *d, bool on_device, struct tools *t)
 
   memset(t, 0, sizeof *t);
   t->on_device = on_device;
-  bytes_text(&text, embedded_kernels[TOOL_COPY].text);
-  if (on_device) bytes_text(&text, embedded_kernels[TOOL_JUDGE].text);
-  status = bytes_status(&text);
+  status = tools_text(on_device, &text);
   if (!status) status = tool_code(d, text.data, TOOL_FUSED, &code);
   if (!status) status = d->api->load(d, code.data, code.size, &t->module);
   if (!status) status = find_tools(d, t);
-  if (!status && on_device) status = maker_open(d, "", &t->maker);
+  if (!status && on_device) status = open_maker(d, t);
   t->make_from = MAKE_FROM;
   bytes_release(&text);
   bytes_release(&code);
@@ -117,14 +133,14 @@ static void *allocate_host(size_t size)
   return memory;
 }
 
-struct span { /* of one value */
+struct filling { /* with one value */
   char *at;
   int byte;
 };
 
 static void set_bytes(void *user, int64_t first, int64_t last)
 {
-  const struct span *s = user;
+  const struct filling *s = user;
 
   memset(s->at + first, s->byte, (size_t)(last - first));
 }
@@ -140,13 +156,20 @@ static void measure_tensor(const struct trial *t, struct trial_tensor *x)
 
 static dd_status allocate_tensor(struct trial_tensor *x)
 {
-  struct span guards;
+  struct filling guards;
 
   x->image = allocate_host(x->size);
   if (!x->image) return fail(DD_NO_MEMORY, "out of memory: %zu bytes", x->size);
-  guards = (struct span){x->image, GUARD_BYTE};
+  guards = (struct filling){x->image, NAN_BYTE};
   parallel_for((int64_t)x->size, PIECE, set_bytes, &guards);
   return DD_OK;
+}
+
+static void fill_poison(char *at, int64_t bytes)
+{
+  const uint16_t poison = POISON;
+
+  for (int64_t i = 0; i < bytes; i += 2) memcpy(at + i, &poison, 2);
 }
 
 static void poison_rows(void *user, int64_t first, int64_t last)
@@ -156,8 +179,7 @@ static void poison_rows(void *user, int64_t first, int64_t last)
   int64_t bytes = dtype_bytes(s->dtype), width = s->extent[s->rank - 1] * bytes;
 
   for (int64_t row = first; row < last; ++row)
-    memset(x->image + x->offset + row_offset(s, row) * bytes, POISON_BYTE,
-           (size_t)width);
+    fill_poison(x->image + x->offset + row_offset(s, row) * bytes, width);
 }
 
 /* Poison the elements, not the gaps between them. */
@@ -364,7 +386,7 @@ static dd_status fill_trial(struct trial *t)
   for (uint32_t i = 0; i < t->problem.op->tensor_count; ++i)
     TRY(fill_image(t, i));
   filled = seconds_now();
-  TRY(compute_reference(t));
+  if (!t->bare) TRY(compute_reference(t));
   t->phases.fill = filled - begun;
   t->phases.reference = seconds_now() - filled;
   return DD_OK;
@@ -375,11 +397,21 @@ static dd_status compile_reference(struct trial *t)
 {
   double begun = seconds_now();
   const struct reference *r;
+  dd_status status;
 
   TRY(find_reference(t->problem.op->name, &r));
-  TRY(maker_compile(t->tools->maker, r));
+  status = maker_compile(t->tools->maker, r);
   t->phases.reference = seconds_now() - begun;
-  return DD_OK;
+  return status;
+}
+
+static dd_status prepare(struct trial *t)
+{
+  dd_status status = t->made && !t->bare ? compile_reference(t) : DD_OK;
+
+  if (status == DD_COMPILE) t->made = false;
+  else TRY(status);
+  return t->made ? DD_OK : fill_trial(t);
 }
 
 void trial_phases_add(struct trial_phases *to, const struct trial_phases *more)
@@ -389,26 +421,30 @@ void trial_phases_add(struct trial_phases *to, const struct trial_phases *more)
   to->upload += more->upload;
 }
 
-dd_status trial_prepare(struct device *d, const struct tools *tools,
-                        const struct problem *p, enum fill_class class,
-                        uint64_t seed, bool trial_attrs, struct trial **out)
+static dd_status prepare_new(const struct trial *as, bool trial_attrs,
+                             struct trial **out)
 {
   struct trial *t = mem_resize(NULL, NULL, 0, sizeof *t);
   dd_status status;
 
   *out = NULL;
   if (!t) return fail(DD_NO_MEMORY, "out of memory");
-  memset(t, 0, sizeof *t);
-  t->device = d;
-  t->tools = tools;
-  t->problem = *p;
-  t->class = class;
-  t->seed = seed;
+  *t = *as;
   status = measure_trial(t, trial_attrs);
-  if (!status) status = t->made ? compile_reference(t) : fill_trial(t);
+  if (!status) status = prepare(t);
   if (status) trial_free(t);
   else *out = t;
   return status;
+}
+
+dd_status trial_prepare(struct device *d, const struct tools *tools,
+                        const struct problem *p, enum fill_class class,
+                        uint64_t seed, bool trial_attrs, struct trial **out)
+{
+  const struct trial as = {.device = d, .tools = tools, .problem = *p,
+                           .class = class, .seed = seed};
+
+  return prepare_new(&as, trial_attrs, out);
 }
 
 /* ---- Onto the device ----------------------------------------------------- */
@@ -465,7 +501,7 @@ static dd_status send_reference(struct trial *t, uint32_t i)
 {
   size_t n = t->reference_count[i];
 
-  if (!n || !t->tools->on_device) return DD_OK;
+  if (!n || t->bare || !t->tools->on_device) return DD_OK;
   TRY(send_new(t, &t->device_value[i], t->value[i], n * 8));
   TRY(send_new(t, &t->device_slack[i], t->slack[i], n * 4));
   if (!t->problem.op->step_count) return DD_OK;
@@ -498,7 +534,7 @@ static dd_status make_tensor(struct trial *t, uint32_t i)
   TRY(api->allocate(t->device, x->size, (void **)&x->work));
   TRY(api->allocate(t->device, x->size, (void **)&x->pristine));
   t->buffer[i] = x->work + x->offset;
-  TRY(api->fill(t->device, x->pristine, GUARD_BYTE, x->size));
+  TRY(api->fill(t->device, x->pristine, NAN_BYTE, x->size));
   TRY(trial_source(t, i, &source));
   return maker_fill(t->tools->maker, &source, &x->shape, poisoned,
                     x->pristine + x->offset);
@@ -520,8 +556,8 @@ static dd_status make_room(struct trial *t, uint32_t i,
 
   if (!n) return DD_OK;
   TRY(allocate_filled(t, &t->device_value[i], n * 8, HUGE_BYTE));
-  TRY(allocate_filled(t, &t->device_slack[i], n * 4, POISON_BYTE));
-  TRY(allocate_filled(t, &t->device_split_slack[i], n * 4, POISON_BYTE));
+  TRY(allocate_filled(t, &t->device_slack[i], n * 4, NAN_BYTE));
+  TRY(allocate_filled(t, &t->device_split_slack[i], n * 4, NAN_BYTE));
   *out = (struct reference_out){t->device_value[i], t->device_slack[i],
                                 t->device_split_slack[i]};
   return DD_OK;
@@ -568,7 +604,7 @@ static dd_status make_trial(struct trial *t)
   TRY(trial_reset(t));
   TRY(t->device->api->wait(t->device));
   filled = seconds_now();
-  TRY(make_reference(t));
+  if (!t->bare) TRY(make_reference(t));
   t->phases.fill = filled - begun;
   t->phases.reference += seconds_now() - filled;
   return DD_OK;
@@ -581,18 +617,33 @@ dd_status trial_upload(struct trial *t)
   return DD_OK;
 }
 
+static dd_status upload_new(struct trial **t)
+{
+  dd_status status = trial_upload(*t);
+
+  if (!status) return DD_OK;
+  trial_free(*t);
+  *t = NULL;
+  return status;
+}
+
 dd_status trial_make(struct device *d, const struct tools *tools,
                      const struct problem *p, enum fill_class class,
                      uint64_t seed, bool trial_attrs, struct trial **out)
 {
-  dd_status status;
-
   TRY(trial_prepare(d, tools, p, class, seed, trial_attrs, out));
-  status = trial_upload(*out);
-  if (!status) return DD_OK;
-  trial_free(*out);
-  *out = NULL;
-  return status;
+  return upload_new(out);
+}
+
+dd_status trial_make_bare(struct device *d, const struct tools *tools,
+                          const struct problem *p, uint64_t seed,
+                          struct trial **out)
+{
+  const struct trial as = {.device = d, .tools = tools, .problem = *p,
+                           .class = FILL_PLAIN, .seed = seed, .bare = true};
+
+  TRY(prepare_new(&as, true, out));
+  return upload_new(out);
 }
 
 static void free_tensor(struct trial *t, uint32_t i)
@@ -630,6 +681,32 @@ dd_status trial_reset(struct trial *t)
       TRY(t->device->api->copy(t->device, x->work, x->pristine, x->size));
   }
   return DD_OK;
+}
+
+static uint32_t add_span(struct span *to, const void *at, size_t size)
+{
+  *to = (struct span){at, size};
+  return at && size;
+}
+
+uint32_t trial_spans(const struct trial *t, struct span out[TRIAL_SPANS])
+{
+  const bool there = t->tools->on_device;
+  uint32_t n = 0;
+
+  for (uint32_t i = 0; i < t->problem.op->tensor_count; ++i) {
+    const struct trial_tensor *x = &t->tensor[i];
+    const size_t count = t->reference_count[i];
+    const void *value = there ? t->device_value[i] : t->value[i];
+    const void *slack = there ? t->device_slack[i] : t->slack[i];
+    const void *split = there ? t->device_split_slack[i] : t->split_slack[i];
+    n += add_span(&out[n], x->pristine, x->size);
+    n += add_span(&out[n], there ? NULL : x->image, x->size);
+    n += add_span(&out[n], value, count * 8);
+    n += add_span(&out[n], slack, count * 4);
+    n += add_span(&out[n], split, count * 4);
+  }
+  return n;
 }
 
 /* ---- Judging ------------------------------------------------------------- */
@@ -727,9 +804,13 @@ static void describe_wrong(const struct trial *t, const struct trial_tensor *x,
   n = (size_t)snprintf(out->reason, sizeof out->reason,
                        "%lld of %lld elements of '%s' are wrong; [%s]",
                        (long long)j->wrong, (long long)j->elements, name, where);
-  if (n < sizeof out->reason)
+  base += at * dtype_bytes(s->dtype);
+  if (n < sizeof out->reason && judge_unwritten(s->dtype, base))
+    n += (size_t)snprintf(out->reason + n, sizeof out->reason - n,
+                          " was not written and");
+  else if (n < sizeof out->reason)
     n += (size_t)snprintf(out->reason + n, sizeof out->reason - n, " is %.9g and",
-                          dtype_load(s->dtype, base + at * dtype_bytes(s->dtype)));
+                          dtype_load(s->dtype, base));
   if (n < sizeof out->reason)
     snprintf(out->reason + n, sizeof out->reason - n, " should be %.9g",
              t->value[x->output][j->first_wrong]);

@@ -2,14 +2,16 @@
  * trial.h - a problem with its inputs and the right answer, on a device.
  *
  * Each tensor lives in an allocation of its own, between two guard zones, at an
- * address aligned as the problem promises and not more.  Before a launch the
+ * address aligned as the problem promises and not more.  Guards, and gaps
+ * between rows, are NaNs, so that nobody can use them.  Before a launch the
  * inputs are put back and the outputs poisoned; afterwards every output element
  * is compared with the reference, and every other byte (guards, gaps between
  * strided rows, inputs) with what it was.
  *
  * A large trial of a device that judges is made there (maker.h) and held
  * against the host in some items (spot.h); only if the host must judge does it
- * get the bytes.
+ * get the bytes.  One whose reference does not compile for the device is made
+ * on the host, like a small one.
  */
 #ifndef DIFFTUNE_TRIAL_H
 #define DIFFTUNE_TRIAL_H
@@ -25,13 +27,14 @@ enum { COPY_KINDS = 3 };
 extern const uint32_t copy_each[COPY_KINDS]; /* vectors per thread */
 struct tools {
   struct module *module;
-  struct kernel copy[COPY_KINDS], round, judge, stray;
+  struct kernel copy[COPY_KINDS], round, judge, stray, seal;
   bool on_device; /* a jury judges there, so the references go there too */
   struct maker *maker; /* NULL: trials are made on the host */
   size_t make_from;    /* bytes of tensors from which it makes them */
 };
 dd_status tools_load(struct device *d, bool on_device, struct tools *t);
 void tools_release(struct device *d, struct tools *t);
+dd_status tools_text(bool on_device, struct bytes *out);
 
 struct trial_phases { /* seconds of making it */
   double fill, reference;
@@ -60,6 +63,7 @@ struct trial {
   uint64_t seed;
   struct trial_phases phases;
   bool made, uploaded; /* made: on the device */
+  bool bare;           /* without a reference: nobody judges on it */
   double attr[OP_MAX_ATTRS];
   struct trial_tensor tensor[OP_MAX_TENSORS];
   void *buffer[OP_MAX_TENSORS]; /* what a launch binds; NULL where absent */
@@ -74,21 +78,34 @@ struct trial {
 
 /* What the host makes of it, inputs and reference, or code for the device: no
  * device is called, so that another thread may do it.  `trial_attrs`: the
- * specs' trial values instead of the defaults.  Fails with DD_NO_MEMORY,
- * DD_COMPILE. */
+ * specs' trial values instead of the defaults.  Fails with DD_NO_MEMORY. */
 dd_status trial_prepare(struct device *d, const struct tools *tools,
                         const struct problem *p, enum fill_class class,
                         uint64_t seed, bool trial_attrs, struct trial **out);
 /* Puts it on the device, or makes it there.  Fails with DD_NO_MEMORY,
- * DD_DEVICE, DD_COMPILE. */
+ * DD_DEVICE. */
 dd_status trial_upload(struct trial *t);
 /* Both. */
 dd_status trial_make(struct device *d, const struct tools *tools,
                      const struct problem *p, enum fill_class class,
                      uint64_t seed, bool trial_attrs, struct trial **out);
+/* The inputs alone, plain ones, with the specs' trial attributes: what is
+ * launched on it cannot be judged. */
+dd_status trial_make_bare(struct device *d, const struct tools *tools,
+                          const struct problem *p, uint64_t seed,
+                          struct trial **out);
 void trial_free(struct trial *t); /* NULL is fine */
 
 dd_status trial_reset(struct trial *t);
+
+/* What a verdict rests on, where it is judged: the reference, and what tensors
+ * are put back from.  Whole words of 4 bytes.  Returns how many. */
+struct span {
+  const void *at;
+  size_t size;
+};
+enum { TRIAL_SPANS = 5 * OP_MAX_TENSORS };
+uint32_t trial_spans(const struct trial *t, struct span out[TRIAL_SPANS]);
 
 /* The inputs as a reference's plan takes them, with the host's addresses or
  * the device's; and how a tensor is filled. */

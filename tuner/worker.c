@@ -198,6 +198,13 @@ static dd_status answer_check(struct worker *w, struct wire_reader *r,
   return DD_OK;
 }
 
+static dd_status answer_vouch(struct worker *w, struct wire_reader *r)
+{
+  TRY(wire_status(r, true, DD_BUG));
+  if (!w->checker.count) return fail(DD_BUG, "no problem is set");
+  return checker_vouch(&w->checker);
+}
+
 static dd_status answer_bits(struct worker *w, struct wire_reader *r,
                              struct bytes *out)
 {
@@ -234,6 +241,7 @@ static dd_status answer(struct worker *w, const struct bytes *request,
   case REQUEST_PROBLEM: return answer_problem(w, &r, out);
   case REQUEST_PREPARE: return answer_prepare(w, &r);
   case REQUEST_CHECK: return answer_check(w, &r, out);
+  case REQUEST_VOUCH: return answer_vouch(w, &r);
   case REQUEST_BITS: return answer_bits(w, &r, out);
   case REQUEST_RACE: return answer_race(w, &r, out);
   }

@@ -53,12 +53,15 @@ static void trim_kept(struct checker *c)
   }
 }
 
+/* A trial that has no sum is not kept: it was being made when another failed,
+ * and what becomes of it until the next problem nobody would notice. */
 static void forget_trials(struct checker *c)
 {
+  seal_release(&c->seal);
   jury_release(&c->jury);
   for (int i = 0; i < c->count; ++i) {
     struct exam *e = c->exams[i];
-    if (e->bytes > SMALL) {
+    if (e->bytes > SMALL || !e->sealed) {
       free_exam(e);
       continue;
     }
@@ -122,9 +125,10 @@ static dd_status prepare_exam(struct checker *c, struct exam *e)
   return DD_OK;
 }
 
+/* One that was kept is put back: others than its own candidates ran since. */
 static dd_status upload_exam(struct checker *c, struct exam *e)
 {
-  if (e->trial->uploaded) return DD_OK;
+  if (e->trial->uploaded) return trial_reset(e->trial);
   TRY(trial_upload(e->trial));
   trial_phases_add(&c->phases.set_up, &e->trial->phases);
   return DD_OK;
@@ -192,7 +196,8 @@ static double host_bytes(const struct checker *c, const struct problem *p)
   int64_t reads, writes;
 
   if (problem_traffic(p, &reads, &writes)) return HUGE_VAL;
-  if (c->tools->maker && (size_t)(reads + writes) >= c->tools->make_from)
+  if (c->tools->maker && !maker_has_failed(c->tools->maker) &&
+      (size_t)(reads + writes) >= c->tools->make_from)
     return 0;
   return (double)reads + 9 * (double)writes;
 }
@@ -279,17 +284,58 @@ void checker_prepare(struct checker *c, const struct problem *p, uint64_t seed)
       pthread_create(&c->ahead.thread, NULL, prepare_all, c) == 0;
 }
 
+/* ---- Seals --------------------------------------------------------------- */
+
+static dd_status compare_sums(struct checker *c,
+                              const struct seal_sum sums[SEAL_SUMS])
+{
+  for (int i = 0; i < c->count; ++i)
+    if (!seal_equal(&sums[i], &c->exams[i]->sum))
+      return fail(DD_DEVICE, "a kernel wrote to what results on %.180s are "
+                  "held against", c->exams[i]->spelling);
+  if (!seal_equal(&sums[MAX_TRIALS], &c->jury_sum))
+    return fail(DD_DEVICE, "a kernel wrote to what the judge kernels go by");
+  return DD_OK;
+}
+
+dd_status checker_vouch(struct checker *c)
+{
+  struct seal_sum sums[SEAL_SUMS];
+  double begun = seconds_now();
+
+  TRY(seal_take(&c->seal, sums));
+  c->phases.seal += seconds_now() - begun;
+  return compare_sums(c, sums);
+}
+
+/* A trial that was kept has a sum already: whatever was proven on it counts
+ * only as long as it is the same. */
+static dd_status seal_trials(struct checker *c, struct trial *const *trials)
+{
+  struct seal_sum sums[SEAL_SUMS];
+
+  TRY(seal_make(trials, c->count, &c->jury, &c->seal));
+  TRY(seal_take(&c->seal, sums));
+  c->jury_sum = sums[MAX_TRIALS];
+  for (int i = 0; i < c->count; ++i) {
+    struct exam *e = c->exams[i];
+    if (!e->sealed) e->sum = sums[i];
+    e->sealed = true;
+  }
+  return compare_sums(c, sums);
+}
+
 /* ---- Setting a problem --------------------------------------------------- */
 
 static dd_status gather_jury(struct checker *c)
 {
   struct trial *trials[MAX_TRIALS];
   double begun = seconds_now();
-  dd_status status;
+  dd_status status = DD_OK;
 
-  if (!c->tools->on_device) return DD_OK;
   for (int i = 0; i < c->count; ++i) trials[i] = c->exams[i]->trial;
-  status = jury_make(trials, c->count, &c->jury);
+  if (c->tools->on_device) status = jury_make(trials, c->count, &c->jury);
+  if (!status) status = seal_trials(c, trials);
   c->phases.jury = seconds_now() - begun;
   return status;
 }
@@ -303,10 +349,10 @@ static void tell_phases(struct checker *c)
   if (c->count && getenv("DIFFTUNE_PHASES"))
     say("phases of %s: fill %.3f s, reference %.3f (ahead %.3f of both, waited "
         "%.3f), upload %.3f, jury %.3f; of %lld candidates: launch %.3f s, "
-        "judge %.3f, again %.3f; %lld launches, %lld known",
+        "judge %.3f, again %.3f, seal %.3f; %lld launches, %lld known",
         c->exams[c->count - 1]->spelling, p->set_up.fill, p->set_up.reference,
         p->ahead, p->waited, p->set_up.upload, p->jury,
-        (long long)p->candidates, p->launch, p->judge, p->again,
+        (long long)p->candidates, p->launch, p->judge, p->again, p->seal,
         (long long)p->launches, (long long)p->known);
   memset(&c->phases, 0, sizeof c->phases);
 }
@@ -483,6 +529,12 @@ static dd_status launch_all(struct proving *p, bool *any)
   return DD_OK;
 }
 
+static void put_all_back(struct checker *c)
+{
+  for (int i = 0; i < c->count; ++i)
+    if (trial_reset(c->exams[i]->trial)) return;
+}
+
 /* It was wrong once.  If it is right the second time, that is what is wrong. */
 static dd_status find_words(struct proving *p, int i, const struct finding *f)
 {
@@ -490,7 +542,7 @@ static dd_status find_words(struct proving *p, int i, const struct finding *f)
   double begun = seconds_now();
 
   TRY(try_on_host(p, i));
-  TRY(trial_reset(p->c->exams[i]->trial));
+  put_all_back(p->c); /* also what it strayed into */
   p->c->phases.again += seconds_now() - begun;
   if (!is_right(r)) return DD_OK;
   snprintf(r->reason, sizeof r->reason,
@@ -502,26 +554,36 @@ static dd_status find_words(struct proving *p, int i, const struct finding *f)
   return DD_OK;
 }
 
+/* It was launched on others alone, and all trials had been put back before. */
+static void find_stray(struct result *r)
+{
+  *r = (struct result){.how = LAUNCHED};
+  snprintf(r->reason, sizeof r->reason,
+           "it wrote to tensors of this problem, which it was not given");
+}
+
+/* Up to the first that it is wrong on; what was not judged is not known. */
 static dd_status judge_all(struct proving *p)
 {
   struct finding findings[MAX_TRIALS];
   bool right = true;
 
   TRY(jury_judge(&p->c->jury, p->candidate->split, findings));
-  for (int i = 0; i < p->c->count && right; ++i) {
+  for (int i = 0; i < p->c->count; ++i) {
     struct result *r = &p->results[i];
-    if (r->how != LAUNCHED) continue;
-    r->judgement = findings[i].judgement;
-    right = !findings[i].judgement.wrong && !findings[i].stray;
-    if (!right) TRY(find_words(p, i, &findings[i]));
+    const struct finding *f = &findings[i];
+    if (!right) {
+      r->how = UNFIT;
+    } else if (r->how == LAUNCHED) {
+      r->judgement = f->judgement;
+      right = !f->judgement.wrong && !f->stray;
+      if (!right) TRY(find_words(p, i, f));
+    } else if (f->stray) {
+      right = false;
+      find_stray(r);
+    }
   }
   return DD_OK;
-}
-
-static void put_all_back(struct checker *c)
-{
-  for (int i = 0; i < c->count; ++i)
-    if (trial_reset(c->exams[i]->trial)) return;
 }
 
 static dd_status prove_on_device(struct proving *p)

@@ -15,6 +15,7 @@
 #include "jury.h"
 #include "message.h"
 #include "run.h"
+#include "seal.h"
 
 struct paper { /* what a trial is made from */
   struct problem problem;
@@ -30,6 +31,8 @@ struct exam { /* a trial, and who was right on it */
   char *key;            /* everything that it is made from, as text */
   const char *spelling; /* in the key */
   size_t bytes;         /* of its tensors */
+  bool sealed;          /* `sum` was taken when it was made */
+  struct seal_sum sum;
   struct arena arena;
   struct hash_table passed; /* struct pass, by the variant's hash */
 };
@@ -39,7 +42,7 @@ struct check_phases {
   struct trial_phases set_up;
   double ahead;  /* of fill and reference: in the turn of another problem */
   double waited; /* for the end of that */
-  double jury, launch, judge, again;
+  double jury, launch, judge, again, seal;
   int64_t candidates, launches, known;
 };
 
@@ -59,6 +62,8 @@ struct checker { /* all zero: none */
   struct exam *exams[MAX_TRIALS]; /* the problem itself last */
   int count;
   struct jury jury;
+  struct seal seal;
+  struct seal_sum jury_sum;
   struct exam *kept; /* of earlier problems, the latest first */
   struct ahead ahead;
   struct check_phases phases;
@@ -81,5 +86,9 @@ const struct trial *checker_own(const struct checker *c);
  * wrong; DD_UNSUPPORTED where it does not fit the problem. */
 dd_status checker_prove(struct checker *c, const struct candidate *candidate,
                         const struct loaded *const *steps, struct proof *proof);
+/* DD_OK: what the proofs since the problem was set rest on is as it was made.
+ * DD_DEVICE: somebody has overwritten it, and no proof since the last time that
+ * this was DD_OK is worth anything, nor is the checker. */
+dd_status checker_vouch(struct checker *c);
 
 #endif

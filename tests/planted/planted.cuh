@@ -37,6 +37,11 @@ __device__ void qknorm_rope_planted(const QkNormRopeArgs &a)
     const float x = dt::read_one<F.io>(in, in_row + i);
     sum += x * x;
   }
+  const dt::i64 stride = q ? a.q_head_stride : a.k_head_stride;
+  if (P.fault == 15 && lane == 0 && stride > a.head_dim) { // what is in a gap
+    const float x = dt::read_one<F.io>(in, in_row + a.head_dim);
+    sum += x * x;
+  }
   part[lane] = sum;
   if (P.fault != 5) __syncthreads(); // 5: the missing barrier
   sum = 0;

@@ -23,11 +23,13 @@ FAULTS = {
     10: "a gap between strided rows is written",
     11: "the weights of q and k are swapped",
     12: "the rotation goes the other way",
+    14: "the reference is changed",
+    15: "a gap between strided rows is read",
 }
 CRASHES_TIMED = 13  # right, until its output is not fresh
-# a gap (10) exists only between strided rows
+STRIDED_ONLY = (10, 15)  # a gap exists only between strided rows
 RACERS = ["qknorm_rope.generic warps=4", "qknorm_rope.planted fault=0", "qknorm_rope.planted fault=10",
-          "split"]
+          "qknorm_rope.planted fault=15", "split"]
 PROBLEM = "qknorm_rope:bf16 tokens=9 q_heads=3 kv_heads=2 head_dim=64 rope_dim=32"
 APART = PROBLEM + " inplace=0"
 PACKED = "qknorm_rope_packed:bf16 tokens=9 q_heads=3 kv_heads=2 head_dim=64"
@@ -97,13 +99,44 @@ def check_packed(program, variants):
             if verdict[fault]["proven"] != (fault == 0)]
 
 
+def check_far(program, variants, doubts):
+    """What is wrong where a reference is changed after others were proven."""
+    words = [program, "check", "--cpu", "--quiet", "--json", "--variants", variants,
+             "--shapes", PROBLEM]
+    run = lambda: subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    run()
+    again = run()  # all code is at hand, so that the default variant comes first
+    found = {c["label"]: c for c in json.loads(again.stdout)[-1]["candidates"]}
+    far = found["qknorm_rope.far fault=14"]
+    wrong = []
+    if far["proven"] or "a kernel wrote to what" not in far["reason"]:
+        wrong.append(f"the culprit: {far}")
+    if ("proven again, one by one" in again.stderr) != doubts:
+        wrong.append(f"who is in doubt: {again.stderr}")
+    wrong += [f"{c}" for label, c in found.items() if "generic" in label and not c["proven"]]
+    return wrong
+
+
+def check_far_and_crash(program, source, folder):
+    """The same, where the next kills the worker before anybody asks, and one comes after it."""
+    here, variants = pathlib.Path(__file__).parent, folder / "crash"
+    shutil.copytree(pathlib.Path(source) / "variants", variants)
+    op = variants / "qknorm_rope"
+    (op / "warp.lua").unlink()
+    for name in ("far.lua", "far.cuh", "planted.cuh", "stuck.cuh"):
+        shutil.copy(here / name, op / name)
+    lua = (here / "stuck.lua").read_text()
+    (op / "stuck.lua").write_text(lua.replace("0, 1, 2, 3, 4, 5, 6, 7", "2, 0"))
+    return check_far(program, str(variants), False)
+
+
 def main():
     program, source = sys.argv[1:3]
     with tempfile.TemporaryDirectory(prefix="difftune-planted-") as folder:
         variants = pathlib.Path(folder) / "variants"
         shutil.copytree(pathlib.Path(source) / "variants", variants)
         (variants / "qknorm_rope" / "warp.lua").unlink()
-        for name in ("planted.lua", "planted.cuh"):
+        for name in ("planted.lua", "planted.cuh", "far.lua", "far.cuh"):
             shutil.copy(pathlib.Path(__file__).parent / name,
                         variants / "qknorm_rope" / name)
         for name in ("planted_v.lua", "planted_v.cuh"):
@@ -112,13 +145,14 @@ def main():
         plain = check(program, str(variants), PROBLEM)
         strided = check(program, str(variants), STRIDED)
         wrong_packed = check_packed(program, str(variants))
+        wrong_far = check_far(program, str(variants), True)
+        wrong_far += check_far_and_crash(program, source, pathlib.Path(folder))
         wrong = check_sweep(program, str(variants), pathlib.Path(folder))
-    bad = len(wrong) + len(wrong_packed)
-    print(*wrong_packed, sep="\n")
+    bad = len(wrong) + len(wrong_packed) + len(wrong_far)
+    print(*wrong_packed, *wrong_far, sep="\n")
     print("the crash while timed:", *(wrong or ["costs the others nothing"]), sep="\n  ")
     for fault in [0, *FAULTS, CRASHES_TIMED]:
-        # a gap exists only between strided rows
-        verdicts = [strided] if fault == 10 else [plain, strided]
+        verdicts = [strided] if fault in STRIDED_ONLY else [plain, strided]
         for verdict in verdicts:
             c = verdict[fault]
             if c["proven"] == (fault not in FAULTS):

@@ -12,6 +12,9 @@
 
 enum { THREADS = 256, EACH = 16, VECTORS = 4 };
 
+// As in tuner/judge.h: what was not written is wrong, also where a NaN is right.
+#define POISON 0xffb7ffb7ffb7ffb7ull
+
 // One per trial, zero before; of dt_judge, `wrong` and `equal` are more (or less)
 // than dt_round's, modulo 2^64.  `judged` elements and `compared` vectors are what
 // was looked at: a judge that did not come to work must not acquit.  `worst`
@@ -37,7 +40,7 @@ __device__ inline const Part& part_of_block(const Part* parts, int count)
 // ---- dt_judge: every element against the reference ---------------------------
 struct Elements { // of one tensor; dense dims are merged, the last stride is 1
     char* work;
-    const char* pristine; // NULL: all bits set
+    const char* pristine; // NULL: poison
     char* rounded;        // dense
     const double* value;  // NULL: scratch, whose elements may be anything
     const float* slack;
@@ -134,6 +137,11 @@ __device__ inline void judge_element(double out, double value, double slack, int
 
 __device__ inline void judge_bits(const Elements& p, long long index, unsigned bits, bool split, Seen& seen)
 {
+    if (bits == (unsigned)(p.bytes == 2 ? POISON & 0xffff : POISON)) {
+        seen.wrong++;
+        seen.worst = __uint_as_float(0x7f800000u);
+        return;
+    }
     const double more = split && p.split_slack ? p.split_slack[index] : 0;
     judge_element(number_of(bits, p.dtype), p.value[index], p.slack[index] + more, p.dtype, seen);
 }
@@ -186,7 +194,7 @@ __device__ inline void judge_one(const Elements& p, long long index, long long a
             seen.worst = fmax(seen.worst, other.worst);
         }
     }
-    ((Bits*)p.work)[at] = p.pristine ? ((const Bits*)p.pristine)[at] : (Bits)~0ull;
+    ((Bits*)p.work)[at] = p.pristine ? ((const Bits*)p.pristine)[at] : (Bits)POISON;
 }
 
 template <class Bits>
@@ -230,7 +238,7 @@ __device__ inline void judge_vectors(const Elements& p, bool split, Seen& seen)
         if (v >= count) break;
         if (same(got[j], rounded[j])) {
             seen.judged += PER;
-            work[v] = pristine ? pristine[v] : make_uint4(~0u, ~0u, ~0u, ~0u);
+            work[v] = pristine ? pristine[v] : make_uint4(POISON & ~0u, POISON & ~0u, POISON & ~0u, POISON & ~0u);
             continue;
         }
 #pragma unroll 1
