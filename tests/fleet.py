@@ -121,6 +121,24 @@ with tempfile.TemporaryDirectory(prefix="difftune-fleet-") as name:
                       " count(DISTINCT problem) FROM anchor")
     check("each has timed the same anchor", anchors == [(3, 3, 1, 1)], anchors)
 
+    # Whoever writes keeps the parent from beginning the sweep; the boards open
+    # their devices meanwhile.
+    with sqlite3.connect(db, isolation_level=None) as con:
+        con.execute("BEGIN IMMEDIATE")
+        run = start(db, 3, "--seed", "2")
+        check("boards start before the sweep begins",
+              until(lambda: len(boards_of(run)) == 3, run, 20))
+        con.execute("ROLLBACK")
+    out, err = finish(run)
+    check("and sweep when it has", run.returncode == 0 and
+          ask(db, "SELECT count(*) FROM sweep WHERE outcome = 'complete'") == [(2,)], err)
+
+    run = start(db, 3, "--variant", "nonesuch")
+    out, err = finish(run)
+    check("what no board can sweep is said once", run.returncode == 64 and
+          err.count("nonesuch") == 1, (run.returncode, err))
+    check("and begins no sweep", ask(db, "SELECT count(*) FROM sweep") == [(2,)])
+
     db = folder / "board.db"
     run = start(db, 3)
     check("a board is at work", until(lambda: stored(db) > 1 and len(boards_of(run)) == 3, run))

@@ -249,6 +249,7 @@ static dd_status run_recorded(struct recheck *r, struct sweep *s)
   dd_status status;
 
   if (!s->count) return DD_OK;
+  TRY(client_wait(s->client));
   status = record_begin(&recorder, r->db_path, s->build, &r->rerun.info,
                         r->command, s->options.seed, s->options.policy, false);
   s->recorder = &recorder;

@@ -97,6 +97,7 @@ static dd_status run(struct reproduce *r)
   TRY(rerun_open(&r->rerun, &r->specs, &device, (uint64_t)r->from.seed,
                  r->row.policy));
   TRY(add_candidate(r));
+  TRY(client_wait(&r->rerun.client));
   TRY(sweep_run(&r->rerun.sweep));
   e = r->rerun.sweep.outcomes[0].entries;
   if (e->raced || interrupted()) return DD_OK;

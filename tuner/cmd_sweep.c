@@ -275,10 +275,11 @@ static dd_status add_problems(struct sweep *s, const struct asked *q,
 static dd_status serve(struct sweep *s, const struct asked *q)
 {
   struct recorder recorder = {0};
-  dd_status status = record_join(&recorder, q->db, s->build, &s->client->info,
-                                 q->task->sweep, s->options.seed,
-                                 s->options.policy);
+  dd_status status = fleet_join(q->task);
 
+  if (!status)
+    status = record_join(&recorder, q->db, s->build, &s->client->info,
+                         q->task->sweep, s->options.seed, s->options.policy);
   s->recorder = &recorder;
   if (!status) status = incumbent_load(s);
   if (!status) status = fleet_serve(s, q->task);
@@ -394,12 +395,24 @@ static dd_status open_build(struct build *b, const struct asked *q,
   return DD_OK;
 }
 
+/* Problems are listed while the device opens; again where that has fewer SMs
+ * than were listed: conditions may ask. */
+static dd_status list_and_open(struct sweep *s, const struct asked *q,
+                               const struct device_info *info)
+{
+  TRY(add_problems(s, q, q->task != NULL));
+  TRY(client_wait(s->client));
+  if (s->client->info.sms == info->sms) return DD_OK;
+  sweep_forget(s);
+  return add_problems(s, q, q->task != NULL);
+}
+
 static dd_status open_and_run(struct sweep *s, const struct asked *q,
                               const struct device_info *info)
 {
+  TRY(client_begin(s->client, info, &s->specs->message));
   TRY(open_build(s->build, q, s->specs, info));
-  TRY(client_open(s->client, info->kind, info->index, &s->specs->message));
-  TRY(add_problems(s, q, q->task != NULL));
+  TRY(list_and_open(s, q, info));
   if (!q->task) tell_beginning(s, info, 1);
   return run(s, q);
 }
@@ -413,15 +426,9 @@ static int64_t processors(void)
   return count > 0 ? count : 1;
 }
 
-static dd_status conduct(struct sweep *s, const struct asked *q,
-                         const struct device_info *infos, size_t count)
+static dd_status conduct(struct sweep *s, struct fleet *f)
 {
-  struct recorder *r = s->recorder;
-  int64_t jobs = (q->jobs ? q->jobs : processors()) / (int64_t)count;
-  struct fleet_task task = {.argc = q->argc, .argv = q->argv,
-                            .sweep = r->sweep, .jobs = jobs > 0 ? jobs : 1,
-                            .boards = (uint32_t)count, .began = q->began};
-  dd_status status = r->complete ? DD_OK : fleet_run(s, &task, infos, count);
+  dd_status status = s->recorder->complete ? DD_OK : fleet_run(f);
   char sentence[1024];
 
   snprintf(sentence, sizeof sentence, "%s", dd_last_error());
@@ -433,22 +440,39 @@ static dd_status conduct(struct sweep *s, const struct asked *q,
 }
 
 static dd_status conduct_recorded(struct sweep *s, const struct asked *q,
-                                  const struct device_info *infos, size_t count)
+                                  const struct device_info *info,
+                                  struct fleet *f)
 {
   struct recorder recorder = {0};
   dd_status status;
 
-  TRY(open_build(s->build, q, s->specs, infos));
-  s->client->info = infos[0];
+  s->client->info = *info;
   TRY(add_problems(s, q, true));
-  tell_beginning(s, infos, count);
-  status = record_begin(&recorder, q->db, s->build, infos, q->command,
+  tell_beginning(s, info, f->member_count);
+  status = record_begin(&recorder, q->db, s->build, info, q->command,
                         s->options.seed, s->options.policy, q->resume);
   s->recorder = &recorder;
-  if (!status) status = conduct(s, q, infos, count);
+  if (!status) status = conduct(s, f);
   recorder.cut = budget_is_over(&s->budget) && sweep_left(s);
   s->recorder = NULL;
   return record_end(&recorder, status);
+}
+
+static dd_status sweep_shared(struct sweep *s, const struct asked *q,
+                              const struct device_info *infos, size_t count)
+{
+  int64_t jobs = (q->jobs ? q->jobs : processors()) / (int64_t)count;
+  struct fleet_task task = {.argc = q->argc, .argv = q->argv,
+                            .jobs = jobs > 0 ? jobs : 1,
+                            .boards = (uint32_t)count, .began = q->began};
+  struct fleet fleet;
+  dd_status status;
+
+  TRY(open_build(s->build, q, s->specs, infos));
+  status = fleet_start(&fleet, s, &task, infos, count);
+  if (!status) status = conduct_recorded(s, q, infos, &fleet);
+  fleet_stop(&fleet);
+  return status;
 }
 
 static struct sweep_options options_of(const struct asked *q, bool time,
@@ -489,7 +513,7 @@ static int sweep_devices(const struct asked *q, bool time, struct specs *specs,
   arena_init(&s.arena, NULL);
   budget_init(&s.budget, q->began, q->seconds, cpu ? 0.1 : 0.003);
   s.options = options_of(q, time, cpu);
-  status = count > 1 ? conduct_recorded(&s, q, infos, count)
+  status = count > 1 ? sweep_shared(&s, q, infos, count)
                      : sweep_locked(&s, q, infos);
   code = q->task ? report_to_parent(&s, q, status) : report(&s, q, status);
   client_close(&client);

@@ -41,9 +41,10 @@ dd_status rerun_open(struct rerun *r, struct specs *specs,
   TRY(find_device(d, &r->info));
   device_target(&r->info, target);
   TRY(device_lock(&r->lock, &r->info));
+  TRY(client_begin(&r->client, &r->info, &specs->message));
   TRY(build_open(&r->build, specs, target, 0, 16));
   cache_open(&r->build.cache);
-  return client_open(&r->client, r->info.kind, r->info.index, &specs->message);
+  return DD_OK;
 }
 
 void rerun_close(struct rerun *r)

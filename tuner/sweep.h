@@ -141,6 +141,8 @@ struct sweep {
  * the caller. */
 dd_status sweep_add(struct sweep *s, const struct problem *p, bool is_part,
                     double weight);
+/* As if none had been added. */
+void sweep_forget(struct sweep *s);
 /* Adds a problem with these candidates alone, whose parts are in the build. */
 struct fixed {
   bool split;

@@ -213,6 +213,18 @@ dd_status sweep_add_fixed(struct sweep *s, const struct problem *p,
   return DD_OK;
 }
 
+void sweep_forget(struct sweep *s)
+{
+  for (uint32_t i = 0; i < s->count; ++i) {
+    budget_add(&s->budget, -s->outcomes[i].weight);
+    arena_release(&s->outcomes[i].arena);
+  }
+  s->shown = (struct cover){NULL};
+  s->near = NULL;
+  s->total = 0;
+  s->count = s->wanted = s->near_words = 0;
+}
+
 void sweep_release(struct sweep *s)
 {
   for (uint32_t i = 0; i < s->count; ++i) arena_release(&s->outcomes[i].arena);
