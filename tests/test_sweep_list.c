@@ -1,8 +1,12 @@
-/* test_sweep_list.c - the problems of a sweep, listed and forgotten. */
+/* test_sweep_list.c - the problems of a sweep: listed, forgotten, opened. */
 #include "test.h"
 
+#include <stdlib.h>
+
+#include "command.h"
+#include "farm.h"
 #include "specs.h"
-#include "sweep.h"
+#include "sweep_inner.h"
 
 static const char *const spellings[] = {
     "qknorm_rope:bf16 tokens=37 q_heads=4 head_dim=128",
@@ -78,12 +82,65 @@ static void nothing_wanted_is_still_told_with_the_nearest(void **state)
   close_fixture(&f);
 }
 
-int main(void)
+/* The first two points, one after the other, as a split form's are. */
+static void make_fixed(struct fixture *f, struct fixed *fixed)
+{
+  struct problem p;
+  struct variant *points;
+  uint32_t count;
+
+  assert_ok(problem_parse(&f->specs.ops, spellings[2], &p));
+  assert_ok(sample_points(&p, 0, 4, 0, 1, &f->sweep.arena, &points, &count));
+  assert_true(count >= 2);
+  fixed[0] = (struct fixed){.step_count = 1, .step = {points[1]}};
+  fixed[1] = (struct fixed){.split = true, .step_count = 2,
+                            .step = {points[0], points[1]}};
+  assert_ok(sweep_add_fixed(&f->sweep, &p, fixed, 2));
+}
+
+/* A database's tens of thousands of candidates would be as many texts. */
+static void what_is_given_is_built_when_its_turn_is_near(void **state)
+{
+  struct fixture f;
+  struct build build;
+  struct fixed fixed[2];
+  const struct outcome *o;
+
+  (void)state;
+  open_fixture(&f, NULL);
+  assert_ok(build_open(&build, &f.specs, "cpu", 1, 16));
+  f.sweep.build = &build;
+  make_fixed(&f, fixed);
+  o = &f.sweep.outcomes[0];
+  assert_float_equal(f.sweep.total, 2, 0);
+  assert_false(o->opened);
+  assert_int_equal(build.part_count, 0);
+  assert_ok(sweep_turn(&f.sweep, 0));
+  sweep_open_ahead(&f.sweep);
+  assert_ok(f.sweep.ahead_status);
+  assert_true(o->opened);
+  assert_int_equal(o->count, 2);
+  assert_int_equal(build.part_count, 2);
+  assert_int_equal(build.queued_count, 0); /* units that are not full, too */
+  assert_string_equal(o->entries[0].label, build.parts[0]->label);
+  assert_int_equal(o->entries[1].candidate.step_count, 2);
+  assert_int_equal(o->entries[1].part[1], o->entries[0].part[0]);
+  assert_true(hash_equal(&o->entries[1].candidate.steps[1],
+                         &build.parts[0]->variant.hash));
+  assert_memory_equal(o->entries[1].label, "split: rope.", 12);
+  build_close(&build);
+  close_fixture(&f);
+}
+
+int main(int argc, char **argv)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(what_was_forgotten_is_added_as_before),
       cmocka_unit_test(nothing_wanted_is_still_told_with_the_nearest),
+      cmocka_unit_test(what_is_given_is_built_when_its_turn_is_near),
   };
 
+  if (argc > 1 && !strcmp(argv[1], WORKER_COMPILE))
+    return farm_worker_main(WORKER_IN, WORKER_OUT);
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -54,19 +54,3 @@ void rerun_close(struct rerun *r)
   build_close(&r->build);
   sweep_release(&r->sweep);
 }
-
-static bool is_compiling(const struct build *b)
-{
-  for (size_t i = 0; i < b->part_count; ++i)
-    if (b->parts[i]->state == PART_WAITING) return true;
-  return false;
-}
-
-dd_status rerun_compile(struct rerun *r)
-{
-  dd_status status = build_submit(&r->build);
-
-  while (!status && is_compiling(&r->build) && !interrupted())
-    status = build_pump(&r->build, true);
-  return status;
-}

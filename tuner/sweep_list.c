@@ -178,37 +178,14 @@ dd_status sweep_add(struct sweep *s, const struct problem *p, bool is_part,
   return choose_points(s, o, is_part);
 }
 
-static dd_status fix_entry(struct sweep *s, struct entry *e,
-                           const struct fixed *f)
-{
-  struct bytes label = BYTES_INIT;
-  struct part *const *parts = s->build->parts;
-
-  if (f->split) bytes_text(&label, "split:");
-  e->candidate.split = f->split;
-  e->candidate.step_count = f->step_count;
-  for (uint32_t i = 0; i < f->step_count; ++i) {
-    e->part[i] = f->part[i];
-    e->candidate.steps[i] = parts[f->part[i]]->variant.hash;
-    bytes_printf(&label, "%s%s%s", i ? "," : "", f->split ? " " : "",
-                 parts[f->part[i]]->label);
-  }
-  e->label = arena_text(&s->arena, bytes_string(&label), label.size);
-  bytes_release(&label);
-  return e->label ? DD_OK : fail(DD_NO_MEMORY, "out of memory");
-}
-
 dd_status sweep_add_fixed(struct sweep *s, const struct problem *p,
                           const struct fixed *candidates, uint32_t count)
 {
   struct outcome *o;
 
   TRY(new_outcome(s, p, false, &o));
-  o->opened = true;
-  o->entries = ARENA_ARRAY(&s->arena, struct entry, count + 1);
-  if (!o->entries) return fail(DD_NO_MEMORY, "out of memory");
-  for (uint32_t i = 0; i < count; ++i)
-    TRY(fix_entry(s, &o->entries[o->count++], &candidates[i]));
+  o->fixed = candidates;
+  o->fixed_count = count;
   s->total += count;
   return DD_OK;
 }
