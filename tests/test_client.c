@@ -334,6 +334,19 @@ static void other_work_goes_on_beside_a_call(void **state)
   close(b.fd[1]);
 }
 
+static void who_is_dismissed_ends_by_itself(void **state)
+{
+  struct client c;
+
+  (void)state;
+  open_client(&c, "");
+  assert_false(child_has_ended(&c.child));
+  client_dismiss(&c);
+  while (!child_has_ended(&c.child)) continue; /* or the alarm goes off */
+  client_close(&c);
+  client_dismiss(&c);
+}
+
 static void a_worker_that_does_not_end_is_killed(void **state)
 {
   struct client c;
@@ -358,6 +371,7 @@ int main(int argc, char **argv)
       cmocka_unit_test(the_last_note_survives_the_worker),
       cmocka_unit_test(silence_has_its_limits),
       cmocka_unit_test(other_work_goes_on_beside_a_call),
+      cmocka_unit_test(who_is_dismissed_ends_by_itself),
       cmocka_unit_test(a_worker_that_does_not_end_is_killed),
   };
 

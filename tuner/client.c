@@ -7,12 +7,19 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "command.h"
 #include "output.h"
 
 enum { OPEN_TRIES = 3 };
 static const double grace = 2; /* seconds that a healthy worker has to end */
+
+void client_dismiss(struct client *c)
+{
+  if (c->child.pid > 0) close(c->child.to);
+  c->child.to = -1;
+}
 
 /* A worker that is still opening its device would not listen. */
 void client_close(struct client *c)

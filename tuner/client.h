@@ -48,6 +48,9 @@ dd_status client_list(const char *kind, struct device_info *infos,
 dd_status client_begin(struct client *c, const struct device_info *info,
                        const struct bytes *specs);
 dd_status client_wait(struct client *c); /* once more: nothing */
+/* There will be no more calls: the worker begins to end.  What it holds may take
+ * it a while, in which its caller has other things to do. */
+void client_dismiss(struct client *c);
 void client_close(struct client *c); /* a worker that hangs is killed */
 
 /* Sends a request and reads the answer's body into *reply.  `seconds` is how

@@ -515,9 +515,10 @@ static int sweep_devices(const struct asked *q, bool time, struct specs *specs,
   s.options = options_of(q, time, cpu);
   status = count > 1 ? sweep_shared(&s, q, infos, count)
                      : sweep_locked(&s, q, infos);
+  client_dismiss(&client);
   code = q->task ? report_to_parent(&s, q, status) : report(&s, q, status);
-  client_close(&client);
   build_close(&build);
+  client_close(&client);
   sweep_release(&s);
   return code;
 }
