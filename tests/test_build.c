@@ -99,6 +99,36 @@ static void machine_code_is_known_by_its_bytes(void **state)
   build_close(&again);
 }
 
+static void check_key(const struct build *b, const struct unit *u)
+{
+  struct variant v[POINTS];
+  struct bytes text = BYTES_INIT;
+  struct hash key;
+
+  for (uint32_t i = 0; i < u->count; ++i)
+    v[i] = b->parts[b->in_unit[u->first + i]]->variant;
+  assert_ok(emit_unit(&specs.tree, v, u->count, &text));
+  key = cache_key(bytes_string(&b->identity), b->target, bytes_string(&text));
+  assert_true(hash_equal(&u->key, &key));
+  bytes_release(&text);
+}
+
+/* Though it is not hashed as a whole. */
+static void a_unit_is_cached_under_its_text(void **state)
+{
+  struct build b;
+  uint32_t part;
+
+  (void)state;
+  assert_ok(build_open(&b, &specs, "cpu", 1, POINTS));
+  for (uint32_t i = 0; i < POINTS + 2; ++i)
+    assert_ok(build_add(&b, &points[i], &part));
+  assert_ok(build_submit(&b));
+  assert_true(b.unit_count >= 2);
+  for (size_t i = 0; i < b.unit_count; ++i) check_key(&b, &b.units[i]);
+  build_close(&b);
+}
+
 /* What a database holds is the code of a variant alone. */
 static void stored_code_is_known_again(void **state)
 {
@@ -349,6 +379,7 @@ int main(int argc, char **argv)
 {
   const struct CMUnitTest tests[] = {
       WITH_SPECS(machine_code_is_known_by_its_bytes),
+      WITH_SPECS(a_unit_is_cached_under_its_text),
       WITH_SPECS(stored_code_is_known_again),
       WITH_SPECS(stored_variants_share_what_is_folded),
       WITH_SPECS(a_stored_text_becomes_the_same_code),
