@@ -77,7 +77,6 @@ static bool is_wanted(const struct sweep *s, const char *label)
 {
   bool all;
 
-  if (!s->options.only) return true;
   count_words(label, s->options.only, &all);
   return all && !wants_split_only(s);
 }
@@ -110,13 +109,28 @@ bool sweep_may_split(const struct outcome *o)
   return o->problem.op->step_count > 0;
 }
 
+/* Those of the first `count` points that options.only wants; of a part all. */
+static void keep_wanted(struct sweep *s, struct outcome *o, uint32_t count,
+                        bool is_part)
+{
+  struct bytes label = BYTES_INIT;
+
+  for (uint32_t i = 0; i < count; ++i) {
+    bytes_clear(&label);
+    variant_print(&o->points[i], &label);
+    if (is_part || is_wanted(s, bytes_string(&label)))
+      o->points[o->point_count++] = o->points[i];
+    if (!is_part) keep_nearest(s, bytes_string(&label));
+  }
+  bytes_release(&label);
+}
+
 /* Chooses the variants that its sweep looks at, of a part all that its sample
  * has; they become entries when its turn is near. */
 static dd_status choose_points(struct sweep *s, struct outcome *o, bool is_part)
 {
   const struct device_info *info = &s->client->info;
   uint32_t limit = is_part ? s->options.parts : s->options.sample, count;
-  struct bytes label = BYTES_INIT;
 
   if (s->options.cover && !is_part)
     TRY(cover_points(&s->shown, NULL, &o->problem, info->arch, info->sms,
@@ -124,14 +138,8 @@ static dd_status choose_points(struct sweep *s, struct outcome *o, bool is_part)
   else
     TRY(sample_points(&o->problem, info->arch, info->sms, limit,
                       s->options.seed, &o->arena, &o->points, &count));
-  for (uint32_t i = 0; i < count; ++i) {
-    bytes_clear(&label);
-    variant_print(&o->points[i], &label);
-    if (is_part || is_wanted(s, bytes_string(&label)))
-      o->points[o->point_count++] = o->points[i];
-    if (s->options.only && !is_part) keep_nearest(s, bytes_string(&label));
-  }
-  bytes_release(&label);
+  if (s->options.only) keep_wanted(s, o, count, is_part);
+  else o->point_count = count;
   s->total += o->point_count + sweep_may_split(o);
   if (!is_part)
     s->wanted += o->point_count + (wants_split_only(s) && sweep_may_split(o));
