@@ -253,12 +253,21 @@ static dd_status choose_rows(struct recheck *r, const struct checked *c,
   return DD_OK;
 }
 
+/* At most; the others are ten times as many. */
+static uint32_t count_racers(const struct recheck *r, const struct checked *c)
+{
+  uint32_t count = c->others < r->sample ? c->others : (uint32_t)r->sample;
+
+  for (const struct row *row = c->rows; row; row = row->next)
+    count += must_race(c, row);
+  return count;
+}
+
 static dd_status add_race(struct recheck *r, struct checked *c)
 {
   struct fixed *candidates;
-  uint32_t count = 0;
+  uint32_t count = count_racers(r, c);
 
-  for (const struct row *row = c->rows; row; row = row->next) ++count;
   candidates = ARENA_ARRAY(&r->arena, struct fixed, count);
   if (!candidates) return fail(DD_NO_MEMORY, "out of memory");
   TRY(choose_rows(r, c, candidates, &count));
