@@ -109,10 +109,12 @@ with tempfile.TemporaryDirectory(prefix="difftune-fleet-") as name:
     check("it has rows", len(want) > 3 * len(SHAPES), len(want))
 
     db = folder / "three.db"
-    three = start(db, 3, "-j", "3")
+    three = start(db, 3, "-j", "3", "-v")
     out, err = finish(three)
     check("three boards end with 0", three.returncode == 0, err)
     check("it says how many", "begins on 3 x cpu" in err, err)
+    check("each board says what it cost to begin",
+          err.count("s before it: specs and words") == 3, err)
     check("it prints every problem", all(shape in out for shape in SHAPES), out)
     check_whole("three boards", db, want)
     used = ask(db, "SELECT DISTINCT board FROM race ORDER BY 1")

@@ -22,6 +22,14 @@
 #include "simulate.h"
 #include "weigh.h"
 
+/* What comes before a sweep, and when it was done. */
+enum start { START_WORDS, START_DEVICES, START_PROBLEMS, START_DEVICE, STARTS };
+static const char *const start_words[STARTS] = {
+    "specs and words", "devices listed", "problems listed", "device waited for"};
+struct beginning {
+  double began, done[STARTS];
+};
+
 /* What the command line said. */
 struct asked {
   const char *variants, *db, *gpu, *variant, *simulate;
@@ -36,6 +44,7 @@ struct asked {
   char **argv;
   const struct problems *problems;
   struct fleet_task *task; /* NULL: this process is not a board of several */
+  struct beginning *beginning; /* of this process */
 };
 
 static const char *const l2_words[] = {"cold", "warm", NULL};
@@ -176,6 +185,20 @@ static uint32_t count_twins(const struct sweep *s)
     for (uint32_t k = 0; k < s->outcomes[i].count; ++k)
       n += s->outcomes[i].entries[k].twin != NULL;
   return n;
+}
+
+static void tell_beginning_seconds(const struct beginning *b)
+{
+  struct bytes text = BYTES_INIT;
+  double before = b->began;
+
+  for (int i = 0; i < STARTS; ++i) {
+    bytes_printf(&text, "%s %s %.2f", i ? "," : "", start_words[i],
+                 b->done[i] - before);
+    before = b->done[i];
+  }
+  say("%.2f s before it:%s", before - b->began, bytes_string(&text));
+  bytes_release(&text);
 }
 
 /* Where the seconds went, and what the cache saved. */
@@ -345,6 +368,7 @@ static int report_to_parent(const struct sweep *s, const struct asked *q,
   tell_refused(s);
   if (q->verbose && !status) {
     say("%s:", s->client->info.uuid);
+    tell_beginning_seconds(q->beginning);
     tell_seconds(s);
   }
   fleet_task_end(q->task, s, status);
@@ -361,7 +385,10 @@ static int report(const struct sweep *s, const struct asked *q, dd_status status
   if (q->json) print_json(s);
   else if (s->options.time) print_winners(s);
   else print_checked(s);
-  if (q->verbose && s->seconds > 0) tell_seconds(s);
+  if (q->verbose && s->seconds > 0) {
+    tell_beginning_seconds(q->beginning);
+    tell_seconds(s);
+  }
   tell_left_out(s);
   return code ? code : verdict(s, refused);
 }
@@ -401,7 +428,9 @@ static dd_status list_and_open(struct sweep *s, const struct asked *q,
                                const struct device_info *info)
 {
   TRY(add_problems(s, q, q->task != NULL));
+  q->beginning->done[START_PROBLEMS] = seconds_now();
   TRY(client_wait(s->client));
+  q->beginning->done[START_DEVICE] = seconds_now();
   if (s->client->info.sms == info->sms) return DD_OK;
   sweep_forget(s);
   return add_problems(s, q, q->task != NULL);
@@ -545,13 +574,17 @@ static int sweep_asked(struct asked *q, bool time)
   struct specs specs = {0};
   struct problems problems = {0};
   struct device_info infos[DEVICES_MAX];
+  struct beginning beginning = {.began = seconds_now()};
   size_t count;
   dd_status status = specs_load(&specs, q->variants);
   int code;
 
   q->problems = &problems;
+  q->beginning = &beginning;
   if (!status) status = read_problems(&specs, q, &problems);
+  beginning.done[START_WORDS] = seconds_now();
   if (!status) status = choose(q, time, infos, &count);
+  beginning.done[START_DEVICES] = seconds_now();
   code = status ? say_failure(status)
                 : sweep_devices(q, time, &specs, infos, count);
   problems_release(&problems);
