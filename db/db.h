@@ -248,6 +248,9 @@ struct db_variant_row {
 dd_status db_variant_read(struct db *db, int64_t variant, const char *target,
                           int64_t toolchain, struct arena *arena,
                           struct db_variant_row *out);
+/* What it is, without text and code, which are not looked at. */
+dd_status db_variant_point(struct db *db, int64_t variant, struct arena *arena,
+                           struct db_variant_row *out);
 
 /* What names a stored variant. */
 dd_status db_variant_hash(struct db *db, int64_t variant, struct hash *out);

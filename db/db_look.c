@@ -565,8 +565,8 @@ static dd_status join_text(struct db *db, sqlite3_stmt *variant,
                              "text", head + tail);
 }
 
-static dd_status keep_variant(struct db *db, sqlite3_stmt *s,
-                              struct arena *arena, struct db_variant_row *out)
+static dd_status keep_point(struct db *db, sqlite3_stmt *s,
+                            struct arena *arena, struct db_variant_row *out)
 {
   out->op = keep_text(arena, s, VARIANT_OP);
   out->scheme = keep_text(arena, s, VARIANT_SCHEME);
@@ -577,7 +577,7 @@ static dd_status keep_variant(struct db *db, sqlite3_stmt *s,
                 (long long)sqlite3_column_int64(s, 0));
   if (!hash_parse(text_at(s, VARIANT_HASH), &out->hash))
     return db_damaged(db, "a variant's hash is not one");
-  return join_text(db, s, arena, &out->text);
+  return DD_OK;
 }
 
 static dd_status read_variant(struct db *db, int64_t variant,
@@ -587,7 +587,21 @@ static dd_status read_variant(struct db *db, int64_t variant,
   dd_status status;
 
   TRY(row_read(db, TABLE_VARIANT, variant, &s));
-  status = keep_variant(db, s, arena, out);
+  status = keep_point(db, s, arena, out);
+  if (!status) status = join_text(db, s, arena, &out->text);
+  row_done(s);
+  return status;
+}
+
+dd_status db_variant_point(struct db *db, int64_t variant, struct arena *arena,
+                           struct db_variant_row *out)
+{
+  sqlite3_stmt *s;
+  dd_status status;
+
+  memset(out, 0, sizeof *out);
+  TRY(row_read(db, TABLE_VARIANT, variant, &s));
+  status = keep_point(db, s, arena, out);
   row_done(s);
   return status;
 }

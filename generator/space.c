@@ -5,15 +5,21 @@
 
 #include "space.h"
 
-static uint8_t tunables_used(const struct problem *problem,
-                             const struct scheme *scheme,
-                             const struct expr *rule)
-{
-  uint32_t n = scheme->tunable_count;
+enum { UNKNOWN, HOLDS, FAILS };
 
-  while (n > 0 && !expr_uses(rule, (int64_t)problem->op->symbol_count + n - 1))
-    n--;
-  return (uint8_t)n;
+static uint32_t tunables_named(const struct space *s, const struct expr *rule)
+{
+  uint32_t named = 0;
+
+  for (uint32_t t = 0; t < s->scheme->tunable_count; t++)
+    if (expr_uses(rule, (int64_t)s->problem->op->symbol_count + t))
+      named |= 1u << t;
+  return named;
+}
+
+static uint8_t last_named(uint32_t named)
+{
+  return (uint8_t)(named ? 32 - __builtin_clz(named) : 0);
 }
 
 static int by_used(const void *left, const void *right)
@@ -24,16 +30,45 @@ static int by_used(const void *left, const void *right)
   return a->rule < b->rule ? -1 : 1;
 }
 
+/* Where its answers are kept, one for each combination of the values of the
+ * tunables that it names; -1 where they find no room. */
+static int32_t place_truth(const struct space *s, uint32_t named,
+                           uint32_t *room)
+{
+  uint64_t places = 1;
+  uint32_t start = *room;
+
+  for (; named && places <= SPACE_TRUTHS; named &= named - 1)
+    places *= s->scheme->tunables[__builtin_ctz(named)].value_count;
+  if (places > SPACE_TRUTHS - start) return -1;
+  *room += (uint32_t)places;
+  return (int32_t)start;
+}
+
+static void find_first_asked(struct space *s)
+{
+  uint32_t first = 0;
+
+  for (uint32_t kept = 0; kept <= s->scheme->tunable_count; kept++) {
+    while (first < s->rule_count && s->rules[first].used <= kept) first++;
+    s->asked[kept + 1] = (uint16_t)first;
+  }
+}
+
 static void sort_rules(struct space *s)
 {
   const struct scheme *c = s->scheme;
+  uint32_t room = 0;
 
   s->rule_count =
       c->rule_count < SPACE_MAX_RULES ? c->rule_count : SPACE_MAX_RULES;
-  for (uint32_t i = 0; i < s->rule_count; i++)
-    s->rules[i] = (struct space_rule){
-        (uint16_t)i, tunables_used(s->problem, c, c->rules[i].expr)};
+  for (uint32_t i = 0; i < s->rule_count; i++) {
+    uint32_t named = tunables_named(s, c->rules[i].expr);
+    s->rules[i] = (struct space_rule){(uint16_t)i, last_named(named), named,
+                                      place_truth(s, named, &room)};
+  }
   qsort(s->rules, s->rule_count, sizeof s->rules[0], by_used);
+  find_first_asked(s);
 }
 
 static int64_t *tunable_slots(struct space *s)
@@ -84,17 +119,36 @@ static void advance(struct space *s, uint32_t n)
   s->done = true;
 }
 
-/* The first rule that this point breaks, of those that may not hold still. */
-static const struct space_rule *broken_rule(const struct space *s)
+static uint8_t evaluate(struct space *s, const struct space_rule *r)
 {
   int64_t holds;
 
-  for (uint32_t i = 0; i < s->rule_count; i++) {
-    const struct space_rule *r = &s->rules[i];
-    if (r->used <= s->kept) continue;
-    if (expr_eval(s->scheme->rules[r->rule].expr, s->slots, &holds) || !holds)
-      return r;
+  s->evaluated++;
+  return expr_eval(s->scheme->rules[r->rule].expr, s->slots, &holds) || !holds
+             ? FAILS
+             : HOLDS;
+}
+
+static bool holds(struct space *s, const struct space_rule *r)
+{
+  uint32_t at = 0;
+  uint8_t *truth;
+
+  if (r->truth < 0) return evaluate(s, r) == HOLDS;
+  for (uint32_t named = r->named; named; named &= named - 1) {
+    int t = __builtin_ctz(named);
+    at = at * s->scheme->tunables[t].value_count + s->at[t];
   }
+  truth = &s->truth[(uint32_t)r->truth + at];
+  if (*truth == UNKNOWN) *truth = evaluate(s, r);
+  return *truth == HOLDS;
+}
+
+/* The first rule that this point breaks, of those that may not hold still. */
+static const struct space_rule *broken_rule(struct space *s)
+{
+  for (uint32_t i = s->asked[s->kept + 1]; i < s->rule_count; i++)
+    if (!holds(s, &s->rules[i])) return &s->rules[i];
   return NULL;
 }
 

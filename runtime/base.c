@@ -227,13 +227,17 @@ void bytes_text(struct bytes *b, const char *text)
 
 void bytes_vprintf(struct bytes *b, const char *fmt, va_list args)
 {
+  char line[128]; /* most are short, and are not printed twice */
   va_list again;
   int n;
 
   va_copy(again, args);
-  n = vsnprintf(NULL, 0, fmt, args);
-  if (n < 0) b->failed = true;
-  if (n >= 0 && bytes_reserve(b, (size_t)n)) {
+  n = vsnprintf(line, sizeof line, fmt, args);
+  if (n < 0) {
+    b->failed = true;
+  } else if ((size_t)n < sizeof line) {
+    bytes_add(b, line, (size_t)n);
+  } else if (bytes_reserve(b, (size_t)n)) {
     vsnprintf(b->data + b->size, (size_t)n + 1, fmt, again);
     b->size += (size_t)n;
   }

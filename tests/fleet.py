@@ -109,10 +109,12 @@ with tempfile.TemporaryDirectory(prefix="difftune-fleet-") as name:
     check("it has rows", len(want) > 3 * len(SHAPES), len(want))
 
     db = folder / "three.db"
-    three = start(db, 3, "-j", "3")
+    three = start(db, 3, "-j", "3", "-v")
     out, err = finish(three)
     check("three boards end with 0", three.returncode == 0, err)
     check("it says how many", "begins on 3 x cpu" in err, err)
+    check("each board says what it cost to begin",
+          err.count("s before it: specs and words") == 3, err)
     check("it prints every problem", all(shape in out for shape in SHAPES), out)
     check_whole("three boards", db, want)
     used = ask(db, "SELECT DISTINCT board FROM race ORDER BY 1")
@@ -120,6 +122,24 @@ with tempfile.TemporaryDirectory(prefix="difftune-fleet-") as name:
     anchors = ask(db, "SELECT count(*), count(DISTINCT board), count(DISTINCT candidate),"
                       " count(DISTINCT problem) FROM anchor")
     check("each has timed the same anchor", anchors == [(3, 3, 1, 1)], anchors)
+
+    # Whoever writes keeps the parent from beginning the sweep; the boards open
+    # their devices meanwhile.
+    with sqlite3.connect(db, isolation_level=None) as con:
+        con.execute("BEGIN IMMEDIATE")
+        run = start(db, 3, "--seed", "2")
+        check("boards start before the sweep begins",
+              until(lambda: len(boards_of(run)) == 3, run, 20))
+        con.execute("ROLLBACK")
+    out, err = finish(run)
+    check("and sweep when it has", run.returncode == 0 and
+          ask(db, "SELECT count(*) FROM sweep WHERE outcome = 'complete'") == [(2,)], err)
+
+    run = start(db, 3, "--variant", "nonesuch")
+    out, err = finish(run)
+    check("what no board can sweep is said once", run.returncode == 64 and
+          err.count("nonesuch") == 1, (run.returncode, err))
+    check("and begins no sweep", ask(db, "SELECT count(*) FROM sweep") == [(2,)])
 
     db = folder / "board.db"
     run = start(db, 3)

@@ -87,6 +87,27 @@ static void test_bytes(void **state)
   bytes_release(&b);
 }
 
+/* Of any length, the same as the C library's. */
+static void test_bytes_printf(void **state)
+{
+  char want[400];
+
+  (void)state;
+  for (int width = 0; width < 300; ++width) {
+    struct bytes b = BYTES_INIT;
+    int n = snprintf(want, sizeof want, "a %*d b", width, 7);
+    bytes_printf(&b, "%s", "");
+    assert_string_equal(bytes_string(&b), "");
+    bytes_printf(&b, "a %*d b", width, 7);
+    assert_int_equal(b.size, n);
+    assert_string_equal(bytes_string(&b), want);
+    bytes_printf(&b, "a %*d b", width, 7);
+    assert_int_equal(b.size, 2 * n);
+    assert_string_equal(bytes_string(&b) + n, want);
+    bytes_release(&b);
+  }
+}
+
 /* Failure is sticky, leaves the text whole and terminated; nothing leaks. */
 static void test_bytes_without_memory(void **state)
 {
@@ -960,6 +981,7 @@ int main(void)
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_fail),
     cmocka_unit_test(test_bytes),
+    cmocka_unit_test(test_bytes_printf),
     cmocka_unit_test(test_bytes_without_memory),
     cmocka_unit_test(test_arena),
     cmocka_unit_test(test_arena_without_memory),

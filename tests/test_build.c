@@ -12,6 +12,7 @@
 #include "emit.h"
 #include "farm.h"
 #include "sample.h"
+#include "stored.h"
 #include "twin.h"
 
 enum { POINTS = 6 };
@@ -98,6 +99,36 @@ static void machine_code_is_known_by_its_bytes(void **state)
   build_close(&again);
 }
 
+static void check_key(const struct build *b, const struct unit *u)
+{
+  struct variant v[POINTS];
+  struct bytes text = BYTES_INIT;
+  struct hash key;
+
+  for (uint32_t i = 0; i < u->count; ++i)
+    v[i] = b->parts[b->in_unit[u->first + i]]->variant;
+  assert_ok(emit_unit(&specs.tree, v, u->count, &text));
+  key = cache_key(bytes_string(&b->identity), b->target, bytes_string(&text));
+  assert_true(hash_equal(&u->key, &key));
+  bytes_release(&text);
+}
+
+/* Though it is not hashed as a whole. */
+static void a_unit_is_cached_under_its_text(void **state)
+{
+  struct build b;
+  uint32_t part;
+
+  (void)state;
+  assert_ok(build_open(&b, &specs, "cpu", 1, POINTS));
+  for (uint32_t i = 0; i < POINTS + 2; ++i)
+    assert_ok(build_add(&b, &points[i], &part));
+  assert_ok(build_submit(&b));
+  assert_true(b.unit_count >= 2);
+  for (size_t i = 0; i < b.unit_count; ++i) check_key(&b, &b.units[i]);
+  build_close(&b);
+}
+
 /* What a database holds is the code of a variant alone. */
 static void stored_code_is_known_again(void **state)
 {
@@ -117,6 +148,48 @@ static void stored_code_is_known_again(void **state)
   }
   build_close(&alone);
   build_close(&together);
+}
+
+static void print_row(const struct variant *v, struct bytes *label,
+                      struct bytes *facts, struct db_variant_row *row)
+{
+  variant_print(v, label);
+  variant_print_facts(v, facts);
+  *row = (struct db_variant_row){
+      .op = v->op->name, .scheme = v->scheme->name,
+      .tunables = strchr(bytes_string(label), ' ') + 1,
+      .facts = bytes_string(facts), .hash = v->hash};
+}
+
+static void stored_variants_share_what_is_folded(void **state)
+{
+  struct build b = {.specs = &specs};
+  const struct emit_scheme *text;
+  struct variant found;
+
+  (void)state;
+  arena_init(&b.arena, NULL);
+  for (uint32_t i = 1; i < POINTS; ++i) { /* 0 is of the default scheme */
+    struct bytes label = BYTES_INIT, facts = BYTES_INIT;
+    struct db_variant_row row;
+    assert_ok(build_source(&b, &points[i], &text));
+    assert_ok(emit_hash(text, &points[i]));
+    print_row(&points[i], &label, &facts, &row);
+    assert_true(stored_is_current_in(&b, &row, &found));
+    assert_true(hash_equal(&found.hash, &points[i].hash));
+    assert_true(stored_is_current(&specs, &row, &found));
+    row.hash.byte[0] ^= 1;
+    assert_false(stored_is_current_in(&b, &row, &found));
+    row.tunables = "lanes=3";
+    assert_false(stored_is_current_in(&b, &row, &found));
+    bytes_release(&label);
+    bytes_release(&facts);
+  }
+  for (uint32_t i = 1; i < POINTS; ++i)
+    assert_ptr_equal(points[i].scheme, points[1].scheme);
+  assert_non_null(b.schemes);
+  assert_null(b.schemes->next);
+  build_close(&b);
 }
 
 static void a_stored_text_becomes_the_same_code(void **state)
@@ -306,7 +379,9 @@ int main(int argc, char **argv)
 {
   const struct CMUnitTest tests[] = {
       WITH_SPECS(machine_code_is_known_by_its_bytes),
+      WITH_SPECS(a_unit_is_cached_under_its_text),
       WITH_SPECS(stored_code_is_known_again),
+      WITH_SPECS(stored_variants_share_what_is_folded),
       WITH_SPECS(a_stored_text_becomes_the_same_code),
       WITH_SPECS(a_winner_is_compiled_beside_the_others),
       WITH_SPECS(a_winner_that_differs_alone_is_no_failure_of_its_part),

@@ -3,7 +3,7 @@
  *
  * The workers are this program again.  A script in a file says what each does
  * in turn, one letter per worker:
- *   f  refuses to open its device       x  ends when it is asked to open
+ *   f  refuses to list and to open      x  ends when it is asked to open
  *   h  opens, answers, never ends       .  opens and answers
  * A request's first word says what happens to it: 1000 is answered, 1001 is
  * noted as candidates 4 and 7 and the worker dies, 1002 is noted as 3 and then
@@ -47,6 +47,19 @@ static void send_note(uint32_t candidate)
   bytes_release(&message);
 }
 
+static void send_list(void)
+{
+  struct device_info info = {.kind = "cpu", .name = "listed"};
+  struct bytes message = BYTES_INIT;
+
+  wire_put_u32(&message, DD_OK);
+  wire_put_text(&message, "");
+  wire_put_u32(&message, 1);
+  put_device_info(&message, &info);
+  wire_send(WORKER_OUT, &message);
+  bytes_release(&message);
+}
+
 static void send_answer(dd_status status, bool with_info)
 {
   struct device_info info = {.kind = "cpu", .name = "pretended"};
@@ -61,6 +74,8 @@ static void send_answer(dd_status status, bool with_info)
 
 static void obey(uint32_t word, char letter)
 {
+  if (word == REQUEST_LIST && letter == 'f') send_answer(DD_DEVICE, false);
+  else if (word == REQUEST_LIST) send_list();
   if (word == REQUEST_OPEN && letter == 'x') _exit(3);
   if (word == REQUEST_OPEN)
     send_answer(letter == 'f' ? DD_DEVICE : DD_OK, true);
@@ -131,11 +146,22 @@ static dd_status call(struct client *c, uint32_t word, double seconds)
   return status;
 }
 
+static const struct device_info listed = {.kind = "cpu", .name = "listed"};
+
+static dd_status open_listed(struct client *c)
+{
+  TRY(client_begin(c, &listed, &no_specs));
+  return client_wait(c);
+}
+
 static void open_client(struct client *c, const char *script)
 {
   set_script(script);
-  assert_ok(client_open(c, "cpu", 0, &no_specs));
+  assert_ok(client_begin(c, &listed, &no_specs));
+  assert_string_equal(c->info.name, "listed");
+  assert_ok(client_wait(c));
   assert_string_equal(c->info.name, "pretended");
+  assert_ok(client_wait(c));
 }
 
 /* ---- Tests ----------------------------------------------------------- */
@@ -187,10 +213,43 @@ static void an_open_that_fails_is_told(void **state)
   (void)state;
   set_script("f");
   assert_fails(DD_DEVICE, "as the script says",
-               client_open(&c, "cpu", 0, &no_specs));
+               open_listed(&c));
   set_script("x");
   assert_fails(DD_DEVICE, "exit code 3",
-               client_open(&c, "cpu", 0, &no_specs));
+               open_listed(&c));
+  client_close(&c);
+}
+
+/* A second worker would refuse, or a third: each takes a letter. */
+static void who_has_listed_opens(void **state)
+{
+  struct device_info info;
+  struct client c, d;
+  size_t count;
+
+  (void)state;
+  set_script(".f");
+  assert_ok(client_list("cpu", &info, 1, &count));
+  assert_int_equal(count, 1);
+  assert_string_equal(info.name, "listed");
+  assert_ok(client_list("cpu", &info, 1, &count));
+  assert_ok(open_listed(&c));
+  assert_fails(DD_DEVICE, "as the script says", open_listed(&d));
+  assert_ok(call(&c, 1000, 60));
+  client_close(&c);
+}
+
+static void who_cannot_list_is_not_kept(void **state)
+{
+  struct device_info info;
+  struct client c;
+  size_t count;
+
+  (void)state;
+  set_script("f.");
+  assert_fails(DD_DEVICE, "as the script says",
+               client_list("cpu", &info, 1, &count));
+  assert_ok(open_listed(&c));
   client_close(&c);
 }
 
@@ -275,6 +334,19 @@ static void other_work_goes_on_beside_a_call(void **state)
   close(b.fd[1]);
 }
 
+static void who_is_dismissed_ends_by_itself(void **state)
+{
+  struct client c;
+
+  (void)state;
+  open_client(&c, "");
+  assert_false(child_has_ended(&c.child));
+  client_dismiss(&c);
+  while (!child_has_ended(&c.child)) continue; /* or the alarm goes off */
+  client_close(&c);
+  client_dismiss(&c);
+}
+
 static void a_worker_that_does_not_end_is_killed(void **state)
 {
   struct client c;
@@ -294,9 +366,12 @@ int main(int argc, char **argv)
       cmocka_unit_test(a_new_worker_may_need_tries),
       cmocka_unit_test(the_tries_have_an_end),
       cmocka_unit_test(an_open_that_fails_is_told),
+      cmocka_unit_test(who_has_listed_opens),
+      cmocka_unit_test(who_cannot_list_is_not_kept),
       cmocka_unit_test(the_last_note_survives_the_worker),
       cmocka_unit_test(silence_has_its_limits),
       cmocka_unit_test(other_work_goes_on_beside_a_call),
+      cmocka_unit_test(who_is_dismissed_ends_by_itself),
       cmocka_unit_test(a_worker_that_does_not_end_is_killed),
   };
 

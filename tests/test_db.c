@@ -185,6 +185,16 @@ static void test_variant_and_samples(void **state)
   assert_string_equal(v.text, demo_text(2));
   assert_int_equal(v.code_size, demo_code_size(2));
   assert_memory_equal(v.code, demo_code(2), demo_code_size(2));
+  assert_ok(db_variant_point(db, 3, &arena, &v));
+  assert_true(hash_equal(&v.hash, &want.hash));
+  assert_string_equal(v.op, "demo");
+  assert_string_equal(v.scheme, "plain");
+  assert_string_equal(v.tunables, "lanes=4 heads=2");
+  assert_string_equal(v.facts, "io=bf16 width=128");
+  assert_null(v.text);
+  assert_null(v.code);
+  assert_fails(DD_BUG, "no row 9 in table variant",
+               db_variant_point(db, 9, &arena, &v));
   assert_ok(db_variant_read(db, 3, "cpu", 1, &arena, &v));
   assert_string_equal((const char *)v.code, demo_text(2));
   assert_int_equal(v.code_size, strlen(demo_text(2)));

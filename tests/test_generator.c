@@ -598,6 +598,57 @@ static void a_walk_is_the_filtered_product(void **state)
   put_all();
 }
 
+/* Seven tunables of four values, and what of them fits. */
+static uint64_t walk_seven(const char *where, uint64_t *evaluated)
+{
+  char text[1024];
+  struct fixture f;
+  struct space space;
+  struct variant v;
+  uint64_t fits;
+
+  snprintf(text, sizeof text,
+           "local tune = {}\n"
+           "for i = 0, 6 do table.insert(tune, { 'b' .. i, 0, 1, 2, 3 }) end\n"
+           "return scheme { kernel = 'k', params = 'P', grid = 1, block = 32,\n"
+           "facts = { 'io' }, tune = tune, where = { %s } }", where);
+  put("tiny/block.lua", text);
+  open_fixture(&f, "tiny:fp32 rows=1 cols=2");
+  fits = check_walk(op_scheme_find(f.problem.op, "block"), &f.problem);
+  space_init(&space, op_scheme_find(f.problem.op, "block"), &f.problem, 90, 132);
+  while (space_next(&space, &v)) continue;
+  *evaluated = space.evaluated;
+  close_fixture(&f);
+  put_all();
+  return fits;
+}
+
+/* However often the walk comes by: of b6, of b0 and what is left of b6, and of
+ * none. */
+static void a_condition_is_evaluated_once_for_what_it_sees(void **state)
+{
+  uint64_t evaluated;
+
+  (void)state;
+  assert_int_equal(walk_seven("'b6 != 1', 'b0 + b6 != 3', 'rows == 1'",
+                              &evaluated),
+                   4 * 4 * 4 * 4 * 4 * 9);
+  assert_int_equal(evaluated, 4 + 12 + 1);
+}
+
+/* 4^7 combinations fill the room of all answers, and leave none for another. */
+static void a_condition_without_room_is_asked_each_time(void **state)
+{
+  uint64_t evaluated;
+
+  (void)state;
+  assert_int_equal(SPACE_TRUTHS, 4 * 4 * 4 * 4 * 4 * 4 * 4);
+  assert_int_equal(walk_seven("'b0 + b1 + b2 + b3 + b4 + b5 + b6 < 3', "
+                              "'b6 != 1'", &evaluated),
+                   29);
+  assert_int_equal(evaluated, 4 * 4 * 4 * 4 * 4 * 4 * 4 + 36);
+}
+
 /* ---- Text -------------------------------------------------------------- */
 
 static void variant_at(const struct fixture *f, const char *scheme,
@@ -1023,6 +1074,8 @@ int main(void)
       TEST(the_message_is_the_same_on_every_run),
       TEST(specs_share_a_file),
       TEST(a_walk_is_the_filtered_product),
+      TEST(a_condition_is_evaluated_once_for_what_it_sees),
+      TEST(a_condition_without_room_is_asked_each_time),
       TEST(text_is_as_in_the_golden_files),
       TEST(a_hash_is_of_what_is_compiled),
       TEST(a_hash_sees_every_byte_of_every_file),

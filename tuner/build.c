@@ -164,31 +164,40 @@ static const struct variant *variant_in(const struct build *b,
   return &b->parts[b->in_unit[u->first + i]]->variant;
 }
 
-/* emit_unit()'s, without folding again. */
+/* emit_unit()'s, without folding again, and without hashing again what its
+ * scheme's others begin with. */
 static dd_status unit_text(struct build *b, const struct unit *u,
-                           struct bytes *text)
+                           struct bytes *text, struct hash *hash)
 {
   const char *stored = b->parts[b->in_unit[u->first]]->text;
   const struct emit_scheme *s;
+  struct hasher hasher;
 
   if (stored) {
     bytes_text(text, stored);
+    *hash = hash_of(stored, strlen(stored));
     return bytes_status(text);
   }
   TRY(build_source(b, variant_in(b, u, 0), &s));
   bytes_add(text, s->source.data, s->source.size);
   for (uint32_t i = 0; i < u->count; ++i)
     TRY(emit_entry(variant_in(b, u, i), text));
-  return bytes_status(text);
+  TRY(bytes_status(text));
+  hasher = s->hasher;
+  hasher_add(&hasher, text->data + s->source.size,
+             text->size - s->source.size);
+  *hash = hasher_end(&hasher);
+  return DD_OK;
 }
 
 static dd_status find_or_submit(struct build *b, size_t unit,
-                                const struct bytes *text)
+                                const struct bytes *text,
+                                const struct hash *hash)
 {
   struct unit *u = &b->units[unit];
   struct bytes code = BYTES_INIT;
 
-  u->key = cache_key(bytes_string(&b->identity), b->target, bytes_string(text));
+  u->key = cache_key_hashed(bytes_string(&b->identity), b->target, hash);
   if (cache_find(&b->cache, &u->key, &code)) {
     unit_arrives(b, unit, &code);
     return DD_OK;
@@ -202,6 +211,7 @@ static dd_status submit_unit(struct build *b, const uint32_t *parts,
                              uint32_t count, bool alone)
 {
   struct bytes text = BYTES_INIT;
+  struct hash hash;
   struct unit *u;
   dd_status status;
 
@@ -218,8 +228,8 @@ static dd_status submit_unit(struct build *b, const uint32_t *parts,
         (uint32_t)b->unit_count;
   }
   b->unit_count++;
-  status = unit_text(b, u, &text);
-  if (!status) status = find_or_submit(b, b->unit_count - 1, &text);
+  status = unit_text(b, u, &text, &hash);
+  if (!status) status = find_or_submit(b, b->unit_count - 1, &text, &hash);
   bytes_release(&text);
   return status;
 }

@@ -68,14 +68,21 @@ void cache_open(struct cache *c)
 
 /* ---- Entries --------------------------------------------------------- */
 
+struct hash cache_key_hashed(const char *identity, const char *target,
+                             const struct hash *text)
+{
+  const struct hash all[] = {hash_of(identity, strlen(identity)),
+                             hash_of(target, strlen(target)), *text};
+
+  return hash_of(all, sizeof all);
+}
+
 struct hash cache_key(const char *identity, const char *target,
                       const char *text)
 {
-  const struct hash all[] = {hash_of(identity, strlen(identity)),
-                             hash_of(target, strlen(target)),
-                             hash_of(text, strlen(text))};
+  const struct hash hash = hash_of(text, strlen(text));
 
-  return hash_of(all, sizeof all);
+  return cache_key_hashed(identity, target, &hash);
 }
 
 /* Two digits name a folder of their own: 10^5 entries are a lot for one. */

@@ -33,6 +33,9 @@ void cache_open(struct cache *c);
 
 struct hash cache_key(const char *identity, const char *target,
                       const char *text);
+/* The same where the text's hash is known. */
+struct hash cache_key_hashed(const char *identity, const char *target,
+                             const struct hash *text);
 
 /* The code of an entry, or false. */
 bool cache_find(struct cache *c, const struct hash *key, struct bytes *code);

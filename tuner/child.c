@@ -145,7 +145,7 @@ int child_stop(struct child *c, double seconds)
   int how = 0;
 
   if (c->pid <= 0) return 0;
-  close(c->to); /* a healthy worker ends at this */
+  if (c->to >= 0) close(c->to); /* a healthy worker ends at this */
   wait_for_end(c->from, seconds);
   close(c->from);
   kill(-c->pid, SIGKILL); /* its children too; one that has ended is no more */

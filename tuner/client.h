@@ -28,6 +28,7 @@ struct client {
   int index;
   const struct bytes *specs;
   int generation; /* how many workers there have been */
+  bool opening;   /* client_begin() has no answer yet */
   uint32_t noted; /* the last call's last note (message.h) */
   double lost;    /* of seconds_now(): when the last was given up; 0: never */
   double end;     /* of seconds_now(): no call goes on beyond; 0: none */
@@ -36,13 +37,20 @@ struct client {
   struct client_beside beside; /* turn NULL: nothing */
 };
 
-/* What is visible, asked of a worker that is gone afterwards. */
+/* What is visible, asked of a worker; it stays for the first client_begin(),
+ * which saves bringing up the driver twice. */
 dd_status client_list(const char *kind, struct device_info *infos,
                       size_t capacity, size_t *count);
 
-/* Starts a worker on a device.  `specs` must outlive the client. */
-dd_status client_open(struct client *c, const char *kind, int index,
-                      const struct bytes *specs);
+/* Starts a worker on a device that client_list() named; it is open after
+ * client_wait(), which comes before any call.  Until then `info` is what was
+ * listed, which may have more SMs (MPS).  `specs` must outlive the client. */
+dd_status client_begin(struct client *c, const struct device_info *info,
+                       const struct bytes *specs);
+dd_status client_wait(struct client *c); /* once more: nothing */
+/* There will be no more calls: the worker begins to end.  What it holds may take
+ * it a while, in which its caller has other things to do. */
+void client_dismiss(struct client *c);
 void client_close(struct client *c); /* a worker that hangs is killed */
 
 /* Sends a request and reads the answer's body into *reply.  `seconds` is how

@@ -49,7 +49,6 @@ struct checked { /* a problem */
   int64_t sweep;
   double us; /* the winner's then */
   enum class class;
-  struct fixed winner; /* where it is not gone */
   struct outcome *raced, *swept; /* again; NULL: not */
 };
 
@@ -145,67 +144,90 @@ static dd_status read_rows(struct recheck *r)
 
 /* ---- Classes ------------------------------------------------------------- */
 
+static dd_status read_step(struct recheck *r, int64_t variant,
+                           struct variant *v, bool *gone)
+{
+  struct db_variant_row stored;
+  struct arena a;
+  dd_status status;
+
+  arena_init(&a, NULL);
+  status = db_variant_point(r->db, variant, &a, &stored);
+  *gone = !status && !stored_is_current_in(&r->rerun.build, &stored, v);
+  arena_release(&a);
+  return status;
+}
+
 /* The candidate of a row as the specs write it now; *gone: they do not. */
 static dd_status make_fixed(struct recheck *r, const struct row *row,
                             struct fixed *f, bool *gone)
 {
-  struct db_variant_row stored;
-  struct variant v;
-
   *f = (struct fixed){.split = row->split, .step_count = row->step_count};
   *gone = false;
-  for (uint32_t i = 0; i < row->step_count; ++i) {
-    TRY(db_variant_read(r->db, row->steps[i], NULL, 0, &r->arena, &stored));
-    *gone = !stored_is_current(&r->specs, &stored, &v);
-    if (*gone) return DD_OK;
-    TRY(build_add(&r->rerun.build, &v, &f->part[i]));
-  }
+  for (uint32_t i = 0; i < row->step_count && !*gone; ++i)
+    TRY(read_step(r, row->steps[i], &f->step[i], gone));
   return DD_OK;
 }
 
-static dd_status find_winner(struct recheck *r, struct checked *c)
+static dd_status find_gone(struct recheck *r, struct checked *c)
 {
+  struct fixed winner;
   bool gone = problem_parse(&r->specs.ops, c->spelling, &c->problem) != DD_OK;
 
   c->problem.op = gone ? NULL : c->problem.op;
-  if (!gone) TRY(make_fixed(r, c->rows, &c->winner, &gone));
+  if (!gone) TRY(make_fixed(r, c->rows, &winner, &gone));
   if (gone) c->class = CLASS_GONE;
   return DD_OK;
 }
 
-static dd_status has_same_code(struct recheck *r, const struct checked *c,
-                               bool *same)
-{
-  *same = true;
-  for (uint32_t i = 0; i < c->winner.step_count && *same; ++i) {
-    struct db_variant_row stored;
-    TRY(db_variant_read(r->db, c->rows->steps[i], r->rerun.build.target,
-                        c->rows->toolchain, &r->arena, &stored));
-    *same = stored.code && build_has_code(&r->rerun.build, c->winner.part[i],
-                                          stored.code, stored.code_size);
-  }
-  return DD_OK;
-}
-
+/* Of another compiler's code nothing is known until it is compiled for the
+ * race: see compare_code(). */
 static dd_status classify(struct recheck *r, struct checked *c)
 {
   struct db_provenance from;
-  bool same;
 
+  TRY(find_gone(r, c));
   if (c->class == CLASS_GONE) return DD_OK;
   TRY(db_provenance(r->db, c->rows->measurement, &r->arena, &from));
-  same = !strcmp(from.toolchain, bytes_string(&r->rerun.build.identity));
-  if (same && !strcmp(from.driver, r->rerun.info.driver)) return DD_OK;
-  if (!same) TRY(has_same_code(r, c, &same));
-  c->class = same ? CLASS_SAME : CLASS_CHANGED;
+  if (strcmp(from.toolchain, bytes_string(&r->rerun.build.identity)))
+    c->class = CLASS_CHANGED;
+  else if (strcmp(from.driver, r->rerun.info.driver))
+    c->class = CLASS_SAME;
   return DD_OK;
 }
 
 static dd_status classify_all(struct recheck *r)
 {
-  for (struct checked *c = r->problems; c; c = c->next) TRY(find_winner(r, c));
-  TRY(rerun_compile(&r->rerun));
   for (struct checked *c = r->problems; c; c = c->next) TRY(classify(r, c));
+  return DD_OK;
+}
+
+static dd_status step_has_same_code(struct recheck *r, const struct checked *c,
+                                    uint32_t step, bool *same)
+{
+  struct db_variant_row stored;
+  struct arena a;
+  dd_status status;
+
+  arena_init(&a, NULL);
+  status = db_variant_read(r->db, c->rows->steps[step], r->rerun.build.target,
+                           c->rows->toolchain, &a, &stored);
+  *same = !status && stored.code &&
+          build_has_code(&r->rerun.build, c->raced->entries->part[step],
+                         stored.code, stored.code_size);
+  arena_release(&a);
+  return status;
+}
+
+/* The winner is its race's first entry. */
+static dd_status compare_code(struct recheck *r, struct checked *c)
+{
+  bool same = c->raced && c->raced->opened;
+
+  if (c->class != CLASS_CHANGED) return DD_OK;
+  for (uint32_t i = 0; i < c->rows->step_count && same; ++i)
+    TRY(step_has_same_code(r, c, i, &same));
+  if (same) c->class = CLASS_SAME;
   return DD_OK;
 }
 
@@ -231,12 +253,21 @@ static dd_status choose_rows(struct recheck *r, const struct checked *c,
   return DD_OK;
 }
 
+/* At most; the others are ten times as many. */
+static uint32_t count_racers(const struct recheck *r, const struct checked *c)
+{
+  uint32_t count = c->others < r->sample ? c->others : (uint32_t)r->sample;
+
+  for (const struct row *row = c->rows; row; row = row->next)
+    count += must_race(c, row);
+  return count;
+}
+
 static dd_status add_race(struct recheck *r, struct checked *c)
 {
   struct fixed *candidates;
-  uint32_t count = 0;
+  uint32_t count = count_racers(r, c);
 
-  for (const struct row *row = c->rows; row; row = row->next) ++count;
   candidates = ARENA_ARRAY(&r->arena, struct fixed, count);
   if (!candidates) return fail(DD_NO_MEMORY, "out of memory");
   TRY(choose_rows(r, c, candidates, &count));
@@ -249,6 +280,7 @@ static dd_status run_recorded(struct recheck *r, struct sweep *s)
   dd_status status;
 
   if (!s->count) return DD_OK;
+  TRY(client_wait(s->client));
   status = record_begin(&recorder, r->db_path, s->build, &r->rerun.info,
                         r->command, s->options.seed, s->options.policy, false);
   s->recorder = &recorder;
@@ -269,10 +301,12 @@ static dd_status race_again(struct recheck *r)
 
   for (struct checked *c = r->problems; c; c = c->next)
     if (wants_race(r, c)) TRY(add_race(r, c));
-  TRY(rerun_compile(&r->rerun));
   TRY(run_recorded(r, s));
-  for (struct checked *c = r->problems; c; c = c->next)
-    if (wants_race(r, c)) c->raced = sweep_find(s, &c->problem);
+  for (struct checked *c = r->problems; c; c = c->next) {
+    if (!wants_race(r, c)) continue;
+    c->raced = sweep_find(s, &c->problem);
+    TRY(compare_code(r, c));
+  }
   return DD_OK;
 }
 

@@ -62,29 +62,32 @@ static dd_status read_measurement(struct reproduce *r)
 
 /* ---- Running it ---------------------------------------------------------- */
 
-static dd_status add_step(struct reproduce *r, int64_t variant, uint32_t *part)
+static dd_status read_step(struct reproduce *r, int64_t variant,
+                           struct variant *v, const char **text)
 {
   struct db_variant_row row;
-  struct variant v;
 
   TRY(db_variant_read(r->db, variant, NULL, 0, &r->arena, &row));
-  r->same_source = r->same_source && stored_is_current(&r->specs, &row, &v);
-  if (!stored_parse(&r->specs, &row, &v))
+  *text = row.text;
+  r->same_source = r->same_source && stored_is_current(&r->specs, &row, v);
+  if (!stored_parse(&r->specs, &row, v))
     return fail(DD_UNSUPPORTED, "the specs at hand have no %s.%s %s any more; "
                 "name those of its sweep with --variants", row.op, row.scheme,
                 row.tunables);
-  return build_add_text(&r->rerun.build, &v, row.text, part);
+  return DD_OK;
 }
 
 static dd_status add_candidate(struct reproduce *r)
 {
-  struct fixed f = {.split = r->row.split, .step_count = r->row.step_count};
+  struct fixed *f = ARENA_NEW(&r->arena, struct fixed);
 
+  if (!f) return fail(DD_NO_MEMORY, "out of memory");
+  f->split = r->row.split;
+  f->step_count = r->row.step_count;
   r->same_source = true;
-  for (uint32_t i = 0; i < f.step_count; ++i)
-    TRY(add_step(r, r->row.steps[i], &f.part[i]));
-  TRY(rerun_compile(&r->rerun));
-  return sweep_add_fixed(&r->rerun.sweep, &r->problem, &f, 1);
+  for (uint32_t i = 0; i < f->step_count; ++i)
+    TRY(read_step(r, r->row.steps[i], &f->step[i], &f->text[i]));
+  return sweep_add_fixed(&r->rerun.sweep, &r->problem, f, 1);
 }
 
 static dd_status run(struct reproduce *r)
@@ -98,9 +101,10 @@ static dd_status run(struct reproduce *r)
                  r->row.policy));
   r->rerun.sweep.options.places = (uint32_t)r->row.places;
   TRY(add_candidate(r));
+  TRY(client_wait(&r->rerun.client));
   TRY(sweep_run(&r->rerun.sweep));
   e = r->rerun.sweep.outcomes[0].entries;
-  if (e->raced || interrupted()) return DD_OK;
+  if (interrupted() || e->raced) return DD_OK;
   return fail(DD_UNSUPPORTED, "refused (%s): %s: %s",
               e->stage ? e->stage : "time", r->row.label,
               e->reason ? e->reason : "it was not timed");

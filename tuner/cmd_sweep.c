@@ -23,6 +23,14 @@
 #include "simulate.h"
 #include "weigh.h"
 
+/* What comes before a sweep, and when it was done. */
+enum start { START_WORDS, START_DEVICES, START_PROBLEMS, START_DEVICE, STARTS };
+static const char *const start_words[STARTS] = {
+    "specs and words", "devices listed", "problems listed", "device waited for"};
+struct beginning {
+  double began, done[STARTS];
+};
+
 /* What the command line said. */
 struct asked {
   const char *variants, *db, *gpu, *variant, *simulate;
@@ -37,6 +45,7 @@ struct asked {
   char **argv;
   const struct problems *problems;
   struct fleet_task *task; /* NULL: this process is not a board of several */
+  struct beginning *beginning; /* of this process */
 };
 
 static const char *const l2_words[] = {"cold", "warm", NULL};
@@ -179,6 +188,20 @@ static uint32_t count_twins(const struct sweep *s)
   return n;
 }
 
+static void tell_beginning_seconds(const struct beginning *b)
+{
+  struct bytes text = BYTES_INIT;
+  double before = b->began;
+
+  for (int i = 0; i < STARTS; ++i) {
+    bytes_printf(&text, "%s %s %.2f", i ? "," : "", start_words[i],
+                 b->done[i] - before);
+    before = b->done[i];
+  }
+  say("%.2f s before it:%s", before - b->began, bytes_string(&text));
+  bytes_release(&text);
+}
+
 /* Where the seconds went, and what the cache saved. */
 static void tell_seconds(const struct sweep *s)
 {
@@ -276,10 +299,11 @@ static dd_status add_problems(struct sweep *s, const struct asked *q,
 static dd_status serve(struct sweep *s, const struct asked *q)
 {
   struct recorder recorder = {0};
-  dd_status status = record_join(&recorder, q->db, s->build, &s->client->info,
-                                 q->task->sweep, s->options.seed,
-                                 s->options.policy);
+  dd_status status = fleet_join(q->task);
 
+  if (!status)
+    status = record_join(&recorder, q->db, s->build, &s->client->info,
+                         q->task->sweep, s->options.seed, s->options.policy);
   s->recorder = &recorder;
   if (!status) status = incumbent_load(s);
   if (!status) status = fleet_serve(s, q->task);
@@ -345,6 +369,7 @@ static int report_to_parent(const struct sweep *s, const struct asked *q,
   tell_refused(s);
   if (q->verbose && !status) {
     say("%s:", s->client->info.uuid);
+    tell_beginning_seconds(q->beginning);
     tell_seconds(s);
   }
   fleet_task_end(q->task, s, status);
@@ -361,7 +386,10 @@ static int report(const struct sweep *s, const struct asked *q, dd_status status
   if (q->json) print_json(s);
   else if (s->options.time) print_winners(s);
   else print_checked(s);
-  if (q->verbose && s->seconds > 0) tell_seconds(s);
+  if (q->verbose && s->seconds > 0) {
+    tell_beginning_seconds(q->beginning);
+    tell_seconds(s);
+  }
   tell_left_out(s);
   return code ? code : verdict(s, refused);
 }
@@ -395,12 +423,26 @@ static dd_status open_build(struct build *b, const struct asked *q,
   return DD_OK;
 }
 
+/* Problems are listed while the device opens; again where that has fewer SMs
+ * than were listed: conditions may ask. */
+static dd_status list_and_open(struct sweep *s, const struct asked *q,
+                               const struct device_info *info)
+{
+  TRY(add_problems(s, q, q->task != NULL));
+  q->beginning->done[START_PROBLEMS] = seconds_now();
+  TRY(client_wait(s->client));
+  q->beginning->done[START_DEVICE] = seconds_now();
+  if (s->client->info.sms == info->sms) return DD_OK;
+  sweep_forget(s);
+  return add_problems(s, q, q->task != NULL);
+}
+
 static dd_status open_and_run(struct sweep *s, const struct asked *q,
                               const struct device_info *info)
 {
+  TRY(client_begin(s->client, info, &s->specs->message));
   TRY(open_build(s->build, q, s->specs, info));
-  TRY(client_open(s->client, info->kind, info->index, &s->specs->message));
-  TRY(add_problems(s, q, q->task != NULL));
+  TRY(list_and_open(s, q, info));
   if (!q->task) tell_beginning(s, info, 1);
   return run(s, q);
 }
@@ -414,15 +456,9 @@ static int64_t processors(void)
   return count > 0 ? count : 1;
 }
 
-static dd_status conduct(struct sweep *s, const struct asked *q,
-                         const struct device_info *infos, size_t count)
+static dd_status conduct(struct sweep *s, struct fleet *f)
 {
-  struct recorder *r = s->recorder;
-  int64_t jobs = (q->jobs ? q->jobs : processors()) / (int64_t)count;
-  struct fleet_task task = {.argc = q->argc, .argv = q->argv,
-                            .sweep = r->sweep, .jobs = jobs > 0 ? jobs : 1,
-                            .boards = (uint32_t)count, .began = q->began};
-  dd_status status = r->complete ? DD_OK : fleet_run(s, &task, infos, count);
+  dd_status status = s->recorder->complete ? DD_OK : fleet_run(f);
   char sentence[1024];
 
   snprintf(sentence, sizeof sentence, "%s", dd_last_error());
@@ -434,22 +470,39 @@ static dd_status conduct(struct sweep *s, const struct asked *q,
 }
 
 static dd_status conduct_recorded(struct sweep *s, const struct asked *q,
-                                  const struct device_info *infos, size_t count)
+                                  const struct device_info *info,
+                                  struct fleet *f)
 {
   struct recorder recorder = {0};
   dd_status status;
 
-  TRY(open_build(s->build, q, s->specs, infos));
-  s->client->info = infos[0];
+  s->client->info = *info;
   TRY(add_problems(s, q, true));
-  tell_beginning(s, infos, count);
-  status = record_begin(&recorder, q->db, s->build, infos, q->command,
+  tell_beginning(s, info, f->member_count);
+  status = record_begin(&recorder, q->db, s->build, info, q->command,
                         s->options.seed, s->options.policy, q->resume);
   s->recorder = &recorder;
-  if (!status) status = conduct(s, q, infos, count);
+  if (!status) status = conduct(s, f);
   recorder.cut = budget_is_over(&s->budget) && sweep_left(s);
   s->recorder = NULL;
   return record_end(&recorder, status);
+}
+
+static dd_status sweep_shared(struct sweep *s, const struct asked *q,
+                              const struct device_info *infos, size_t count)
+{
+  int64_t jobs = (q->jobs ? q->jobs : processors()) / (int64_t)count;
+  struct fleet_task task = {.argc = q->argc, .argv = q->argv,
+                            .jobs = jobs > 0 ? jobs : 1,
+                            .boards = (uint32_t)count, .began = q->began};
+  struct fleet fleet;
+  dd_status status;
+
+  TRY(open_build(s->build, q, s->specs, infos));
+  status = fleet_start(&fleet, s, &task, infos, count);
+  if (!status) status = conduct_recorded(s, q, infos, &fleet);
+  fleet_stop(&fleet);
+  return status;
 }
 
 static struct sweep_options options_of(const struct asked *q, bool time,
@@ -490,11 +543,12 @@ static int sweep_devices(const struct asked *q, bool time, struct specs *specs,
   arena_init(&s.arena, NULL);
   budget_init(&s.budget, q->began, q->seconds, cpu ? 0.1 : 0.003);
   s.options = options_of(q, time, cpu);
-  status = count > 1 ? conduct_recorded(&s, q, infos, count)
+  status = count > 1 ? sweep_shared(&s, q, infos, count)
                      : sweep_locked(&s, q, infos);
+  client_dismiss(&client);
   code = q->task ? report_to_parent(&s, q, status) : report(&s, q, status);
-  client_close(&client);
   build_close(&build);
+  client_close(&client);
   sweep_release(&s);
   return code;
 }
@@ -521,13 +575,17 @@ static int sweep_asked(struct asked *q, bool time)
   struct specs specs = {0};
   struct problems problems = {0};
   struct device_info infos[DEVICES_MAX];
+  struct beginning beginning = {.began = seconds_now()};
   size_t count;
   dd_status status = specs_load(&specs, q->variants);
   int code;
 
   q->problems = &problems;
+  q->beginning = &beginning;
   if (!status) status = read_problems(&specs, q, &problems);
+  beginning.done[START_WORDS] = seconds_now();
   if (!status) status = choose(q, time, infos, &count);
+  beginning.done[START_DEVICES] = seconds_now();
   code = status ? say_failure(status)
                 : sweep_devices(q, time, &specs, infos, count);
   problems_release(&problems);

@@ -133,7 +133,8 @@ static void put(struct corpora *c, struct corpus *first)
   }
 }
 
-/* Others give way to it; where there is no room even then, nothing is known. */
+/* Others give way to it.  Where there is no room even then, or with these
+ * static fields so many rows are not legal, nothing is known. */
 static dd_status make_in_room(struct corpora *c, struct device *d,
                               const struct op_set *ops,
                               const struct tools *tools,
@@ -141,13 +142,14 @@ static dd_status make_in_room(struct corpora *c, struct device *d,
 {
   dd_status status = make_corpus(d, ops, tools, p, c->rows, out);
 
-  if (status != DD_NO_MEMORY) return status;
-  corpora_release(c);
-  status = make_corpus(d, ops, tools, p, c->rows, out);
-  return status == DD_NO_MEMORY ? DD_OK : status;
+  if (status == DD_NO_MEMORY) {
+    corpora_release(c);
+    status = make_corpus(d, ops, tools, p, c->rows, out);
+  }
+  return status == DD_NO_MEMORY || status == DD_BAD_ARGUMENT ? DD_OK : status;
 }
 
-/* *out is NULL where the op has none, or there is no room. */
+/* *out is NULL where there is none. */
 static dd_status find_corpus(struct corpora *c, struct device *d,
                              const struct op_set *ops,
                              const struct tools *tools, const struct problem *p,

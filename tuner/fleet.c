@@ -12,7 +12,7 @@
 #include "command.h"
 #include "resume.h"
 
-/* To a board, after its task: */
+/* To a board, after its task and the number of the sweep: */
 enum { ORDER_SWEEP, ORDER_FINISH };
 /* From a board: */
 enum { TOLD_ANCHOR, TOLD_DONE, TOLD_END };
@@ -28,7 +28,6 @@ static void put_task(struct bytes *out, const struct fleet_task *t,
   wire_put_u32(out, (uint32_t)t->argc);
   for (int i = 0; i < t->argc; ++i) wire_put_text(out, t->argv[i]);
   put_device_info(out, info);
-  wire_put_i64(out, t->sweep);
   wire_put_i64(out, t->jobs);
   wire_put_u32(out, t->boards);
   wire_put_f64(out, t->began);
@@ -41,7 +40,6 @@ static void get_task(struct wire_reader *r, struct fleet_task *t)
   for (int i = 0; t->argv && i < t->argc; ++i)
     t->argv[i] = (char *)wire_text(r, &t->arena, "an argument");
   get_device_info(r, &t->info);
-  t->sweep = wire_i64(r, "a sweep");
   t->jobs = wire_i64(r, "a number of workers");
   t->boards = wire_u32(r, "a number of boards");
   t->began = wire_f64(r, "a time");
@@ -63,6 +61,21 @@ dd_status fleet_task_read(struct fleet_task *t, int in_fd, int out_fd)
     get_task(&r, t);
     status = t->argv ? wire_status(&r, true, DD_BUG)
                      : fail(DD_NO_MEMORY, "out of memory");
+  }
+  bytes_release(&message);
+  return status;
+}
+
+dd_status fleet_join(struct fleet_task *t)
+{
+  struct bytes message = BYTES_INIT;
+  struct wire_reader r;
+  dd_status status = wire_receive(t->in, FLEET_MESSAGE_MAX, &message);
+
+  if (!status) {
+    wire_reader_init(&r, message.data, message.size);
+    t->sweep = wire_i64(&r, "a sweep");
+    status = wire_status(&r, true, DD_BUG);
   }
   bytes_release(&message);
   return status;
@@ -237,20 +250,6 @@ struct member {
   bool alive, finishing;
   uint32_t pieces; /* that it has and has not done */
   struct anchor anchor;
-};
-
-struct fleet {
-  struct sweep *sweep;
-  struct member *members;
-  uint32_t member_count;
-  struct piece *pieces;
-  uint32_t piece_count, undone;
-  uint32_t *outcome;  /* piece after piece */
-  uint32_t *piece_of; /* of an outcome; before that, its root */
-  bool *stored;       /* an outcome */
-  bool stopping;
-  dd_status status; /* the last member's that failed */
-  char sentence[600];
 };
 
 static uint32_t root_of(const uint32_t *parent, uint32_t i)
@@ -584,22 +583,47 @@ static dd_status ending(const struct fleet *f)
                    : fail(DD_BUG, "the boards ended before the sweep");
 }
 
-dd_status fleet_run(struct sweep *s, const struct fleet_task *task,
-                    const struct device_info *infos, size_t count)
+dd_status fleet_start(struct fleet *f, struct sweep *s,
+                      const struct fleet_task *task,
+                      const struct device_info *infos, size_t count)
 {
-  struct fleet f = {.sweep = s};
-  struct pollfd *fds = ARENA_ARRAY(&s->arena, struct pollfd, count);
   dd_status status = DD_OK;
 
-  f.members = ARENA_ARRAY(&s->arena, struct member, count);
-  if (!f.members || !fds) return fail(DD_NO_MEMORY, "out of memory");
-  TRY(make_pieces(&f));
-  if (!f.undone) return DD_OK;
+  *f = (struct fleet){.sweep = s};
+  f->members = ARENA_ARRAY(&s->arena, struct member, count);
+  if (!f->members) return fail(DD_NO_MEMORY, "out of memory");
   for (size_t i = 0; i < count && !status; ++i)
-    status = start_member(&f, task, &infos[i]);
-  if (!status) conduct(&f, fds);
-  for (uint32_t i = 0; i < f.member_count; ++i)
-    child_stop(&f.members[i].child, 0);
-  compare_anchors(&f);
-  return status ? status : ending(&f);
+    status = start_member(f, task, &infos[i]);
+  return status;
+}
+
+/* One that has ended is noticed when it is read from. */
+static void tell_sweep(struct fleet *f)
+{
+  struct bytes message = BYTES_INIT;
+
+  wire_put_i64(&message, f->sweep->recorder->sweep);
+  for (uint32_t i = 0; i < f->member_count; ++i)
+    wire_send(f->members[i].child.to, &message);
+  bytes_release(&message);
+}
+
+dd_status fleet_run(struct fleet *f)
+{
+  struct pollfd *fds =
+      ARENA_ARRAY(&f->sweep->arena, struct pollfd, f->member_count);
+
+  if (!fds) return fail(DD_NO_MEMORY, "out of memory");
+  TRY(make_pieces(f));
+  if (!f->undone) return DD_OK;
+  tell_sweep(f);
+  conduct(f, fds);
+  compare_anchors(f);
+  return ending(f);
+}
+
+void fleet_stop(struct fleet *f)
+{
+  for (uint32_t i = 0; i < f->member_count; ++i)
+    child_stop(&f->members[i].child, 0);
 }

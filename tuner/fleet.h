@@ -6,7 +6,8 @@
  * given and writes it into the same file and the same sweep: a problem is one
  * transaction, and SQLite has the writers wait for each other.  All of them add
  * the same problems in the same order, so that an outcome is known by its
- * number.
+ * number; and all at once: the boards' processes start before the parent lists
+ * its problems, open their devices meanwhile, and then hear which sweep it is.
  *
  * What belongs together, a problem and the parts of its split form, is handed
  * out together, the longest first, one piece ahead of the device, so that its
@@ -25,7 +26,7 @@ struct fleet_task {
   int argc;
   char **argv; /* of the parent's command */
   struct device_info info;
-  int64_t sweep; /* the database's row */
+  int64_t sweep; /* the database's row; 0 until fleet_join() */
   int64_t jobs;  /* compile workers */
   uint32_t boards;
   double began; /* the parent, for its budget */
@@ -33,15 +34,36 @@ struct fleet_task {
 
 /* ---- The parent --------------------------------------------------------- */
 
-/* `task` has what all are told; s has a recorder, and its outcomes.  Returns
- * when all problems are stored, or the sweep is stopped, or no board is left:
- * that is a failure, and the last one's. */
-dd_status fleet_run(struct sweep *s, const struct fleet_task *task,
-                    const struct device_info *infos, size_t count);
+struct fleet {
+  struct sweep *sweep;
+  struct member *members;
+  uint32_t member_count;
+  struct piece *pieces;
+  uint32_t piece_count, undone;
+  uint32_t *outcome;  /* piece after piece */
+  uint32_t *piece_of; /* of an outcome; before that, its root */
+  bool *stored;       /* an outcome */
+  bool stopping;
+  dd_status status; /* the last member's that failed */
+  char sentence[600];
+};
+
+/* Starts the boards' processes; `task` has what all are told.  Stop the fleet
+ * also after a failure. */
+dd_status fleet_start(struct fleet *f, struct sweep *s,
+                      const struct fleet_task *task,
+                      const struct device_info *infos, size_t count);
+/* s has a recorder, and its outcomes.  Returns when all problems are stored, or
+ * the sweep is stopped, or no board is left: that is a failure, and the last
+ * one's. */
+dd_status fleet_run(struct fleet *f);
+void fleet_stop(struct fleet *f);
 
 /* ---- A board ------------------------------------------------------------ */
 
 dd_status fleet_task_read(struct fleet_task *t, int in_fd, int out_fd);
+/* Waits until the parent has begun the sweep. */
+dd_status fleet_join(struct fleet_task *t);
 /* Times the anchor, then sweeps what it is given until there is no more. */
 dd_status fleet_serve(struct sweep *s, const struct fleet_task *t);
 /* The last word to the parent: what became of it. */

@@ -41,9 +41,10 @@ dd_status rerun_open(struct rerun *r, struct specs *specs,
   TRY(find_device(d, &r->info));
   device_target(&r->info, target);
   TRY(device_lock(&r->lock, &r->info));
+  TRY(client_begin(&r->client, &r->info, &specs->message));
   TRY(build_open(&r->build, specs, target, 0, 16));
   cache_open(&r->build.cache);
-  return client_open(&r->client, r->info.kind, r->info.index, &specs->message);
+  return DD_OK;
 }
 
 void rerun_close(struct rerun *r)
@@ -52,20 +53,4 @@ void rerun_close(struct rerun *r)
   client_close(&r->client);
   build_close(&r->build);
   sweep_release(&r->sweep);
-}
-
-static bool is_compiling(const struct build *b)
-{
-  for (size_t i = 0; i < b->part_count; ++i)
-    if (b->parts[i]->state == PART_WAITING) return true;
-  return false;
-}
-
-dd_status rerun_compile(struct rerun *r)
-{
-  dd_status status = build_submit(&r->build);
-
-  while (!status && is_compiling(&r->build) && !interrupted())
-    status = build_pump(&r->build, true);
-  return status;
 }

@@ -23,13 +23,11 @@ struct rerun {
   struct sweep sweep; /* of no problem yet; race, seed and policy are set */
 };
 
-/* DD_UNSUPPORTED where the device is not of the rows' model.  Close it also
- * after a failure. */
+/* DD_UNSUPPORTED where the device is not of the rows' model.  The device opens
+ * until client_wait().  Close it also after a failure. */
 dd_status rerun_open(struct rerun *r, struct specs *specs,
                      const struct rerun_device *d, uint64_t seed,
                      const char *policy);
 void rerun_close(struct rerun *r);
-/* Until all that was added to the build is compiled, or is known not to. */
-dd_status rerun_compile(struct rerun *r);
 
 #endif

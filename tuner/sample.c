@@ -5,31 +5,62 @@
 
 enum { MAX_POINTS = 1 << 16 };
 
-/* Appends to `points`, or counts only where that is NULL. */
-static dd_status collect_scheme(const struct scheme *scheme,
-                                const struct problem *p, int arch, int sms,
-                                struct variant *points, uint32_t *count)
+/* Points whose number is not known before the walk. */
+struct points {
+  struct variant *item;
+  uint32_t count, capacity;
+};
+
+static void points_release(struct points *p)
+{
+  mem_resize(NULL, p->item, p->capacity * sizeof *p->item, 0);
+}
+
+static dd_status points_add(struct points *p, const struct variant *v)
+{
+  if (p->count == MAX_POINTS)
+    return fail(DD_BAD_SPEC, "op '%s' has more than %d points for one "
+                "problem; narrow its tunables", v->op->name, MAX_POINTS);
+  if (p->count == p->capacity) {
+    uint32_t more = p->capacity ? p->capacity * 2 : 256;
+    struct variant *bigger =
+        mem_resize(NULL, p->item, p->capacity * sizeof *bigger,
+                   more * sizeof *bigger);
+    if (!bigger) return fail(DD_NO_MEMORY, "out of memory");
+    p->item = bigger;
+    p->capacity = more;
+  }
+  p->item[p->count++] = *v;
+  return DD_OK;
+}
+
+static dd_status collect_scheme(struct points *points,
+                                const struct scheme *scheme,
+                                const struct problem *p, int arch, int sms)
 {
   struct space s;
   struct variant v;
 
   space_init(&s, scheme, p, arch, sms);
-  while (space_next(&s, &v)) {
-    if (*count == MAX_POINTS)
-      return fail(DD_BAD_SPEC, "op '%s' has more than %d points for one "
-                  "problem; narrow its tunables", p->op->name, MAX_POINTS);
-    if (points) points[*count] = v;
-    ++*count;
-  }
+  while (space_next(&s, &v)) TRY(points_add(points, &v));
   return DD_OK;
 }
 
-static dd_status collect(const struct problem *p, int arch, int sms,
-                         struct variant *points, uint32_t *count)
+static dd_status collect(struct points *points, const struct problem *p,
+                         int arch, int sms)
 {
-  *count = 0;
   for (uint32_t i = 0; i < p->op->scheme_count; ++i)
-    TRY(collect_scheme(&p->op->schemes[i], p, arch, sms, points, count));
+    TRY(collect_scheme(points, &p->op->schemes[i], p, arch, sms));
+  return DD_OK;
+}
+
+/* The first `count` of them. */
+static dd_status keep_points(const struct points *p, uint32_t count,
+                             struct arena *a, struct variant **out)
+{
+  *out = ARENA_ARRAY(a, struct variant, count);
+  if (!*out) return fail(DD_NO_MEMORY, "out of memory");
+  if (count) memcpy(*out, p->item, count * sizeof **out);
   return DD_OK;
 }
 
@@ -84,15 +115,18 @@ dd_status sample_points(const struct problem *p, int arch, int sms,
                         uint32_t limit, uint64_t seed, struct arena *a,
                         struct variant **out, uint32_t *count)
 {
-  TRY(collect(p, arch, sms, NULL, count));
-  *out = ARENA_ARRAY(a, struct variant, *count);
-  if (!*out) return fail(DD_NO_MEMORY, "out of memory");
-  TRY(collect(p, arch, sms, *out, count));
-  if (!limit || *count <= limit) return DD_OK;
-  shuffle(*out, *count, seed);
-  cover(*out, *count);
-  *count = limit;
-  return DD_OK;
+  struct points all = {0};
+  dd_status status = collect(&all, p, arch, sms);
+
+  *count = all.count;
+  if (limit && all.count > limit) {
+    shuffle(all.item, all.count, seed);
+    cover(all.item, all.count);
+    *count = limit;
+  }
+  if (!status) status = keep_points(&all, *count, a, out);
+  points_release(&all);
+  return status;
 }
 
 /* ---- Over many problems ---------------------------------------------------- */
@@ -129,17 +163,33 @@ static dd_status show(struct cover *c, const struct variant *v, struct arena *a)
   return DD_OK;
 }
 
-/* The first of `all` points, and those that show something new, to the front. */
-static dd_status keep_new(struct cover *c, struct variant *points, uint32_t all,
-                          struct arena *a, uint32_t *kept)
+/* The first point since `from`, and those that show something new; the others
+ * are gone. */
+static dd_status keep_new(struct cover *c, struct points *points, uint32_t from,
+                          struct arena *a)
 {
-  for (uint32_t i = 0; i < all; ++i) {
-    const struct variant v = points[i];
-    if (i && !is_any_new(c, &v)) continue;
+  uint32_t all = points->count;
+
+  points->count = from;
+  for (uint32_t i = from; i < all; ++i) {
+    const struct variant v = points->item[i];
+    if (i > from && !is_any_new(c, &v)) continue;
     TRY(show(c, &v, a));
-    points[(*kept)++] = v;
+    points->item[points->count++] = v;
   }
   return DD_OK;
+}
+
+static dd_status cover_scheme(struct cover *c, const struct scheme *s,
+                              const struct problem *p, int arch, int sms,
+                              uint64_t seed, struct points *points,
+                              struct arena *a)
+{
+  uint32_t from = points->count;
+
+  TRY(collect_scheme(points, s, p, arch, sms));
+  shuffle(points->item + from, points->count - from, seed);
+  return keep_new(c, points, from, a);
 }
 
 dd_status cover_points(struct cover *c, const struct scheme *only,
@@ -147,22 +197,16 @@ dd_status cover_points(struct cover *c, const struct scheme *only,
                        uint64_t seed, struct arena *a, struct variant **out,
                        uint32_t *count)
 {
-  uint32_t all;
+  struct points kept = {0};
+  dd_status status = DD_OK;
 
-  TRY(collect(p, arch, sms, NULL, &all));
-  *out = ARENA_ARRAY(a, struct variant, all);
-  if (!*out) return fail(DD_NO_MEMORY, "out of memory");
-  *count = 0;
-  for (uint32_t i = 0; i < p->op->scheme_count; ++i) {
+  for (uint32_t i = 0; i < p->op->scheme_count && !status; ++i) {
     const struct scheme *s = &p->op->schemes[i];
-    struct variant *points = *out + *count;
-    uint32_t kept = 0;
-    if (only && s != only) continue;
-    all = 0;
-    TRY(collect_scheme(s, p, arch, sms, points, &all));
-    shuffle(points, all, seed);
-    TRY(keep_new(c, points, all, a, &kept));
-    *count += kept;
+    if (!only || s == only)
+      status = cover_scheme(c, s, p, arch, sms, seed, &kept, a);
   }
-  return DD_OK;
+  *count = kept.count;
+  if (!status) status = keep_points(&kept, *count, a, out);
+  points_release(&kept);
+  return status;
 }

@@ -90,3 +90,12 @@ bool stored_is_current(const struct specs *specs,
   bytes_release(&text);
   return same;
 }
+
+bool stored_is_current_in(struct build *b, const struct db_variant_row *row,
+                          struct variant *v)
+{
+  const struct emit_scheme *text;
+
+  return stored_parse(b->specs, row, v) && !build_source(b, v, &text) &&
+         !emit_hash(text, v) && hash_equal(&v->hash, &row->hash);
+}

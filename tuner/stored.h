@@ -4,6 +4,7 @@
 #ifndef DIFFTUNE_STORED_H
 #define DIFFTUNE_STORED_H
 
+#include "build.h"
 #include "db.h"
 #include "specs.h"
 
@@ -14,5 +15,8 @@ bool stored_parse(const struct specs *specs, const struct db_variant_row *row,
 /* The same, and the specs would write the very same text. */
 bool stored_is_current(const struct specs *specs,
                        const struct db_variant_row *row, struct variant *v);
+/* For many: a build folds the text of a scheme once. */
+bool stored_is_current_in(struct build *b, const struct db_variant_row *row,
+                          struct variant *v);
 
 #endif

@@ -75,6 +75,8 @@ struct outcome {
   bool restored;      /* stored by an earlier run of this sweep (resume.h) */
   bool best_is_split; /* of a restored one, until its entries are counted */
   const char *broken; /* why the device cannot even hold it; NULL: it can */
+  const struct fixed *fixed; /* its candidates; NULL: the points */
+  uint32_t fixed_count;
   struct arena arena; /* of the points; gone once it is opened */
   struct variant *points;
   uint32_t point_count;
@@ -146,10 +148,15 @@ struct sweep {
  * the caller. */
 dd_status sweep_add(struct sweep *s, const struct problem *p, bool is_part,
                     double weight);
-/* Adds a problem with these candidates alone, whose parts are in the build. */
+/* As if none had been added. */
+void sweep_forget(struct sweep *s);
+/* Adds a problem with these candidates alone, which must live as long as the
+ * sweep. */
 struct fixed {
   bool split;
-  uint32_t step_count, part[OP_MAX_STEPS];
+  uint32_t step_count;
+  struct variant step[OP_MAX_STEPS];
+  const char *text[OP_MAX_STEPS]; /* the stored one; NULL: the specs' */
 };
 dd_status sweep_add_fixed(struct sweep *s, const struct problem *p,
                           const struct fixed *candidates, uint32_t count);

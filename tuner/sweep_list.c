@@ -77,7 +77,6 @@ static bool is_wanted(const struct sweep *s, const char *label)
 {
   bool all;
 
-  if (!s->options.only) return true;
   count_words(label, s->options.only, &all);
   return all && !wants_split_only(s);
 }
@@ -110,13 +109,28 @@ bool sweep_may_split(const struct outcome *o)
   return o->problem.op->step_count > 0;
 }
 
+/* Those of the first `count` points that options.only wants; of a part all. */
+static void keep_wanted(struct sweep *s, struct outcome *o, uint32_t count,
+                        bool is_part)
+{
+  struct bytes label = BYTES_INIT;
+
+  for (uint32_t i = 0; i < count; ++i) {
+    bytes_clear(&label);
+    variant_print(&o->points[i], &label);
+    if (is_part || is_wanted(s, bytes_string(&label)))
+      o->points[o->point_count++] = o->points[i];
+    if (!is_part) keep_nearest(s, bytes_string(&label));
+  }
+  bytes_release(&label);
+}
+
 /* Chooses the variants that its sweep looks at, of a part all that its sample
  * has; they become entries when its turn is near. */
 static dd_status choose_points(struct sweep *s, struct outcome *o, bool is_part)
 {
   const struct device_info *info = &s->client->info;
   uint32_t limit = is_part ? s->options.parts : s->options.sample, count;
-  struct bytes label = BYTES_INIT;
 
   if (s->options.cover && !is_part)
     TRY(cover_points(&s->shown, NULL, &o->problem, info->arch, info->sms,
@@ -124,14 +138,8 @@ static dd_status choose_points(struct sweep *s, struct outcome *o, bool is_part)
   else
     TRY(sample_points(&o->problem, info->arch, info->sms, limit,
                       s->options.seed, &o->arena, &o->points, &count));
-  for (uint32_t i = 0; i < count; ++i) {
-    bytes_clear(&label);
-    variant_print(&o->points[i], &label);
-    if (is_part || is_wanted(s, bytes_string(&label)))
-      o->points[o->point_count++] = o->points[i];
-    if (s->options.only && !is_part) keep_nearest(s, bytes_string(&label));
-  }
-  bytes_release(&label);
+  if (s->options.only) keep_wanted(s, o, count, is_part);
+  else o->point_count = count;
   s->total += o->point_count + sweep_may_split(o);
   if (!is_part)
     s->wanted += o->point_count + (wants_split_only(s) && sweep_may_split(o));
@@ -178,39 +186,28 @@ dd_status sweep_add(struct sweep *s, const struct problem *p, bool is_part,
   return choose_points(s, o, is_part);
 }
 
-static dd_status fix_entry(struct sweep *s, struct entry *e,
-                           const struct fixed *f)
-{
-  struct bytes label = BYTES_INIT;
-  struct part *const *parts = s->build->parts;
-
-  if (f->split) bytes_text(&label, "split:");
-  e->candidate.split = f->split;
-  e->candidate.step_count = f->step_count;
-  for (uint32_t i = 0; i < f->step_count; ++i) {
-    e->part[i] = f->part[i];
-    e->candidate.steps[i] = parts[f->part[i]]->variant.hash;
-    bytes_printf(&label, "%s%s%s", i ? "," : "", f->split ? " " : "",
-                 parts[f->part[i]]->label);
-  }
-  e->label = arena_text(&s->arena, bytes_string(&label), label.size);
-  bytes_release(&label);
-  return e->label ? DD_OK : fail(DD_NO_MEMORY, "out of memory");
-}
-
 dd_status sweep_add_fixed(struct sweep *s, const struct problem *p,
                           const struct fixed *candidates, uint32_t count)
 {
   struct outcome *o;
 
   TRY(new_outcome(s, p, false, &o));
-  o->opened = true;
-  o->entries = ARENA_ARRAY(&s->arena, struct entry, count + 1);
-  if (!o->entries) return fail(DD_NO_MEMORY, "out of memory");
-  for (uint32_t i = 0; i < count; ++i)
-    TRY(fix_entry(s, &o->entries[o->count++], &candidates[i]));
+  o->fixed = candidates;
+  o->fixed_count = count;
   s->total += count;
   return DD_OK;
+}
+
+void sweep_forget(struct sweep *s)
+{
+  for (uint32_t i = 0; i < s->count; ++i) {
+    budget_add(&s->budget, -s->outcomes[i].weight);
+    arena_release(&s->outcomes[i].arena);
+  }
+  s->shown = (struct cover){NULL};
+  s->near = NULL;
+  s->total = 0;
+  s->count = s->wanted = s->near_words = 0;
 }
 
 void sweep_release(struct sweep *s)

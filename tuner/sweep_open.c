@@ -1,6 +1,51 @@
 /* sweep_open.c - makes the entries of problems whose turn is near. */
 #include "sweep_inner.h"
 
+/* ---- Candidates that are given ------------------------------------------- */
+
+static dd_status add_step(struct sweep *s, struct entry *e,
+                          const struct fixed *f, uint32_t i)
+{
+  struct variant v = f->step[i];
+
+  if (f->text[i])
+    TRY(build_add_text(s->build, &v, f->text[i], &e->part[i]));
+  else
+    TRY(build_add(s->build, &v, &e->part[i]));
+  e->candidate.steps[i] = v.hash;
+  return DD_OK;
+}
+
+static dd_status fix_entry(struct sweep *s, struct entry *e,
+                           const struct fixed *f)
+{
+  struct bytes label = BYTES_INIT;
+
+  if (f->split) bytes_text(&label, "split:");
+  e->candidate.split = f->split;
+  e->candidate.step_count = f->step_count;
+  for (uint32_t i = 0; i < f->step_count; ++i) {
+    TRY(add_step(s, e, f, i));
+    bytes_printf(&label, "%s%s%s", i ? "," : "", f->split ? " " : "",
+                 s->build->parts[e->part[i]]->label);
+  }
+  e->label = arena_text(&s->arena, bytes_string(&label), label.size);
+  bytes_release(&label);
+  return e->label ? DD_OK : fail(DD_NO_MEMORY, "out of memory");
+}
+
+static dd_status open_fixed(struct sweep *s, struct outcome *o)
+{
+  o->opened = true;
+  o->entries = ARENA_ARRAY(&s->arena, struct entry, o->fixed_count + 1);
+  if (!o->entries) return fail(DD_NO_MEMORY, "out of memory");
+  for (uint32_t i = 0; i < o->fixed_count; ++i)
+    TRY(fix_entry(s, &o->entries[o->count++], &o->fixed[i]));
+  return build_submit(s->build);
+}
+
+/* ---- All that fit -------------------------------------------------------- */
+
 dd_status sweep_add_entry(struct sweep *s, struct entry *e, struct variant *v)
 {
   TRY(build_add(s->build, v, &e->part[0]));
@@ -42,6 +87,7 @@ dd_status sweep_open(struct sweep *s, struct outcome *o)
 {
   dd_status status = DD_OK;
 
+  if (o->fixed) return open_fixed(s, o);
   o->opened = true;
   o->entries = ARENA_ARRAY(&s->arena, struct entry, o->point_count + 1);
   if (!o->entries) return fail(DD_NO_MEMORY, "out of memory");

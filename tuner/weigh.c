@@ -7,37 +7,56 @@
 
 #include "spec.h"
 
-static double calls_of(const struct specs *specs, const struct zoo_site *sites,
-                       uint32_t count, const struct problem *wanted)
+/* What models run, parsed once. */
+struct sites {
+  struct arena arena;
+  struct problem *problem;
+  double *calls;
+  uint32_t count;
+};
+
+static dd_status read_sites(const struct specs *specs, struct sites *s)
+{
+  struct zoo_site *sites;
+  uint32_t count;
+
+  TRY(spec_zoo(&specs->tree, &s->arena, &sites, &count));
+  s->problem = ARENA_ARRAY(&s->arena, struct problem, count + 1);
+  s->calls = ARENA_ARRAY(&s->arena, double, count + 1);
+  if (!s->problem || !s->calls) return fail(DD_NO_MEMORY, "out of memory");
+  for (uint32_t i = 0; i < count; ++i) {
+    if (problem_parse(&specs->ops, sites[i].spelling, &s->problem[s->count]))
+      continue;
+    s->calls[s->count++] = (double)sites[i].calls;
+  }
+  return DD_OK;
+}
+
+static double calls_of(const struct sites *s, const struct problem *wanted)
 {
   double calls = 0;
 
-  for (uint32_t k = 0; k < count; ++k) {
-    struct problem p;
-    if (problem_parse(&specs->ops, sites[k].spelling, &p)) continue;
-    if (problem_equal(&p, wanted)) calls += (double)sites[k].calls;
-  }
+  for (uint32_t i = 0; i < s->count; ++i)
+    if (problem_equal(&s->problem[i], wanted)) calls += s->calls[i];
   return calls > 0 ? calls : 1;
 }
 
 dd_status weigh_step(const struct specs *specs, struct weighed *w,
                      size_t count)
 {
-  struct zoo_site *sites;
-  uint32_t site_count;
-  struct arena a;
+  struct sites sites = {.count = 0};
   dd_status status;
 
-  arena_init(&a, NULL);
-  status = spec_zoo(&specs->tree, &a, &sites, &site_count);
+  arena_init(&sites.arena, NULL);
+  status = read_sites(specs, &sites);
   for (size_t i = 0; i < count && !status; ++i) {
     int64_t reads, writes;
     status = problem_traffic(w[i].problem, &reads, &writes);
     if (status) break;
-    w[i].weight = sqrt((double)(reads + writes) *
-                       calls_of(specs, sites, site_count, w[i].problem));
+    w[i].weight =
+        sqrt((double)(reads + writes) * calls_of(&sites, w[i].problem));
   }
-  arena_release(&a);
+  arena_release(&sites.arena);
   return status;
 }
 

@@ -1,0 +1,146 @@
+/* test_sweep_list.c - the problems of a sweep: listed, forgotten, opened. */
+#include "test.h"
+
+#include <stdlib.h>
+
+#include "command.h"
+#include "farm.h"
+#include "specs.h"
+#include "sweep_inner.h"
+
+static const char *const spellings[] = {
+    "qknorm_rope:bf16 tokens=37 q_heads=4 head_dim=128",
+    "norm_scale_shift:bf16 seq=16 hidden=128",
+    "rope:bf16 tokens=3 q_heads=1 head_dim=64"};
+
+struct fixture {
+  struct specs specs;
+  struct client client; /* never opened */
+  struct sweep sweep;
+};
+
+static void open_fixture(struct fixture *f, const char *only)
+{
+  *f = (struct fixture){.sweep = {.specs = &f->specs, .client = &f->client}};
+  arena_init(&f->sweep.arena, NULL);
+  assert_ok(specs_load(&f->specs, NULL));
+  f->client.info = (struct device_info){.arch = 90, .sms = 132};
+  f->sweep.options.only = only;
+}
+
+static void close_fixture(struct fixture *f)
+{
+  sweep_release(&f->sweep);
+  specs_release(&f->specs);
+}
+
+static void add_all(struct fixture *f)
+{
+  for (size_t i = 0; i < COUNT_OF(spellings); ++i) {
+    struct problem p;
+    assert_ok(problem_parse(&f->specs.ops, spellings[i], &p));
+    assert_ok(sweep_add(&f->sweep, &p, false, (double)(i + 1)));
+  }
+}
+
+static void what_was_forgotten_is_added_as_before(void **state)
+{
+  struct fixture f;
+  uint32_t count;
+  double total, weight;
+
+  (void)state;
+  open_fixture(&f, NULL);
+  add_all(&f);
+  count = f.sweep.count;
+  total = f.sweep.total;
+  weight = f.sweep.budget.weight;
+  assert_true(count > COUNT_OF(spellings)); /* parts, too */
+  assert_true(total > 100);
+  sweep_forget(&f.sweep);
+  assert_int_equal(f.sweep.count, 0);
+  assert_float_equal(f.sweep.total, 0, 0);
+  assert_float_equal(f.sweep.budget.weight, 0, 1e-9);
+  add_all(&f);
+  assert_int_equal(f.sweep.count, count);
+  assert_float_equal(f.sweep.total, total, 0);
+  assert_float_equal(f.sweep.budget.weight, weight, 1e-9);
+  close_fixture(&f);
+}
+
+static void nothing_wanted_is_still_told_with_the_nearest(void **state)
+{
+  struct fixture f;
+
+  (void)state;
+  open_fixture(&f, "warp lanes=5");
+  add_all(&f);
+  sweep_forget(&f.sweep);
+  add_all(&f);
+  assert_fails(DD_BAD_ARGUMENT, "the nearest is 'qknorm_rope.warp ",
+               sweep_wants_any(&f.sweep));
+  close_fixture(&f);
+}
+
+/* The first two points, one after the other, as a split form's are. */
+static void make_fixed(struct fixture *f, struct fixed *fixed)
+{
+  struct problem p;
+  struct variant *points;
+  uint32_t count;
+
+  assert_ok(problem_parse(&f->specs.ops, spellings[2], &p));
+  assert_ok(sample_points(&p, 0, 4, 0, 1, &f->sweep.arena, &points, &count));
+  assert_true(count >= 2);
+  fixed[0] = (struct fixed){.step_count = 1, .step = {points[1]}};
+  fixed[1] = (struct fixed){.split = true, .step_count = 2,
+                            .step = {points[0], points[1]}};
+  assert_ok(sweep_add_fixed(&f->sweep, &p, fixed, 2));
+}
+
+/* A database's tens of thousands of candidates would be as many texts. */
+static void what_is_given_is_built_when_its_turn_is_near(void **state)
+{
+  struct fixture f;
+  struct build build;
+  struct fixed fixed[2];
+  const struct outcome *o;
+
+  (void)state;
+  open_fixture(&f, NULL);
+  assert_ok(build_open(&build, &f.specs, "cpu", 1, 16));
+  f.sweep.build = &build;
+  make_fixed(&f, fixed);
+  o = &f.sweep.outcomes[0];
+  assert_float_equal(f.sweep.total, 2, 0);
+  assert_false(o->opened);
+  assert_int_equal(build.part_count, 0);
+  assert_ok(sweep_turn(&f.sweep, 0));
+  sweep_open_ahead(&f.sweep);
+  assert_ok(f.sweep.ahead_status);
+  assert_true(o->opened);
+  assert_int_equal(o->count, 2);
+  assert_int_equal(build.part_count, 2);
+  assert_int_equal(build.queued_count, 0); /* units that are not full, too */
+  assert_string_equal(o->entries[0].label, build.parts[0]->label);
+  assert_int_equal(o->entries[1].candidate.step_count, 2);
+  assert_int_equal(o->entries[1].part[1], o->entries[0].part[0]);
+  assert_true(hash_equal(&o->entries[1].candidate.steps[1],
+                         &build.parts[0]->variant.hash));
+  assert_memory_equal(o->entries[1].label, "split: rope.", 12);
+  build_close(&build);
+  close_fixture(&f);
+}
+
+int main(int argc, char **argv)
+{
+  const struct CMUnitTest tests[] = {
+      cmocka_unit_test(what_was_forgotten_is_added_as_before),
+      cmocka_unit_test(nothing_wanted_is_still_told_with_the_nearest),
+      cmocka_unit_test(what_is_given_is_built_when_its_turn_is_near),
+  };
+
+  if (argc > 1 && !strcmp(argv[1], WORKER_COMPILE))
+    return farm_worker_main(WORKER_IN, WORKER_OUT);
+  return cmocka_run_group_tests(tests, NULL, NULL);
+}
