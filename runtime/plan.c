@@ -595,24 +595,42 @@ static dd_status refuse_pointer(const struct dd_plan *plan, uint32_t i,
               b->mask + 1);
 }
 
-static dd_status put_attr(const struct plan_attr *a, double value,
-                          uint8_t *args)
+static dd_status check_attr(const struct plan_attr *a, double value)
+{
+  int64_t whole = (int64_t)value;
+
+  if (a->type == ARG_F32) return DD_OK;
+  if (value != (double)whole)
+    return fail(DD_BAD_ARGUMENT, "%g must be a whole number", value);
+  if (a->type == ARG_I32 && whole != (int32_t)whole)
+    return fail(DD_BAD_ARGUMENT, "%g is more than 32 bits can hold", value);
+  return DD_OK;
+}
+
+/* Of all steps before the first is launched: a step that refused behind one
+ * that runs would leave half of the work done. */
+static dd_status check_attrs(const struct dd_plan *plan, const double *attr)
+{
+  const struct plan_step *s = plan->steps, *end = s + plan->step_count;
+
+  for (; s < end; ++s)
+    for (uint32_t i = 0; i < s->attr_count; ++i)
+      TRY(check_attr(&s->attrs[i], attr[s->attrs[i].attr]));
+  return DD_OK;
+}
+
+static void put_attr(const struct plan_attr *a, double value, uint8_t *args)
 {
   int64_t whole = (int64_t)value;
   int32_t small = (int32_t)whole;
   float real = (float)value;
 
-  if (a->type == ARG_F32)
-    memcpy(args + a->offset, &real, sizeof real);
-  else if (value != (double)whole)
-    return fail(DD_BAD_ARGUMENT, "%g must be a whole number", value);
-  else if (a->type == ARG_I64)
-    memcpy(args + a->offset, &whole, sizeof whole);
-  else if (whole == small)
-    memcpy(args + a->offset, &small, sizeof small);
-  else
-    return fail(DD_BAD_ARGUMENT, "%g is more than 32 bits can hold", value);
-  return DD_OK;
+  switch ((enum arg_type)a->type) {
+  case ARG_PTR: break;
+  case ARG_F32: memcpy(args + a->offset, &real, sizeof real); break;
+  case ARG_I32: memcpy(args + a->offset, &small, sizeof small); break;
+  case ARG_I64: memcpy(args + a->offset, &whole, sizeof whole); break;
+  }
 }
 
 /* By pieces of a fixed size, which need no call; both ends are arrays of
@@ -659,14 +677,13 @@ static void put_split(const struct dd_plan *plan, const struct plan_step *s,
   }
 }
 
-static dd_status put_attrs(const struct plan_step *s, const double *attr,
-                           uint8_t *args)
+static void put_attrs(const struct plan_step *s, const double *attr,
+                      uint8_t *args)
 {
   const struct plan_attr *end = s->attrs + s->attr_count;
 
   for (const struct plan_attr *a = s->attrs; a < end; ++a)
-    if (attr[a->attr] != a->baked) TRY(put_attr(a, attr[a->attr], args));
-  return DD_OK;
+    if (attr[a->attr] != a->baked) put_attr(a, attr[a->attr], args);
 }
 
 /* In plan_launch() itself, in spite of its large array. */
@@ -682,7 +699,7 @@ launch_steps(const struct dd_plan *plan, void *const *buffers, void *workspace,
     copy_args(args, s->args, launch.args_size);
     put_buffers(s, buffers, args);
     if (plan->split) put_split(plan, s, buffers, workspace, args);
-    if (attr) TRY(put_attrs(s, attr, args));
+    if (attr) put_attrs(s, attr, args);
     launch.args = args;
     TRY(plan->launch(plan->device, &launch, stream));
   }
@@ -731,6 +748,7 @@ dd_status plan_launch(const struct dd_plan *plan, void *const *buffers,
                 "which is %s", plan->op->name, plan->workspace_size, workspace,
                 workspace ? "not a multiple of 16" : "NULL");
   if (!plainly_fit(plan, buffers)) TRY(check_buffers(plan, buffers));
+  if (attr) TRY(check_attrs(plan, attr));
   TRY(launch_steps(plan, buffers, workspace, attr, stream));
   if (plan->launches) launches_add(plan->launches, launch_kind(plan, stream));
   return DD_OK;
