@@ -186,6 +186,7 @@ static dd_status qk_resolve(struct dd_context *ctx, const qk_args *a,
 {
   static const struct entry_names names = {qk_tensors, qk_attrs, qk_places};
   struct bytes spelling = BYTES_INIT;
+  struct problem read;
   dd_status status;
   struct key key;
   bool in_place;
@@ -194,6 +195,8 @@ static dd_status qk_resolve(struct dd_context *ctx, const qk_args *a,
   qk_key(a, hash, &key);
   qk_spell(a, in_place, qk_align(a, in_place), &spelling);
   status = bytes_status(&spelling);
+  if (!status) /* what a table alone can read has other tensors */
+    status = problem_parse(&ctx->floor.ops, bytes_string(&spelling), &read);
   if (!status)
     status = entry_make(ctx, &key, bytes_string(&spelling), &names, stream,
                         out);
