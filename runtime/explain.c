@@ -396,7 +396,7 @@ dd_status dd_explain(dd_context *ctx, const dd_problem *problem, char *text,
 
   if (length) *length = 0;
   if (text && size) *text = 0;
-  if (!ctx) return fail(DD_BAD_ARGUMENT, "no context was given");
+  TRY(context_check(ctx));
   TRY(struct_read("dd_problem", problem,
                   offsetof(dd_problem, spelling) + sizeof(char *), &p,
                   sizeof p));

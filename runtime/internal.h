@@ -59,6 +59,13 @@ static inline bool context_forked(const struct dd_context *ctx)
 {
   return ctx->forks != forks_seen();
 }
+/* What every call on a context asks before anything else: a lock that another
+ * thread held at the fork is never given back in the child. */
+static inline dd_status context_check(const struct dd_context *ctx)
+{
+  if (!ctx) return fail(DD_BAD_ARGUMENT, "no context was given");
+  return context_forked(ctx) ? refuse_forked() : DD_OK;
+}
 
 /* The problem's one spelling, in the ops that know it. */
 dd_status context_spell(struct dd_context *ctx, const char *spelling,

@@ -75,6 +75,7 @@ static dd_status read_args(struct dd_context *ctx, const char *name,
 {
   struct any_args a;
 
+  TRY(context_check(ctx));
   if (args && *(const size_t *)args == known)
     return run(ctx, args, point, stream);
   TRY(struct_read(name, args, sizeof a.head, &a, known));

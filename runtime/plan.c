@@ -496,8 +496,7 @@ dd_status dd_plan_make(dd_context *ctx, const dd_problem *problem,
 
   if (!out) return fail(DD_BAD_ARGUMENT, "no place for the plan was given");
   *out = NULL;
-  if (!ctx) return fail(DD_BAD_ARGUMENT, "no context was given");
-  if (context_forked(ctx)) return refuse_forked();
+  TRY(context_check(ctx));
   TRY(struct_read("dd_problem", problem,
                   offsetof(dd_problem, spelling) + sizeof(char *), &p,
                   sizeof p));
@@ -741,7 +740,6 @@ static dd_status check_buffers(const struct dd_plan *plan,
 dd_status plan_launch(const struct dd_plan *plan, void *const *buffers,
                       void *workspace, const double *attr, void *stream)
 {
-  if (context_forked(plan->ctx)) return refuse_forked();
   if (plan->empty) return DD_OK;
   if (plan->workspace_size && (!workspace || (uintptr_t)workspace % 16))
     return fail(DD_BAD_ARGUMENT, "'%s': the workspace of %zu bytes is at %p, "
@@ -758,6 +756,7 @@ dd_status dd_plan_launch(const dd_plan *plan, void *const *buffers,
                          void *workspace, struct CUstream_st *stream)
 {
   if (!plan) return fail(DD_BAD_ARGUMENT, "no plan was given");
+  if (context_forked(plan->ctx)) return refuse_forked();
   if (!buffers && !plan->empty)
     return fail(DD_BAD_ARGUMENT, "'%s': no buffers were given",
                 plan->op->name);

@@ -410,8 +410,6 @@ dd_status call_resolve(struct dd_context *ctx, struct call *c, void *stream,
 {
   uint32_t hash;
 
-  if (!ctx) return fail(DD_BAD_ARGUMENT, "no context was given");
-  if (context_forked(ctx)) return refuse_forked();
   if (c->count > OP_MAX_TENSORS || (c->count && !c->tensors))
     return fail(DD_BAD_ARGUMENT, "dd_%s: %zu tensors%s", who(c), c->count,
                 c->tensors ? " are too many" : ", but no list of them");
@@ -484,6 +482,7 @@ dd_status dd_launch(dd_context *ctx, const char *op,
 {
   struct call c = {.text = op, .tensors = tensors, .count = count};
 
+  TRY(context_check(ctx));
   return launch(ctx, &c, attrs, attr_count, stream);
 }
 
@@ -493,6 +492,7 @@ dd_status dd_call_launch(dd_context *ctx, const dd_call *call,
   struct call c = {0};
   dd_call given;
 
+  TRY(context_check(ctx));
   TRY(struct_read("dd_call", call,
                   offsetof(dd_call, count) + sizeof given.count, &given,
                   sizeof given));

@@ -85,7 +85,7 @@ dd_status dd_trace(dd_context *ctx, char *text, size_t size, size_t *length)
 
   if (length) *length = 0;
   if (text && size) *text = 0;
-  if (!ctx) return fail(DD_BAD_ARGUMENT, "no context was given");
+  TRY(context_check(ctx));
   status = trace(ctx, &out);
   if (!status && length) *length = out.size;
   if (!status) text_cut(bytes_string(&out), out.size, text, size);
@@ -126,9 +126,9 @@ dd_status dd_count(dd_context *ctx, dd_counters *out, int reset)
 {
   dd_counters c = {0};
 
-  if (!ctx || !out)
-    return fail(DD_BAD_ARGUMENT, "no %s given", ctx ? "place for the counters "
-                "was" : "context was");
+  TRY(context_check(ctx));
+  if (!out)
+    return fail(DD_BAD_ARGUMENT, "no place for the counters was given");
   if (out->struct_size < offsetof(dd_counters, pinned))
     return fail(DD_BAD_ARGUMENT, "dd_counters.struct_size is %zu, not %zu",
                 out->struct_size, sizeof c);
@@ -150,9 +150,9 @@ dd_status dd_digest(dd_context *ctx, char digest[65])
 {
   struct hash seals[2];
 
-  if (!ctx || !digest)
-    return fail(DD_BAD_ARGUMENT, "no context or no place for the digest was "
-                "given");
+  TRY(context_check(ctx));
+  if (!digest)
+    return fail(DD_BAD_ARGUMENT, "no place for the digest was given");
   seals[0] = ctx->matcher.table ? ctx->host.seal : ctx->floor.seal;
   if (ctx->matcher.under) {
     seals[1] = ctx->system.seal;

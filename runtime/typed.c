@@ -248,8 +248,7 @@ qk_other(struct dd_context *ctx, const qk_args *args, void *stream)
 dd_status dd_qknorm_rope(dd_context *ctx, const dd_qknorm_rope_args *args,
                          struct CUstream_st *stream)
 {
-  if (!ctx) return fail(DD_BAD_ARGUMENT, "no context was given");
-  if (context_forked(ctx)) return refuse_forked();
+  TRY(context_check(ctx));
   if (args && args->struct_size == sizeof *args)
     return qk_run(ctx, args, stream);
   return qk_other(ctx, args, stream);
