@@ -106,7 +106,7 @@ static dd_status find_sources(struct entry *e, const struct entry_names *names)
   const struct op *op = e->plan->op;
 
   for (uint32_t i = 0; i < e->plan->buffer_count; ++i) {
-    const char *name = e->plan->buffers[i].name;
+    const char *name = e->plan->rest->buffers[i].name;
     uint8_t n = name_find(names->tensors, name);
     if (!names->tensors[n])
       return fail(DD_UNSUPPORTED, "'%s' takes a tensor '%s', which its entry "

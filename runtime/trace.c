@@ -13,27 +13,24 @@
 
 /* ---- Counting ----------------------------------------------------------- */
 
-/* The first threads have a shard each, which nobody else writes: no bus lock.
- * All others share the last.  A library finds a thread's own variable by a
- * call, unless it asks for these four bytes when it is loaded. */
-void launches_add(struct launches *l, enum launch_kind kind)
+_Thread_local uint32_t launch_thread
+    __attribute__((tls_model("initial-exec")));
+
+/* Of a thread that has no number yet, or none of the first. */
+void launches_add_shared(struct launches *l, enum launch_kind kind)
 {
   static _Atomic uint32_t threads;
-  static _Thread_local uint32_t self
-      __attribute__((tls_model("initial-exec"))); /* 0: not numbered yet */
-  _Atomic uint64_t *count;
 
-  if (!self)
-    self = 1 + atomic_fetch_add_explicit(&threads, 1, memory_order_relaxed);
-  if (self >= LAUNCH_SHARDS) {
-    atomic_fetch_add_explicit(&l->shard[LAUNCH_SHARDS - 1].count[kind], 1,
-                              memory_order_relaxed);
-    return;
+  if (!launch_thread) {
+    launch_thread = 1 + atomic_fetch_add_explicit(&threads, 1,
+                                                  memory_order_relaxed);
+    if (launch_thread < LAUNCH_SHARDS) {
+      launches_add(l, kind);
+      return;
+    }
   }
-  count = &l->shard[self - 1].count[kind];
-  atomic_store_explicit(
-      count, atomic_load_explicit(count, memory_order_relaxed) + 1,
-      memory_order_relaxed);
+  atomic_fetch_add_explicit(&l->shard[LAUNCH_SHARDS - 1].count[kind], 1,
+                            memory_order_relaxed);
 }
 
 static uint64_t launches_sum(const struct launches *l, enum launch_kind kind)

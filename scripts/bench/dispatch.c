@@ -2,7 +2,7 @@
  * dispatch.c - what the library costs a host: opening, and each launch.
  *
  *     cmake --build build/release --target bench_dispatch
- *     build/release/tests/bench_dispatch [PLANS]
+ *     build/release/tests/bench_dispatch [PLANS [KB_OF_MEMORY KB_OF_CODE]]
  *     valgrind --tool=callgrind --toggle-collect=time_batch \
  *       build/release/tests/bench_dispatch 0     # instructions per call
  *
@@ -592,24 +592,23 @@ static void make_bares(struct launching *l)
   make_bare(norm, l->buffers, &l->bare_norm);
 }
 
-/* The tests' driver: kB of memory and of code that a launch walks through.
- * The first is what the first caches hold, the last what the second do not. */
-static void time_cold(const struct launching *l)
+/* The tests' driver: kB of memory and of code that a launch walks through. */
+static void time_cold(const struct launching *l, size_t data_kb, size_t code_kb)
 {
-  static const size_t cold[][2] = {{32, 32}, {256, 64}, {1024, 256}};
   void *driver = dlopen(getenv("DIFFTUNE_LIBCUDA"), RTLD_NOW | RTLD_NOLOAD);
   void (*set)(size_t data_kb, size_t code_kb);
 
   *(void **)&set = driver ? dlsym(driver, "fake_cuda_cold") : NULL;
-  for (size_t i = 0; set && i < COUNT_OF(cold); ++i) {
-    printf("cold      %zu kB of memory and %zu kB of code in each launch\n",
-           cold[i][0], cold[i][1]);
-    set(cold[i][0], cold[i][1]);
-    time_threads(l, 1, COLD_ROUNDS);
-  }
+  if (!set) return;
+  printf("cold      %zu kB of memory and %zu kB of code in each launch\n",
+         data_kb, code_kb);
+  set(data_kb, code_kb);
+  time_threads(l, 1, COLD_ROUNDS);
 }
 
-static void bench_launching(void)
+/* Cold: what the first caches do not hold, some times as much, or what is asked
+ * for. */
+static void bench_launching(const char *data_kb, const char *code_kb)
 {
   struct launching l = {0};
 
@@ -619,7 +618,12 @@ static void bench_launching(void)
   make_bares(&l);
   for (unsigned count = 1; count <= STREAMS; ++count)
     time_threads(&l, count, ROUNDS);
-  time_cold(&l);
+  if (data_kb && code_kb) {
+    time_cold(&l, (size_t)atoi(data_kb), (size_t)atoi(code_kb));
+  } else {
+    time_cold(&l, 64, 64);
+    time_cold(&l, 256, 256);
+  }
 }
 
 int main(int argc, char **argv)
@@ -629,6 +633,6 @@ int main(int argc, char **argv)
   setenv("DIFFTUNE_LIBCUDA", DIFFTUNE_FAKE_CUDA, 0);
   setenv("FAKE_CUDA_COUNT_ONLY", "1", 0);
   if (l.wanted) bench_opening(&l);
-  bench_launching();
+  bench_launching(argc > 2 ? argv[2] : NULL, argc > 3 ? argv[3] : NULL);
   return 0;
 }
