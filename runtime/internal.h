@@ -16,12 +16,19 @@
 /* ---- Context ---------------------------------------------------------- */
 
 struct loaded; /* code on the device, by the variant's hash (plan.c) */
-struct typed;  /* plans by arguments (entry.c) */
+struct entry;  /* a plan by its arguments (entry.c) */
+struct typed;  /* a table of them */
 struct prepared; /* plans by spelling, below */
 struct pin;      /* named variants (pin.c) */
 
+/* Places of entries in the context itself, by the end of their hash: what holds
+ * one is found by one load instead of three that wait for each other.  The
+ * first entry of a place keeps it; others are found in the table. */
+enum { QUICK_ENTRIES = 64 };
+
 struct dd_context {
   /* What every call reads stands together: caches are cold by then. */
+  _Atomic(struct entry *) quick[QUICK_ENTRIES];
   _Atomic(struct typed *) typed; /* changes under the lock, read without it */
   uint32_t forks; /* forks_seen() when it was opened; see context_forked() */
   bool traced;    /* launches ask whether they are captured */

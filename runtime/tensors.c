@@ -109,7 +109,7 @@ WALK walk(const struct call *c, int64_t *at, bool write)
   return at + 1;
 }
 
-static bool is_made_for(struct entry *e, const void *call)
+static HOT bool is_made_for(struct entry *e, const void *call)
 {
   return walk(call, e->word, false);
 }
@@ -391,7 +391,7 @@ static dd_status resolve_op(struct dd_context *ctx, const struct op_set *set,
   return status;
 }
 
-static dd_status call_make(struct dd_context *ctx, const struct call *c,
+static NOINLINE dd_status call_make(struct dd_context *ctx, const struct call *c,
                            uint32_t hash, void *stream, struct entry **out)
 {
   const char *name = c->entry ? c->entry->op : c->text;
@@ -405,8 +405,8 @@ static dd_status call_make(struct dd_context *ctx, const struct call *c,
   return resolve_op(ctx, set, op, c, &key, stream, out);
 }
 
-dd_status call_resolve(struct dd_context *ctx, struct call *c, void *stream,
-                       struct entry **out)
+HOT dd_status call_resolve(struct dd_context *ctx, struct call *c, void *stream,
+                           struct entry **out)
 {
   uint32_t hash;
 
@@ -439,8 +439,8 @@ static dd_status read_attrs(const struct op *op, const dd_attr *attrs,
   return DD_OK;
 }
 
-dd_status call_launch(const struct entry *e, const struct call *c,
-                      const double *attr, void *stream)
+HOT dd_status call_launch(const struct entry *e, const struct call *c,
+                          const double *attr, void *stream)
 {
   const struct dd_plan *plan = e->plan;
   uint32_t count = plan->buffer_count;
@@ -459,7 +459,7 @@ dd_status call_launch(const struct entry *e, const struct call *c,
   return plan_launch(plan, buffers, c->workspace, attr, stream);
 }
 
-static dd_status launch(struct dd_context *ctx, struct call *c,
+static HOT dd_status launch(struct dd_context *ctx, struct call *c,
                         const dd_attr *attrs, size_t attr_count, void *stream)
 {
   double attr[OP_MAX_ATTRS];

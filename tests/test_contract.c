@@ -666,6 +666,43 @@ static dd_status whole_life(struct many *m, struct test_memory *memory_)
   return status;
 }
 
+enum { MANY_SHAPES = 300 }; /* more than a context has quick places */
+
+static void launch_shapes(dd_context *ctx, dd_qknorm_rope_args args)
+{
+  for (args.tokens = 1; args.tokens <= MANY_SHAPES; ++args.tokens)
+    assert_ok(dd_qknorm_rope(ctx, &args, NULL));
+}
+
+/* Each is found again, wherever it is kept. */
+static void test_many_shapes(void **state)
+{
+  dd_open_options o = DD_OPEN_OPTIONS_INIT;
+  static char text[MANY_SHAPES * 100];
+  struct test_memory memory_;
+  struct host h;
+  dd_context *ctx;
+  int lines = 0;
+  long before;
+
+  (void)state;
+  host_open(&h);
+  test_memory_init(&memory_);
+  o.allocate = by_user;
+  o.user = &memory_;
+  assert_ok(dd_open(&o, &ctx));
+  launch_shapes(ctx, h.args);
+  before = memory_.calls;
+  launch_shapes(ctx, h.args);
+  assert_int_equal(memory_.calls, before);
+  assert_ok(dd_trace(ctx, text, sizeof text, NULL));
+  for (const char *at = text; (at = strstr(at, " # 2 launches")); ++at) ++lines;
+  assert_int_equal(lines, MANY_SHAPES);
+  dd_close(ctx);
+  assert_int_equal(memory_.live, 0);
+  host_close(&h);
+}
+
 /* Every allocation fails once, without a table: the call fails with a sentence,
  * and nothing is left behind.  (With one: tests/test_runtime.c.) */
 static void test_out_of_memory(void **state)
@@ -711,6 +748,7 @@ int main(void)
       cmocka_unit_test(test_fork),
       cmocka_unit_test(test_fork_list),
       cmocka_unit_test(test_out_of_memory),
+      cmocka_unit_test(test_many_shapes),
   };
 
   setenv("DIFFTUNE_LIBCUDA", DIFFTUNE_FAKE_CUDA, 1);
