@@ -209,12 +209,13 @@ qk_launch(const struct entry *e, const qk_args *a, void *stream)
 {
   const double given[] = {a->eps, (double)a->position_offset};
   bool some = attrs_given(given, COUNT_OF(given));
-  uint32_t count = e->plan->buffer_count;
-  void *buffers[OP_MAX_TENSORS];
+  void *buffers[COUNT_OF(qk_places)];
   double attr[OP_MAX_ATTRS];
 
   if (some) TRY(entry_attrs(e, given, attr));
-  for (uint32_t i = 0; i < count; ++i)
+  /* All that there can be: behind the last are places without a meaning. */
+#pragma GCC unroll 9
+  for (size_t i = 0; i < COUNT_OF(buffers); ++i)
     memcpy(&buffers[i], (const char *)a + e->source[i], sizeof buffers[i]);
   return plan_launch(e->plan, buffers, NULL, some ? attr : NULL, stream);
 }
