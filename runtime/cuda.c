@@ -315,8 +315,8 @@ dd_status cuda_enqueue(const struct launch *l, CUstream stream)
 }
 
 /* A thread that never touched CUDA has no context: lend it the device's. */
-static NOINLINE dd_status launch_inside(struct device *d, const struct launch *l,
-                               CUstream stream)
+static NOINLINE dd_status launch_inside(struct device *d,
+                                        const struct launch *l, CUstream stream)
 {
   TRY(cuda_enter(d));
   return cuda_leave(cuda_enqueue(l, stream));

@@ -51,7 +51,7 @@ DD_OP_MAP(TAKE)
 DD_OP_MAP(ENTRY_POINT)
 
 static HOT dd_status run(struct dd_context *ctx, const struct head *head,
-                     const struct entry_point *point, void *stream)
+                         const struct entry_point *point, void *stream)
 {
   const dd_tensor *tensors[OP_MAX_TENSORS];
   double given[OP_MAX_ATTRS], attr[OP_MAX_ATTRS];
@@ -82,8 +82,8 @@ static NOINLINE dd_status run_other(struct dd_context *ctx, const char *name,
 }
 
 static HOT dd_status read_args(struct dd_context *ctx, const char *name,
-                           const void *args, size_t known,
-                           const struct entry_point *point, void *stream)
+                               const void *args, size_t known,
+                               const struct entry_point *point, void *stream)
 {
   TRY(context_check(ctx));
   if (LIKELY(args && *(const size_t *)args == known))
@@ -93,7 +93,7 @@ static HOT dd_status read_args(struct dd_context *ctx, const char *name,
 
 #define ENTRY(op)                                                              \
   HOT dd_status dd_##op(dd_context *ctx, const dd_##op##_args *args,           \
-                        struct CUstream_st *stream)                                \
+                        struct CUstream_st *stream)                            \
   {                                                                            \
     return read_args(ctx, "dd_" #op "_args", args, sizeof *args, &op##_entry,  \
                      stream);                                                  \

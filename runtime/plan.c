@@ -574,7 +574,8 @@ size_t dd_plan_buffer_count(const dd_plan *plan)
 
 const char *dd_plan_buffer_name(const dd_plan *plan, size_t index)
 {
-  return plan && index < plan->buffer_count ? plan->rest->buffers[index].name : NULL;
+  if (!plan || index >= plan->buffer_count) return NULL;
+  return plan->rest->buffers[index].name;
 }
 
 size_t dd_plan_describe(const dd_plan *plan, char *text, size_t size)
@@ -680,9 +681,10 @@ static void put_split(const struct dd_plan *plan, const struct plan_step *s,
 {
   for (uint32_t i = 0; i < s->pointer_count; ++i) {
     const struct plan_pointer *p = &s->pointers[i];
+    const size_t *scratch_at = plan->rest->scratch_at;
     uintptr_t at = (uintptr_t)s->skip[i];
     if (i < s->buffer_pointers) at += (uintptr_t)buffers[p->buffer - 1];
-    else at = (uintptr_t)workspace + plan->rest->scratch_at[p->buffer - IN_WORKSPACE];
+    else at = (uintptr_t)workspace + scratch_at[p->buffer - IN_WORKSPACE];
     memcpy(args + p->offset, &at, sizeof at);
   }
 }

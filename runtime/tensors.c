@@ -397,8 +397,9 @@ static dd_status resolve_op(struct dd_context *ctx, const struct op_set *set,
   return status;
 }
 
-static NOINLINE dd_status call_make(struct dd_context *ctx, const struct call *c,
-                           uint32_t hash, void *stream, struct entry **out)
+static NOINLINE dd_status call_make(struct dd_context *ctx,
+                                    const struct call *c, uint32_t hash,
+                                    void *stream, struct entry **out)
 {
   const char *name = c->entry ? c->entry->op : c->text;
   struct key key = {.match = is_made_for, .args = c, .hash = hash};

@@ -16,8 +16,8 @@
  * round and its 95 % interval, and the 99th percentile over the bare call's.
  * Without $DIFFTUNE_LIBCUDA this is the tests' driver without a GPU, whose
  * launch is a few nanoseconds: it is timed as it is, and walking through memory
- * and code in each launch, which leaves the caches as cold as a driver does that
- * has something to do.  With DIFFTUNE_LIBCUDA=libcuda.so.1 it is the
+ * and code in each launch, which leaves the caches as cold as a driver does
+ * that has something to do.  With DIFFTUNE_LIBCUDA=libcuda.so.1 it is the
  * machine's GPU.
  */
 #include <dlfcn.h>
