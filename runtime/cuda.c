@@ -278,7 +278,8 @@ static bool cuda_capturing(struct device *d, void *stream)
   return result || how != CU_STREAM_CAPTURE_STATUS_NONE;
 }
 
-static CUresult enqueue(const struct launch *l, CUstream stream)
+static inline __attribute__((always_inline)) CUresult
+enqueue(const struct launch *l, CUstream stream)
 {
   size_t size = l->args_size;
   union { /* the driver only reads it */
@@ -314,22 +315,23 @@ dd_status cuda_enqueue(const struct launch *l, CUstream stream)
 }
 
 /* A thread that never touched CUDA has no context: lend it the device's. */
-static dd_status launch_inside(struct device *d, const struct launch *l,
-                               CUstream stream)
+static NOINLINE dd_status launch_inside(struct device *d,
+                                        const struct launch *l, CUstream stream)
 {
   TRY(cuda_enter(d));
   return cuda_leave(cuda_enqueue(l, stream));
 }
 
-static dd_status cuda_launch(struct device *d, const struct launch *l,
-                             void *stream)
+static HOT dd_status cuda_launch(struct device *d, const struct launch *l,
+                                 void *stream)
 {
   CUresult result;
 
-  if (launches_nothing(l)) return DD_OK;
+  if (!LIKELY(!launches_nothing(l))) return DD_OK;
   result = enqueue(l, stream);
+  if (LIKELY(!result)) return DD_OK;
   if (result == CUDA_ERROR_INVALID_CONTEXT) return launch_inside(d, l, stream);
-  return result ? cuda_check("cuLaunchKernelEx", result) : DD_OK;
+  return cuda_check("cuLaunchKernelEx", result);
 }
 
 /* ---- Memory ---------------------------------------------------------- */

@@ -30,6 +30,28 @@ static void put(struct typed *t, struct entry *e)
   t->count++;
 }
 
+struct entry *entry_search(struct dd_context *ctx, uint32_t hash,
+                           entry_match *match, const void *args)
+{
+  struct typed *t = atomic_load_explicit(&ctx->typed, memory_order_acquire);
+
+  for (uint32_t i = hash; t; ++i) {
+    struct entry *e = atomic_load_explicit(&t->slots[i & t->mask],
+                                           memory_order_acquire);
+    if (!e || entry_is(e, hash, match, args)) return e;
+  }
+  return NULL;
+}
+
+/* Under the lock. */
+static void put_quick(struct dd_context *ctx, struct entry *e)
+{
+  _Atomic(struct entry *) *place = &ctx->quick[e->hash % QUICK_ENTRIES];
+
+  if (!atomic_load_explicit(place, memory_order_relaxed))
+    atomic_store_explicit(place, e, memory_order_release);
+}
+
 /* Room for one more, under the lock; NULL: out of memory. */
 static struct typed *grown(struct dd_context *ctx)
 {
@@ -83,8 +105,12 @@ static dd_status publish(struct dd_context *ctx, const struct key *key,
   pthread_mutex_lock(&ctx->lock);
   there = entry_find(ctx, key->hash, key->match, key->args);
   t = there ? NULL : grown(ctx);
-  if (t) put(t, *e);
-  else if (!there) status = fail(DD_NO_MEMORY, "out of memory");
+  if (t) {
+    put(t, *e);
+    put_quick(ctx, *e);
+  } else if (!there) {
+    status = fail(DD_NO_MEMORY, "out of memory");
+  }
   pthread_mutex_unlock(&ctx->lock);
   if (t) return DD_OK;
   entry_free(ctx, *e);
@@ -106,7 +132,7 @@ static dd_status find_sources(struct entry *e, const struct entry_names *names)
   const struct op *op = e->plan->op;
 
   for (uint32_t i = 0; i < e->plan->buffer_count; ++i) {
-    const char *name = e->plan->buffers[i].name;
+    const char *name = e->plan->rest->buffers[i].name;
     uint8_t n = name_find(names->tensors, name);
     if (!names->tensors[n])
       return fail(DD_UNSUPPORTED, "'%s' takes a tensor '%s', which its entry "

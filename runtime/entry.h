@@ -61,19 +61,25 @@ struct typed {
   _Atomic(struct entry *) slots[];
 };
 
+static inline bool entry_is(struct entry *e, uint32_t hash, entry_match *match,
+                            const void *args)
+{
+  return e->hash == hash && e->match == match && match(e, args);
+}
+
+/* In the table; NULL: not there yet. */
+struct entry *entry_search(struct dd_context *ctx, uint32_t hash,
+                           entry_match *match, const void *args);
+
 /* Finds without a lock; NULL: not there yet. */
 static inline struct entry *entry_find(struct dd_context *ctx, uint32_t hash,
                                        entry_match *match, const void *args)
 {
-  struct typed *t = atomic_load_explicit(&ctx->typed, memory_order_acquire);
+  struct entry *e = atomic_load_explicit(&ctx->quick[hash % QUICK_ENTRIES],
+                                         memory_order_acquire);
 
-  for (uint32_t i = hash; t; ++i) {
-    struct entry *e = atomic_load_explicit(&t->slots[i & t->mask],
-                                           memory_order_acquire);
-    if (!e || (e->hash == hash && e->match == match && match(e, args)))
-      return e;
-  }
-  return NULL;
+  if (LIKELY(e && entry_is(e, hash, match, args))) return e;
+  return entry_search(ctx, hash, match, args);
 }
 
 /* An entry point's tensors and attributes by name, NULL at the end. */

@@ -366,12 +366,19 @@ static void print_others(const struct matcher *m, const struct match *c,
 static void print_table(const struct matcher *m, const char *spelling,
                         struct match *c, struct bytes *out)
 {
+  struct problem read;
+  const char *other;
+
   print_devices(m, out);
   if (m->under && c->table == m->under->table) m = m->under;
   if (m->table && c->table != m->table &&
       problem_parse(&m->table->ops, spelling, &c->problem))
     bytes_text(out, "not taken\n  the table: its specs cannot read this "
                "problem\n");
+  else if (m->table && !problem_parse(&m->floor->ops, spelling, &read) &&
+           (other = problem_difference(&read, &c->problem)))
+    bytes_printf(out, "not taken\n  the table: its specs have another '%s' "
+                 "than this library for this problem\n", other);
   else if (m->table || c->table)
     print_others(m, c, out);
 }
@@ -405,7 +412,7 @@ dd_status dd_explain(dd_context *ctx, const dd_problem *problem, char *text,
 
   if (length) *length = 0;
   if (text && size) *text = 0;
-  if (!ctx) return fail(DD_BAD_ARGUMENT, "no context was given");
+  TRY(context_check(ctx));
   TRY(struct_read("dd_problem", problem,
                   offsetof(dd_problem, spelling) + sizeof(char *), &p,
                   sizeof p));

@@ -16,12 +16,19 @@
 /* ---- Context ---------------------------------------------------------- */
 
 struct loaded; /* code on the device, by the variant's hash (plan.c) */
-struct typed;  /* plans by arguments (entry.c) */
+struct entry;  /* a plan by its arguments (entry.c) */
+struct typed;  /* a table of them */
 struct prepared; /* plans by spelling, below */
 struct pin;      /* named variants (pin.c) */
 
+/* Places of entries in the context itself, by the end of their hash: what holds
+ * one is found by one load instead of three that wait for each other.  The
+ * first entry of a place keeps it; others are found in the table. */
+enum { QUICK_ENTRIES = 64 };
+
 struct dd_context {
   /* What every call reads stands together: caches are cold by then. */
+  _Atomic(struct entry *) quick[QUICK_ENTRIES];
   _Atomic(struct typed *) typed; /* changes under the lock, read without it */
   uint32_t forks; /* forks_seen() when it was opened; see context_forked() */
   bool traced;    /* launches ask whether they are captured */
@@ -54,10 +61,17 @@ static inline uint32_t forks_seen(void)
   return atomic_load_explicit(&fork_count, memory_order_relaxed);
 }
 void forks_watch(void);
-dd_status refuse_forked(void);
+__attribute__((cold)) dd_status refuse_forked(void);
 static inline bool context_forked(const struct dd_context *ctx)
 {
   return ctx->forks != forks_seen();
+}
+/* What every call on a context asks before anything else: a lock that another
+ * thread held at the fork is never given back in the child. */
+static inline dd_status context_check(const struct dd_context *ctx)
+{
+  if (!ctx) return fail(DD_BAD_ARGUMENT, "no context was given");
+  return context_forked(ctx) ? refuse_forked() : DD_OK;
 }
 
 /* The problem's one spelling, in the ops that know it. */
@@ -80,7 +94,27 @@ struct launches {
   } shard[LAUNCH_SHARDS];
   uint64_t before[LAUNCH_KINDS]; /* the last reset; under the lock */
 };
-void launches_add(struct launches *l, enum launch_kind kind);
+
+/* The first threads have a shard each, which nobody else writes: no bus lock.
+ * All others share the last.  A library finds a thread's own variable by a
+ * call, unless it asks for these four bytes when it is loaded. */
+extern _Thread_local uint32_t launch_thread
+    __attribute__((tls_model("initial-exec"))); /* 0: not numbered yet */
+void launches_add_shared(struct launches *l, enum launch_kind kind);
+static inline void launches_add(struct launches *l, enum launch_kind kind)
+{
+  uint32_t shard = launch_thread - 1;
+  _Atomic uint64_t *count;
+
+  if (!LIKELY(shard < LAUNCH_SHARDS - 1)) {
+    launches_add_shared(l, kind);
+    return;
+  }
+  count = &l->shard[shard].count[kind];
+  atomic_store_explicit(
+      count, atomic_load_explicit(count, memory_order_relaxed) + 1,
+      memory_order_relaxed);
+}
 
 /* A problem that dd_prepare() or an entry point met.  All but the launches is
  * under the context's lock. */
@@ -147,22 +181,27 @@ struct plan_buffer {
 };
 
 struct dd_plan {
-  struct dd_context *ctx;
   struct device *device;
   dd_status (*launch)(struct device *d, const struct launch *l, void *stream);
   struct launches *launches; /* counts them; NULL: the plan is a host's own */
-  size_t workspace_size;     /* bytes; 0 unless the plan is split */
   uintptr_t mask; /* of all buffers: the bits that any of them must not have */
-  uint32_t buffer_count, step_count;
-  bool empty; /* nothing to do: launches return at once */
+  uint32_t forks, buffer_count; /* forks: the context's */
+  bool plain;  /* one step, not of a split form, that has something to do */
+  bool traced; /* the context's */
+  bool empty;  /* nothing to do: launches return at once */
   bool split;
-  dd_match how;
+  uint32_t step_count;
+  struct dd_context *ctx;
+  size_t workspace_size; /* bytes; 0 unless the plan is split */
   const struct op *op;
   double loss; /* see dd_plan_loss() */
-  char *text;  /* dd_plan_describe()'s line, in the same block */
+  dd_match how;
+  char *text; /* dd_plan_describe()'s line, in the same block */
   size_t size;
-  struct plan_buffer buffers[OP_MAX_TENSORS];
-  size_t scratch_at[OP_MAX_TENSORS]; /* where in it a scratch tensor begins */
+  struct plan_rest {
+    struct plan_buffer buffers[OP_MAX_TENSORS];
+    size_t scratch_at[OP_MAX_TENSORS]; /* where in it a scratch tensor begins */
+  } *rest; /* in the same block */
   struct plan_step steps[];
 };
 

@@ -592,7 +592,8 @@ static bool set_knows(const struct op_set *set, const char *spelling)
 }
 
 /* The problem in the ops of both tables: they may be of different specs.  It
- * is a failure if neither can read it. */
+ * is a failure if neither can read it.  A table that makes another problem of
+ * it than the library does is not used for it. */
 struct readings {
   struct problem host, floor;
   bool in_host, in_floor;
@@ -613,6 +614,9 @@ static dd_status read_both(const struct matcher *m, const char *spelling,
   if (host_first && !set_knows(&m->floor->ops, spelling)) return status;
   status = problem_parse(&m->floor->ops, spelling, &r->floor);
   r->in_floor = !status;
+  /* What a caller passes is what the library reads. */
+  if (r->in_host && r->in_floor && problem_difference(&r->floor, &r->host))
+    r->in_host = false;
   return r->in_host ? DD_OK : status;
 }
 
@@ -629,7 +633,8 @@ static dd_status refuse(const struct matcher *m, const char *spelling)
 /* A better match of the table that lies under; what is wrong with that table
  * is nobody's failure. */
 static void look_under(const struct matcher *m, const char *spelling,
-                       struct match *out, bool *found)
+                       const struct problem *read, struct match *out,
+                       bool *found)
 {
   struct problem p;
   struct match other;
@@ -638,6 +643,7 @@ static void look_under(const struct matcher *m, const char *spelling,
   if (*found && out->how == DD_MATCH_EXACT) return;
   if (!m || match_device(m->table, m->device) == MATCH_FOREIGN) return;
   if (problem_parse(&m->table->ops, spelling, &p)) return;
+  if (problem_difference(read, &p)) return;
   memset(&other, 0, sizeof other);
   if (find_tuned(m, &p, &other, &has) || !has) return;
   if (*found && match_rank(other.how) >= match_rank(out->how)) return;
@@ -663,7 +669,8 @@ dd_status match_find(const struct matcher *m, const char *spelling,
     if (status && (status != DD_BAD_TABLE || is_strict(m))) return status;
     found = found && !status;
   }
-  if (!m->same_bits) look_under(m->under, spelling, out, &found);
+  if (!m->same_bits) look_under(m->under, spelling,
+                                r.in_floor ? &r.floor : &r.host, out, &found);
   if (found) return DD_OK;
   if (m->same_bits)
     return fail(DD_UNTUNED, "'%.300s': the host's table has no plan with these "
@@ -719,9 +726,13 @@ static dd_status named_in(const struct matcher *m, struct table *t,
                           struct match *out, bool *found)
 {
   uint32_t parts = count_parts(variants);
+  struct problem read;
 
   memset(out, 0, sizeof *out);
   if (problem_parse(&t->ops, spelling, &out->problem)) return DD_OK;
+  if (!problem_parse(&m->floor->ops, spelling, &read) &&
+      problem_difference(&read, &out->problem))
+    return DD_OK;
   if (parts > 1 && parts != out->problem.op->step_count) return DD_OK;
   TRY(table_read_plans(t));
   for (uint32_t i = 0; i < parts; ++i) {

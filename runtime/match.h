@@ -28,7 +28,8 @@
  *
  * A table serves the device that it was made on; made on another device of the
  * same kind and arch it still serves, as DD_MATCH_DEVICE.  Any other table is
- * as good as none.
+ * as good as none, and so is one whose specs make another problem of a spelling
+ * than the library's do: other tensors, defaults or attributes.
  *
  * What of a table turns out damaged when it is read is as good as not there,
  * unless only exact matches will do: then it is the failure.

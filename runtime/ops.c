@@ -24,8 +24,8 @@ struct any_args {
 #define TAKE_TENSOR(name) *tensors++ = args->name;
 #define TAKE_ATTR(name) *attrs++ = args->name;
 #define TAKE(op)                                                               \
-  static void op##_take(const void *from, const dd_tensor **tensors,           \
-                        double *attrs)                                         \
+  static HOT void op##_take(const void *from, const dd_tensor **tensors,       \
+                            double *attrs)                                     \
   {                                                                            \
     const dd_##op##_args *args = from;                                         \
     DD_##op##_ARGS(TAKE_TENSOR, TAKE_ATTR)                                     \
@@ -50,8 +50,8 @@ DD_OP_MAP(TAKE)
       op##_take};
 DD_OP_MAP(ENTRY_POINT)
 
-static dd_status run(struct dd_context *ctx, const struct head *head,
-                     const struct entry_point *point, void *stream)
+static HOT dd_status run(struct dd_context *ctx, const struct head *head,
+                         const struct entry_point *point, void *stream)
 {
   const dd_tensor *tensors[OP_MAX_TENSORS];
   double given[OP_MAX_ATTRS], attr[OP_MAX_ATTRS];
@@ -69,21 +69,31 @@ static dd_status run(struct dd_context *ctx, const struct head *head,
   return call_launch(e, &c, attr, stream);
 }
 
-static dd_status read_args(struct dd_context *ctx, const char *name,
-                           const void *args, size_t known,
-                           const struct entry_point *point, void *stream)
+/* Of a host with another header; apart, for its copy takes a large frame. */
+static NOINLINE dd_status run_other(struct dd_context *ctx, const char *name,
+                                    const void *args, size_t known,
+                                    const struct entry_point *point,
+                                    void *stream)
 {
   struct any_args a;
 
-  if (args && *(const size_t *)args == known)
-    return run(ctx, args, point, stream);
   TRY(struct_read(name, args, sizeof a.head, &a, known));
   return run(ctx, &a.head, point, stream);
 }
 
+static HOT dd_status read_args(struct dd_context *ctx, const char *name,
+                               const void *args, size_t known,
+                               const struct entry_point *point, void *stream)
+{
+  TRY(context_check(ctx));
+  if (LIKELY(args && *(const size_t *)args == known))
+    return run(ctx, args, point, stream);
+  return run_other(ctx, name, args, known, point, stream);
+}
+
 #define ENTRY(op)                                                              \
-  dd_status dd_##op(dd_context *ctx, const dd_##op##_args *args,               \
-                    struct CUstream_st *stream)                                \
+  HOT dd_status dd_##op(dd_context *ctx, const dd_##op##_args *args,           \
+                        struct CUstream_st *stream)                            \
   {                                                                            \
     return read_args(ctx, "dd_" #op "_args", args, sizeof *args, &op##_entry,  \
                      stream);                                                  \

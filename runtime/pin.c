@@ -87,9 +87,8 @@ dd_status dd_pin(dd_context *ctx, const char *spelling, const char *variants)
   struct bytes text = BYTES_INIT;
   dd_status status;
 
-  if (!ctx || !spelling)
-    return fail(DD_BAD_ARGUMENT, "no %s was given", ctx ? "spelling"
-                                                        : "context");
+  TRY(context_check(ctx));
+  if (!spelling) return fail(DD_BAD_ARGUMENT, "no spelling was given");
   status = context_spell(ctx, spelling, &text);
   if (!status && variants) status = pin(ctx, bytes_string(&text), variants);
   else if (!status) put(ctx, bytes_string(&text), NULL);

@@ -323,11 +323,11 @@ static dd_status list_buffers(const struct problem *p, struct dd_plan *plan,
 
   memset(place, 0, sizeof *place * OP_MAX_TENSORS);
   for (uint32_t i = 0; i < op->tensor_count; ++i) {
-    struct plan_buffer *b = &plan->buffers[plan->buffer_count];
+    struct plan_buffer *b = &plan->rest->buffers[plan->buffer_count];
     TRY(problem_shape(p, (int)i, &shape));
     if (op->tensors[i].role == TENSOR_SCRATCH) {
       place[i] = IN_WORKSPACE + i;
-      plan->scratch_at[i] = plan->workspace_size;
+      plan->rest->scratch_at[i] = plan->workspace_size;
       plan->workspace_size += ((size_t)shape.span + 255) / 256 * 256;
       continue;
     }
@@ -353,7 +353,7 @@ static bool nothing_to_do(const struct op *op, const struct dd_plan *plan,
   for (uint32_t i = 0; i < op->tensor_count; ++i) {
     if (op->tensors[i].role != TENSOR_OUT || !place[i]) continue;
     written++;
-    needed += plan->buffers[place[i] - 1].needed;
+    needed += plan->rest->buffers[place[i] - 1].needed;
   }
   for (uint32_t i = 0; i < plan->step_count; ++i) {
     const uint32_t *g = plan->steps[i].launch.grid;
@@ -394,15 +394,17 @@ static dd_status fill_plan(struct dd_plan *plan, const struct match *m,
   for (uint32_t i = 0; i < plan->step_count; ++i)
     TRY(make_step(plan, m, i, attr, place));
   plan->empty = nothing_to_do(plan->op, plan, place);
+  plan->plain = !plan->empty && !plan->split && plan->step_count == 1;
   return DD_OK;
 }
 
-/* One block: the struct, its steps, and its line of text. */
+/* One block: the struct, its steps, what launches need not read, its text. */
 static dd_status new_plan(struct dd_context *ctx, const struct match *m,
                           struct dd_plan **out)
 {
-  size_t head = sizeof(struct dd_plan) +
+  size_t rest = sizeof(struct dd_plan) +
                 m->step_count * sizeof(struct plan_step);
+  size_t head = rest + sizeof(struct plan_rest);
   struct bytes text = BYTES_INIT;
   struct dd_plan *plan = NULL;
   dd_status status;
@@ -418,7 +420,10 @@ static dd_status new_plan(struct dd_context *ctx, const struct match *m,
     plan->size = head + text.size + 1;
     plan->text = memcpy((char *)plan + head, bytes_string(&text),
                         text.size + 1);
+    plan->rest = (struct plan_rest *)((char *)plan + rest);
     plan->ctx = ctx;
+    plan->forks = ctx->forks;
+    plan->traced = ctx->traced;
     plan->device = ctx->device;
     plan->launch = ctx->device->api->launch;
     plan->op = m->problem.op;
@@ -496,8 +501,7 @@ dd_status dd_plan_make(dd_context *ctx, const dd_problem *problem,
 
   if (!out) return fail(DD_BAD_ARGUMENT, "no place for the plan was given");
   *out = NULL;
-  if (!ctx) return fail(DD_BAD_ARGUMENT, "no context was given");
-  if (context_forked(ctx)) return refuse_forked();
+  TRY(context_check(ctx));
   TRY(struct_read("dd_problem", problem,
                   offsetof(dd_problem, spelling) + sizeof(char *), &p,
                   sizeof p));
@@ -570,7 +574,8 @@ size_t dd_plan_buffer_count(const dd_plan *plan)
 
 const char *dd_plan_buffer_name(const dd_plan *plan, size_t index)
 {
-  return plan && index < plan->buffer_count ? plan->buffers[index].name : NULL;
+  if (!plan || index >= plan->buffer_count) return NULL;
+  return plan->rest->buffers[index].name;
 }
 
 size_t dd_plan_describe(const dd_plan *plan, char *text, size_t size)
@@ -585,7 +590,7 @@ size_t dd_plan_describe(const dd_plan *plan, char *text, size_t size)
 static dd_status refuse_pointer(const struct dd_plan *plan, uint32_t i,
                                 const void *pointer)
 {
-  const struct plan_buffer *b = &plan->buffers[i];
+  const struct plan_buffer *b = &plan->rest->buffers[i];
 
   if (!pointer)
     return fail(DD_BAD_ARGUMENT, "'%s': buffer %u, '%s', is NULL",
@@ -595,34 +600,58 @@ static dd_status refuse_pointer(const struct dd_plan *plan, uint32_t i,
               b->mask + 1);
 }
 
-static dd_status put_attr(const struct plan_attr *a, double value,
-                          uint8_t *args)
+static dd_status check_attr(const struct plan_attr *a, double value)
+{
+  int64_t whole = (int64_t)value;
+
+  if (a->type == ARG_F32) return DD_OK;
+  if (value != (double)whole)
+    return fail(DD_BAD_ARGUMENT, "%g must be a whole number", value);
+  if (a->type == ARG_I32 && whole != (int32_t)whole)
+    return fail(DD_BAD_ARGUMENT, "%g is more than 32 bits can hold", value);
+  return DD_OK;
+}
+
+/* Of all steps before the first is launched: a step that refused behind one
+ * that runs would leave half of the work done. */
+static dd_status check_attrs(const struct dd_plan *plan, const double *attr)
+{
+  const struct plan_step *s = plan->steps, *end = s + plan->step_count;
+
+  for (; s < end; ++s)
+    for (uint32_t i = 0; i < s->attr_count; ++i)
+      TRY(check_attr(&s->attrs[i], attr[s->attrs[i].attr]));
+  return DD_OK;
+}
+
+static void put_attr(const struct plan_attr *a, double value, uint8_t *args)
 {
   int64_t whole = (int64_t)value;
   int32_t small = (int32_t)whole;
   float real = (float)value;
 
-  if (a->type == ARG_F32)
-    memcpy(args + a->offset, &real, sizeof real);
-  else if (value != (double)whole)
-    return fail(DD_BAD_ARGUMENT, "%g must be a whole number", value);
-  else if (a->type == ARG_I64)
-    memcpy(args + a->offset, &whole, sizeof whole);
-  else if (whole == small)
-    memcpy(args + a->offset, &small, sizeof small);
-  else
-    return fail(DD_BAD_ARGUMENT, "%g is more than 32 bits can hold", value);
-  return DD_OK;
+  switch ((enum arg_type)a->type) {
+  case ARG_PTR: break;
+  case ARG_F32: memcpy(args + a->offset, &real, sizeof real); break;
+  case ARG_I32: memcpy(args + a->offset, &small, sizeof small); break;
+  case ARG_I64: memcpy(args + a->offset, &whole, sizeof whole); break;
+  }
 }
 
-/* By pieces of a fixed size, which need no call; both ends are arrays of
- * OP_MAX_ARGS_SIZE, so that the last piece may be longer than what is left. */
-static void copy_args(uint8_t *to, const uint8_t *from, size_t size)
-{
-  enum { PIECE = 64 };
+enum { PIECE = 64, FIRST_ARGS = 4 * PIECE };
 
+/* By pieces of a fixed size, which need no call; both ends are arrays of
+ * OP_MAX_ARGS_SIZE, so that a piece may be longer than what is left.  What most
+ * kernels take is copied without a branch: where caches are cold none is
+ * foreseen, not even a loop's last. */
+static inline void copy_args(uint8_t *to, const uint8_t *from, size_t size)
+{
   _Static_assert(OP_MAX_ARGS_SIZE % PIECE == 0, "no piece leaves its array");
-  for (size_t i = 0; i < size; i += PIECE) memcpy(to + i, from + i, PIECE);
+#pragma GCC unroll 4
+  for (size_t i = 0; i < FIRST_ARGS; i += PIECE)
+    memcpy(to + i, from + i, PIECE);
+  for (size_t i = FIRST_ARGS; !LIKELY(i >= size); i += PIECE)
+    memcpy(to + i, from + i, PIECE);
 }
 
 static void put_buffer(const struct plan_pointer *p, void *const *buffers,
@@ -652,59 +681,63 @@ static void put_split(const struct dd_plan *plan, const struct plan_step *s,
 {
   for (uint32_t i = 0; i < s->pointer_count; ++i) {
     const struct plan_pointer *p = &s->pointers[i];
+    const size_t *scratch_at = plan->rest->scratch_at;
     uintptr_t at = (uintptr_t)s->skip[i];
     if (i < s->buffer_pointers) at += (uintptr_t)buffers[p->buffer - 1];
-    else at = (uintptr_t)workspace + plan->scratch_at[p->buffer - IN_WORKSPACE];
+    else at = (uintptr_t)workspace + scratch_at[p->buffer - IN_WORKSPACE];
     memcpy(args + p->offset, &at, sizeof at);
   }
 }
 
-static dd_status put_attrs(const struct plan_step *s, const double *attr,
-                           uint8_t *args)
+static void put_attrs(const struct plan_step *s, const double *attr,
+                      uint8_t *args)
 {
   const struct plan_attr *end = s->attrs + s->attr_count;
 
   for (const struct plan_attr *a = s->attrs; a < end; ++a)
-    if (attr[a->attr] != a->baked) TRY(put_attr(a, attr[a->attr], args));
-  return DD_OK;
+    if (attr[a->attr] != a->baked) put_attr(a, attr[a->attr], args);
 }
 
-/* In plan_launch() itself, in spite of its large array. */
+/* `split` is known where it is compiled. */
 static inline __attribute__((always_inline)) dd_status
-launch_steps(const struct dd_plan *plan, void *const *buffers, void *workspace,
-             const double *attr, void *stream)
+launch_step(const struct dd_plan *plan, const struct plan_step *s, bool split,
+            void *const *buffers, void *workspace, const double *attr,
+            void *stream)
 {
-  const struct plan_step *s = plan->steps, *end = s + plan->step_count;
   _Alignas(16) uint8_t args[OP_MAX_ARGS_SIZE];
+  struct launch launch = s->launch;
 
-  for (; s < end; ++s) {
-    struct launch launch = s->launch;
-    copy_args(args, s->args, launch.args_size);
-    put_buffers(s, buffers, args);
-    if (plan->split) put_split(plan, s, buffers, workspace, args);
-    if (attr) TRY(put_attrs(s, attr, args));
-    launch.args = args;
-    TRY(plan->launch(plan->device, &launch, stream));
-  }
-  return DD_OK;
+  copy_args(args, s->args, launch.args_size);
+  put_buffers(s, buffers, args);
+  if (split) put_split(plan, s, buffers, workspace, args);
+  if (attr) put_attrs(s, attr, args);
+  launch.args = args;
+  return plan->launch(plan->device, &launch, stream);
 }
 
 /* Asking is a call of the driver more: only for a trace. */
-static enum launch_kind launch_kind(const struct dd_plan *plan, void *stream)
+static NOINLINE void count_traced(const struct dd_plan *plan, void *stream)
 {
-  return plan->ctx->traced && plan->device->api->capturing(plan->device, stream)
-             ? LAUNCH_CAPTURED
-             : LAUNCH_EAGER;
+  bool captured = plan->device->api->capturing(plan->device, stream);
+
+  launches_add(plan->launches, captured ? LAUNCH_CAPTURED : LAUNCH_EAGER);
+}
+
+static inline void count_launch(const struct dd_plan *plan, void *stream)
+{
+  if (!plan->launches) return;
+  if (plan->traced) count_traced(plan, stream);
+  else launches_add(plan->launches, LAUNCH_EAGER);
 }
 
 /* Whether no pointer needs a closer look, which may still find it right. */
-static bool plainly_fit(const struct dd_plan *plan, void *const *buffers)
+static inline bool plainly_fit(const struct dd_plan *plan, void *const *buffers)
 {
   void *const *end = buffers + plan->buffer_count;
   uintptr_t bits = 0;
 
   for (; buffers < end; ++buffers) {
-    if (!*buffers) return false;
+    if (!LIKELY(*buffers)) return false;
     bits |= (uintptr_t)*buffers;
   }
   return !(bits & plan->mask);
@@ -714,32 +747,51 @@ static dd_status check_buffers(const struct dd_plan *plan,
                                void *const *buffers)
 {
   for (uint32_t i = 0; i < plan->buffer_count; ++i) {
-    const struct plan_buffer *b = &plan->buffers[i];
+    const struct plan_buffer *b = &plan->rest->buffers[i];
     if (((uintptr_t)buffers[i] & b->mask) || (b->needed && !buffers[i]))
       return refuse_pointer(plan, i, buffers[i]);
   }
   return DD_OK;
 }
 
-dd_status plan_launch(const struct dd_plan *plan, void *const *buffers,
-                      void *workspace, const double *attr, void *stream)
+/* What is not plain: no work, many steps, or pointers to be looked at. */
+static NOINLINE dd_status launch_any(const struct dd_plan *plan,
+                                  void *const *buffers, void *workspace,
+                                  const double *attr, void *stream)
 {
-  if (context_forked(plan->ctx)) return refuse_forked();
+  const struct plan_step *s = plan->steps, *end = s + plan->step_count;
+
   if (plan->empty) return DD_OK;
   if (plan->workspace_size && (!workspace || (uintptr_t)workspace % 16))
     return fail(DD_BAD_ARGUMENT, "'%s': the workspace of %zu bytes is at %p, "
                 "which is %s", plan->op->name, plan->workspace_size, workspace,
                 workspace ? "not a multiple of 16" : "NULL");
-  if (!plainly_fit(plan, buffers)) TRY(check_buffers(plan, buffers));
-  TRY(launch_steps(plan, buffers, workspace, attr, stream));
-  if (plan->launches) launches_add(plan->launches, launch_kind(plan, stream));
+  TRY(check_buffers(plan, buffers));
+  if (attr) TRY(check_attrs(plan, attr));
+  for (; s < end; ++s)
+    TRY(launch_step(plan, s, plan->split, buffers, workspace, attr, stream));
+  count_launch(plan, stream);
   return DD_OK;
 }
 
-dd_status dd_plan_launch(const dd_plan *plan, void *const *buffers,
-                         void *workspace, struct CUstream_st *stream)
+HOT dd_status plan_launch(const struct dd_plan *plan, void *const *buffers,
+                          void *workspace, const double *attr, void *stream)
+{
+  dd_status status;
+
+  if (!LIKELY(plan->plain && plainly_fit(plan, buffers)))
+    return launch_any(plan, buffers, workspace, attr, stream);
+  if (attr) TRY(check_attrs(plan, attr));
+  status = launch_step(plan, plan->steps, false, buffers, NULL, attr, stream);
+  if (LIKELY(!status)) count_launch(plan, stream);
+  return status;
+}
+
+HOT dd_status dd_plan_launch(const dd_plan *plan, void *const *buffers,
+                             void *workspace, struct CUstream_st *stream)
 {
   if (!plan) return fail(DD_BAD_ARGUMENT, "no plan was given");
+  if (plan->forks != forks_seen()) return refuse_forked();
   if (!buffers && !plan->empty)
     return fail(DD_BAD_ARGUMENT, "'%s': no buffers were given",
                 plan->op->name);

@@ -210,10 +210,9 @@ dd_status dd_prepare(dd_context *ctx, const char *const *spellings,
   dd_plan *plan;
 
   if (ready) *ready = 0;
-  if (!ctx) return fail(DD_BAD_ARGUMENT, "no context was given");
+  TRY(context_check(ctx));
   if (count && !spellings)
     return fail(DD_BAD_ARGUMENT, "%zu spellings, but no list of them", count);
-  if (context_forked(ctx)) return refuse_forked();
   for (size_t i = 0; i < count && !first; ++i) {
     if (!spellings[i])
       first = fail(DD_BAD_ARGUMENT, "spelling %zu is NULL", i);

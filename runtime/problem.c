@@ -430,6 +430,85 @@ bool problem_equal(const struct problem *a, const struct problem *b)
                                   sizeof *a->value * a->op->symbol_count) == 0;
 }
 
+/* Whether b's field of the same name has the same word, or number. */
+static bool same_field(const struct problem *a, uint32_t i,
+                       const struct problem *b)
+{
+  const struct symbol *s = &a->op->symbols[i];
+  int at = op_symbol_find(b->op, s->name);
+  const char *word = word_of(s, a->value[i]), *other;
+
+  if (s->kind == SYMBOL_LET || s->kind == SYMBOL_STRIDE) return true;
+  if (at < 0) return at_default(a, i);
+  other = word_of(&b->op->symbols[at], b->value[at]);
+  if (word && other) return !strcmp(word, other);
+  return word == other && a->value[i] == b->value[at];
+}
+
+static bool same_memory(const struct tensor_shape *a,
+                        const struct tensor_shape *b)
+{
+  if (a->present != b->present) return false;
+  return !a->present ||
+         (a->dtype == b->dtype && a->rank == b->rank &&
+          !memcmp(a->extent, b->extent, sizeof a->extent) &&
+          !memcmp(a->stride, b->stride, sizeof a->stride));
+}
+
+static const char *alias_of(const struct op *op, int tensor)
+{
+  int alias = op->tensors[tensor].alias;
+
+  return alias < 0 ? "" : op->tensors[alias].name;
+}
+
+/* One that b has not is the same if a does not have it here either. */
+static bool same_tensor(const struct problem *a, int i,
+                        const struct problem *b)
+{
+  int at = op_tensor_find(b->op, a->op->tensors[i].name);
+  struct tensor_shape shape = {0}, other = {0};
+
+  if (problem_shape(a, i, &shape)) return false;
+  if (at >= 0 && problem_shape(b, at, &other)) return false;
+  if (at >= 0 && (a->op->tensors[i].role != b->op->tensors[at].role ||
+                  strcmp(alias_of(a->op, i), alias_of(b->op, at))))
+    return false;
+  return same_memory(&shape, &other) ||
+         (at < 0 && a->op->tensors[i].role == TENSOR_SCRATCH);
+}
+
+static bool same_attr(const struct attr_spec *a, const struct op *op)
+{
+  for (uint32_t i = 0; i < op->attr_count; ++i)
+    if (!strcmp(op->attrs[i].name, a->name))
+      return op->attrs[i].otherwise == a->otherwise;
+  return false;
+}
+
+static const char *tensor_difference(const struct problem *a,
+                                     const struct problem *b)
+{
+  for (uint32_t i = 0; i < a->op->tensor_count; ++i)
+    if (!same_tensor(a, (int)i, b)) return a->op->tensors[i].name;
+  return NULL;
+}
+
+const char *problem_difference(const struct problem *a,
+                               const struct problem *b)
+{
+  const char *name;
+
+  if (a->op == b->op) return NULL; /* the same specs */
+  for (uint32_t i = 0; i < a->op->symbol_count; ++i)
+    if (!same_field(a, i, b)) return a->op->symbols[i].name;
+  name = tensor_difference(a, b);
+  if (!name) name = tensor_difference(b, a);
+  for (uint32_t i = 0; i < a->op->attr_count && !name; ++i)
+    if (!same_attr(&a->op->attrs[i], b->op)) name = a->op->attrs[i].name;
+  return name;
+}
+
 int64_t problem_get(const struct problem *p, const char *name)
 {
   int i = op_symbol_find(p->op, name);

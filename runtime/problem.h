@@ -44,6 +44,13 @@ void problem_print_but(const struct problem *p, uint32_t field,
 
 bool problem_equal(const struct problem *a, const struct problem *b);
 
+/* What two sets of specs make of one spelling: the name of a field, tensor or
+ * attribute that `b` has otherwise than `a`, which is what a caller of a's
+ * would pass; NULL: none.  Fields at their defaults that only one has are
+ * none. */
+const char *problem_difference(const struct problem *a,
+                               const struct problem *b);
+
 /* The value of a symbol by name; the name must exist. */
 int64_t problem_get(const struct problem *p, const char *name);
 

@@ -13,27 +13,24 @@
 
 /* ---- Counting ----------------------------------------------------------- */
 
-/* The first threads have a shard each, which nobody else writes: no bus lock.
- * All others share the last.  A library finds a thread's own variable by a
- * call, unless it asks for these four bytes when it is loaded. */
-void launches_add(struct launches *l, enum launch_kind kind)
+_Thread_local uint32_t launch_thread
+    __attribute__((tls_model("initial-exec")));
+
+/* Of a thread that has no number yet, or none of the first. */
+void launches_add_shared(struct launches *l, enum launch_kind kind)
 {
   static _Atomic uint32_t threads;
-  static _Thread_local uint32_t self
-      __attribute__((tls_model("initial-exec"))); /* 0: not numbered yet */
-  _Atomic uint64_t *count;
 
-  if (!self)
-    self = 1 + atomic_fetch_add_explicit(&threads, 1, memory_order_relaxed);
-  if (self >= LAUNCH_SHARDS) {
-    atomic_fetch_add_explicit(&l->shard[LAUNCH_SHARDS - 1].count[kind], 1,
-                              memory_order_relaxed);
-    return;
+  if (!launch_thread) {
+    launch_thread = 1 + atomic_fetch_add_explicit(&threads, 1,
+                                                  memory_order_relaxed);
+    if (launch_thread < LAUNCH_SHARDS) {
+      launches_add(l, kind);
+      return;
+    }
   }
-  count = &l->shard[self - 1].count[kind];
-  atomic_store_explicit(
-      count, atomic_load_explicit(count, memory_order_relaxed) + 1,
-      memory_order_relaxed);
+  atomic_fetch_add_explicit(&l->shard[LAUNCH_SHARDS - 1].count[kind], 1,
+                            memory_order_relaxed);
 }
 
 static uint64_t launches_sum(const struct launches *l, enum launch_kind kind)
@@ -85,7 +82,7 @@ dd_status dd_trace(dd_context *ctx, char *text, size_t size, size_t *length)
 
   if (length) *length = 0;
   if (text && size) *text = 0;
-  if (!ctx) return fail(DD_BAD_ARGUMENT, "no context was given");
+  TRY(context_check(ctx));
   status = trace(ctx, &out);
   if (!status && length) *length = out.size;
   if (!status) text_cut(bytes_string(&out), out.size, text, size);
@@ -126,9 +123,9 @@ dd_status dd_count(dd_context *ctx, dd_counters *out, int reset)
 {
   dd_counters c = {0};
 
-  if (!ctx || !out)
-    return fail(DD_BAD_ARGUMENT, "no %s given", ctx ? "place for the counters "
-                "was" : "context was");
+  TRY(context_check(ctx));
+  if (!out)
+    return fail(DD_BAD_ARGUMENT, "no place for the counters was given");
   if (out->struct_size < offsetof(dd_counters, pinned))
     return fail(DD_BAD_ARGUMENT, "dd_counters.struct_size is %zu, not %zu",
                 out->struct_size, sizeof c);
@@ -150,9 +147,9 @@ dd_status dd_digest(dd_context *ctx, char digest[65])
 {
   struct hash seals[2];
 
-  if (!ctx || !digest)
-    return fail(DD_BAD_ARGUMENT, "no context or no place for the digest was "
-                "given");
+  TRY(context_check(ctx));
+  if (!digest)
+    return fail(DD_BAD_ARGUMENT, "no place for the digest was given");
   seals[0] = ctx->matcher.table ? ctx->host.seal : ctx->floor.seal;
   if (ctx->matcher.under) {
     seals[1] = ctx->system.seal;

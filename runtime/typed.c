@@ -110,16 +110,16 @@ static inline int64_t qk_pointers(const qk_args *a)
 /* No bit where eight words are the same. */
 static inline int64_t differ(const void *given, const int64_t *word)
 {
-  typedef int64_t pair __attribute__((vector_size(16)));
-  pair a[4], b[4], away;
+  typedef int64_t pair
+      __attribute__((vector_size(16), aligned(8), may_alias));
+  const pair *a = given, *b = (const pair *)word;
+  pair away = (a[0] ^ b[0]) | (a[1] ^ b[1]) | (a[2] ^ b[2]) | (a[3] ^ b[3]);
 
-  memcpy(a, given, sizeof a);
-  memcpy(b, word, sizeof b);
-  away = (a[0] ^ b[0]) | (a[1] ^ b[1]) | (a[2] ^ b[2]) | (a[3] ^ b[3]);
   return away[0] | away[1];
 }
 
-static bool is_made_for(struct entry *e, const void *args)
+static inline __attribute__((always_inline)) bool
+is_made_for(struct entry *e, const void *args)
 {
   const qk_args *a = args;
 
@@ -139,7 +139,7 @@ static void qk_key(const qk_args *a, uint32_t hash, struct key *key)
   key->args = a;
 }
 
-static uint32_t qk_hash(const qk_args *a)
+static inline uint32_t qk_hash(const qk_args *a)
 {
   uint64_t forms = (uint64_t)a->io | (uint64_t)a->neox << 8;
 
@@ -181,11 +181,12 @@ static void qk_spell(const qk_args *a, bool in_place, int64_t align,
   spell_stride(b, "k_out", a->k_out_stride);
 }
 
-static dd_status qk_resolve(struct dd_context *ctx, const qk_args *a,
+static NOINLINE dd_status qk_resolve(struct dd_context *ctx, const qk_args *a,
                             uint32_t hash, void *stream, struct entry **out)
 {
   static const struct entry_names names = {qk_tensors, qk_attrs, qk_places};
   struct bytes spelling = BYTES_INIT;
+  struct problem read;
   dd_status status;
   struct key key;
   bool in_place;
@@ -194,6 +195,8 @@ static dd_status qk_resolve(struct dd_context *ctx, const qk_args *a,
   qk_key(a, hash, &key);
   qk_spell(a, in_place, qk_align(a, in_place), &spelling);
   status = bytes_status(&spelling);
+  if (!status) /* what a table alone can read has other tensors */
+    status = problem_parse(&ctx->floor.ops, bytes_string(&spelling), &read);
   if (!status)
     status = entry_make(ctx, &key, bytes_string(&spelling), &names, stream,
                         out);
@@ -201,22 +204,24 @@ static dd_status qk_resolve(struct dd_context *ctx, const qk_args *a,
   return status;
 }
 
-static dd_status qk_launch(const struct entry *e, const qk_args *a,
-                           void *stream)
+static inline __attribute__((always_inline)) dd_status
+qk_launch(const struct entry *e, const qk_args *a, void *stream)
 {
   const double given[] = {a->eps, (double)a->position_offset};
   bool some = attrs_given(given, COUNT_OF(given));
-  uint32_t count = e->plan->buffer_count;
-  void *buffers[OP_MAX_TENSORS];
+  void *buffers[COUNT_OF(qk_places)];
   double attr[OP_MAX_ATTRS];
 
   if (some) TRY(entry_attrs(e, given, attr));
-  for (uint32_t i = 0; i < count; ++i)
+  /* All that there can be: behind the last are places without a meaning. */
+#pragma GCC unroll 9
+  for (size_t i = 0; i < COUNT_OF(buffers); ++i)
     memcpy(&buffers[i], (const char *)a + e->source[i], sizeof buffers[i]);
   return plan_launch(e->plan, buffers, NULL, some ? attr : NULL, stream);
 }
 
-static dd_status qk_run(struct dd_context *ctx, const qk_args *a, void *stream)
+static inline __attribute__((always_inline)) dd_status
+qk_run(struct dd_context *ctx, const qk_args *a, void *stream)
 {
   const int64_t far = INT64_C(1) << 53; /* a double holds all below it */
   struct entry *e;
@@ -227,12 +232,12 @@ static dd_status qk_run(struct dd_context *ctx, const qk_args *a, void *stream)
                 ", beyond 2^53", a->position_offset);
   hash = qk_hash(a);
   e = entry_find(ctx, hash, is_made_for, a);
-  if (!e) TRY(qk_resolve(ctx, a, hash, stream, &e));
+  if (!LIKELY(e)) TRY(qk_resolve(ctx, a, hash, stream, &e));
   return qk_launch(e, a, stream);
 }
 
 /* Of a host with another header; apart, for its copy takes a large frame. */
-static __attribute__((noinline)) dd_status
+static NOINLINE dd_status
 qk_other(struct dd_context *ctx, const qk_args *args, void *stream)
 {
   qk_args a;
@@ -242,12 +247,11 @@ qk_other(struct dd_context *ctx, const qk_args *args, void *stream)
   return qk_run(ctx, &a, stream);
 }
 
-dd_status dd_qknorm_rope(dd_context *ctx, const dd_qknorm_rope_args *args,
-                         struct CUstream_st *stream)
+HOT dd_status dd_qknorm_rope(dd_context *ctx, const dd_qknorm_rope_args *args,
+                             struct CUstream_st *stream)
 {
-  if (!ctx) return fail(DD_BAD_ARGUMENT, "no context was given");
-  if (context_forked(ctx)) return refuse_forked();
-  if (args && args->struct_size == sizeof *args)
+  TRY(context_check(ctx));
+  if (LIKELY(args && args->struct_size == sizeof *args))
     return qk_run(ctx, args, stream);
   return qk_other(ctx, args, stream);
 }

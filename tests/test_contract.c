@@ -399,21 +399,85 @@ static void test_prepare_refusals(void **state)
 
 /* ---- Forks -------------------------------------------------------------- */
 
-static int use_all(struct host *h)
+/* Every call with a status on a context or a plan, for test_fork_list() each
+ * by its name in the header; those of DD_OP_MAP are listed there.  `all`: with
+ * all that it needs, or with nothing. */
+#define ON_PARENTS(X)                                                          \
+  X(dd_plan_make, h->ctx, all ? &p : NULL, &plan)                              \
+  X(dd_plan_launch, h->plan, all ? h->buffers : NULL, NULL, NULL)              \
+  X(dd_prepare, h->ctx, all ? &spelling : NULL, 1, NULL)                       \
+  X(dd_explain, h->ctx, all ? &p : NULL, text, sizeof text, NULL)              \
+  X(dd_pin, h->ctx, all ? SPELLING : NULL, NULL)                               \
+  X(dd_count, h->ctx, all ? &counters : NULL, 0)                               \
+  X(dd_trace, h->ctx, text, sizeof text, NULL)                                 \
+  X(dd_digest, h->ctx, all ? text : NULL)                                      \
+  X(dd_call_launch, h->ctx, all ? &call : NULL, NULL)                          \
+  X(dd_launch, h->ctx, all ? call.op : NULL, NULL, 0, NULL, !all, NULL)        \
+  X(dd_qknorm_rope, h->ctx, all ? &h->args : NULL, NULL)
+
+#define MUST_REFUSE(name, ...)                                                 \
+  if (name(__VA_ARGS__) != DD_FORKED || !strstr(dd_last_error(), "fork"))      \
+    return #name;
+#define OP_MUST_REFUSE(op) MUST_REFUSE(dd_##op, h->ctx, NULL, NULL)
+
+/* The first that does not say DD_FORKED; NULL: all do. */
+static const char *find_usable(struct host *h, bool all)
 {
   const char *spelling = SPELLING;
+  dd_counters counters = DD_COUNTERS_INIT;
   dd_problem p = DD_PROBLEM_INIT;
+  dd_call call = DD_CALL_INIT;
   dd_plan *plan;
+  char text[4096];
 
   p.spelling = SPELLING;
-  if (dd_plan_launch(h->plan, h->buffers, NULL, NULL) != DD_FORKED) return 1;
-  if (dd_qknorm_rope(h->ctx, &h->args, NULL) != DD_FORKED) return 2;
-  if (dd_plan_make(h->ctx, &p, &plan) != DD_FORKED) return 3;
-  if (dd_prepare(h->ctx, &spelling, 1, NULL) != DD_FORKED) return 4;
-  if (!strstr(dd_last_error(), "fork")) return 5;
+  call.op = "norm:bf16";
+  ON_PARENTS(MUST_REFUSE)
+  DD_OP_MAP(OP_MUST_REFUSE)
+  return NULL;
+}
+
+static int use_all(struct host *h)
+{
+  const char *usable = find_usable(h, true);
+
+  if (!usable) usable = find_usable(h, false);
+  if (usable) fprintf(stderr, "%s does not say DD_FORKED\n", usable);
   dd_plan_free(h->plan);
   dd_close(h->ctx);
-  return 0;
+  return usable != NULL;
+}
+
+static bool is_listed(const char *name, size_t length)
+{
+#define LISTED(listed, ...)                                                    \
+  if (strlen(#listed) == length && !strncmp(#listed, name, length)) return true;
+  ON_PARENTS(LISTED)
+  return length == 7 && !strncmp(name, "dd_##op", length);
+}
+
+/* A call that the header declares on a context or a plan is one of them. */
+static void test_fork_list(void **state)
+{
+  static const char result[] = "DD_API dd_status ";
+  struct bytes header = BYTES_INIT;
+  int found = 0;
+
+  (void)state;
+  assert_ok(file_read(DIFFTUNE_SOURCE_DIR "/runtime/include/diffdispatch.h",
+                      1 << 20, &header));
+  for (const char *at = bytes_string(&header); (at = strstr(at, result));) {
+    size_t length = strcspn(at += sizeof result - 1, "(");
+    const char *taken = at + length + 1;
+    if (strncmp(taken, "dd_context *ctx", 15) &&
+        strncmp(taken, "const dd_plan *plan", 19)) continue;
+    if (!is_listed(at, length))
+      fail_msg("ON_PARENTS() lacks %.*s", (int)length, at);
+    found++;
+  }
+#define COUNT(name, ...) +1
+  assert_int_equal(found, 1 ON_PARENTS(COUNT)); /* 1: the ops' */
+  bytes_release(&header);
 }
 
 static void test_fork(void **state)
@@ -430,7 +494,7 @@ static void test_fork(void **state)
   child = fork();
   if (!child) {
     how = use_all(&h);
-    _exit(how ? how : fake.calls() != before ? 6 : 0);
+    _exit(how ? how : fake.calls() != before ? 2 : 0);
   }
   assert_int_equal(waitpid(child, &how, 0), child);
   assert_true(WIFEXITED(how));
@@ -602,6 +666,43 @@ static dd_status whole_life(struct many *m, struct test_memory *memory_)
   return status;
 }
 
+enum { MANY_SHAPES = 300 }; /* more than a context has quick places */
+
+static void launch_shapes(dd_context *ctx, dd_qknorm_rope_args args)
+{
+  for (args.tokens = 1; args.tokens <= MANY_SHAPES; ++args.tokens)
+    assert_ok(dd_qknorm_rope(ctx, &args, NULL));
+}
+
+/* Each is found again, wherever it is kept. */
+static void test_many_shapes(void **state)
+{
+  dd_open_options o = DD_OPEN_OPTIONS_INIT;
+  static char text[MANY_SHAPES * 100];
+  struct test_memory memory_;
+  struct host h;
+  dd_context *ctx;
+  int lines = 0;
+  long before;
+
+  (void)state;
+  host_open(&h);
+  test_memory_init(&memory_);
+  o.allocate = by_user;
+  o.user = &memory_;
+  assert_ok(dd_open(&o, &ctx));
+  launch_shapes(ctx, h.args);
+  before = memory_.calls;
+  launch_shapes(ctx, h.args);
+  assert_int_equal(memory_.calls, before);
+  assert_ok(dd_trace(ctx, text, sizeof text, NULL));
+  for (const char *at = text; (at = strstr(at, " # 2 launches")); ++at) ++lines;
+  assert_int_equal(lines, MANY_SHAPES);
+  dd_close(ctx);
+  assert_int_equal(memory_.live, 0);
+  host_close(&h);
+}
+
 /* Every allocation fails once, without a table: the call fails with a sentence,
  * and nothing is left behind.  (With one: tests/test_runtime.c.) */
 static void test_out_of_memory(void **state)
@@ -645,7 +746,9 @@ int main(void)
       cmocka_unit_test(test_trace_of_captures),
       cmocka_unit_test(test_prepare_refusals),
       cmocka_unit_test(test_fork),
+      cmocka_unit_test(test_fork_list),
       cmocka_unit_test(test_out_of_memory),
+      cmocka_unit_test(test_many_shapes),
   };
 
   setenv("DIFFTUNE_LIBCUDA", DIFFTUNE_FAKE_CUDA, 1);

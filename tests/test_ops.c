@@ -338,6 +338,52 @@ static void test_refusals(void **state)
                dd_norm(ctx, &args, NULL));
 }
 
+/* The variant that serves the problem, as dd_pin() takes it. */
+static void add_variant(const char *spelling, struct bytes *out)
+{
+  dd_problem p = DD_PROBLEM_INIT;
+  dd_plan *plan;
+  char text[200];
+
+  p.spelling = spelling;
+  assert_ok(dd_plan_make(ctx, &p, &plan));
+  dd_plan_describe(plan, text, sizeof text);
+  *strstr(text, " (") = 0;
+  bytes_text(out, text);
+  dd_plan_free(plan);
+}
+
+/* What only the second step refuses is refused before the first is launched:
+ * norm weights have no use for an offset, and a position is a whole number. */
+static void test_no_half_a_launch(void **state)
+{
+  const char *spelling = "qknorm_rope:bf16 tokens=5 q_heads=3 head_dim=64";
+  struct bytes variants = BYTES_INIT;
+  dd_attr attrs[] = {{"position_offset", 0.5}};
+  const dd_tensor *tensors[OP_MAX_TENSORS];
+  struct problem_call c;
+  size_t before, count;
+
+  (void)state;
+  call_init(&c, spelling);
+  count = c.problem.op->tensor_count;
+  for (size_t i = 0; i < count; ++i)
+    tensors[i] = c.tensor[i].data ? &c.tensor[i] : NULL;
+  add_variant("qk_norm:bf16 tokens=5 q_heads=3 head_dim=64", &variants);
+  bytes_text(&variants, " + ");
+  add_variant("rope:bf16 tokens=5 q_heads=3 head_dim=64", &variants);
+  assert_ok(dd_pin(ctx, spelling, bytes_string(&variants)));
+  before = driver_count();
+  assert_fails(DD_BAD_ARGUMENT, "0.5 must be a whole number",
+               dd_launch(ctx, "qknorm_rope:bf16", tensors, count, attrs, 1,
+                         NULL));
+  assert_int_equal(driver_count(), before);
+  attrs[0].value = 3;
+  assert_ok(dd_launch(ctx, "qknorm_rope:bf16", tensors, count, attrs, 1, NULL));
+  assert_int_equal(driver_count(), before + 2);
+  bytes_release(&variants);
+}
+
 int main(void)
 {
   const struct CMUnitTest tests[] = {
@@ -346,6 +392,7 @@ int main(void)
       cmocka_unit_test(test_every_op_is_in_the_guide),
       cmocka_unit_test(test_calls),
       cmocka_unit_test(test_refusals),
+      cmocka_unit_test(test_no_half_a_launch),
   };
 
   setenv("DIFFTUNE_LIBCUDA", DIFFTUNE_FAKE_CUDA, 1);

@@ -21,17 +21,23 @@ _Static_assert(offsetof(dd_qknorm_rope_args, eps) == 216,
 #define LARGE "affine:fp32 rows=512 width=64"
 #define SMALL_SCALE "scale:fp32 rows=8 width=64 mode=twice"
 
+static void of_this_machine(struct tiny *t)
+{
+  struct device *cpu;
+
+  assert_ok(cpu_device.attach(&cpu));
+  t->writer.sms = cpu->info.sms;
+  cpu_device.close(cpu);
+}
+
 /* LARGE: fused; SMALL: split; the parts also for mode=twice.  fast wants at
  * most 4096 rows, and with vec=4 rows that are 16-byte aligned. */
 static void make(struct tiny *t)
 {
   uint32_t fast, scale, scale_twice, shift;
-  struct device *cpu;
 
   tiny_init(t);
-  assert_ok(cpu_device.attach(&cpu));
-  t->writer.sms = cpu->info.sms;
-  cpu_device.close(cpu);
+  of_this_machine(t);
   tiny_variant(t, "generic", SMALL, 32, 1);
   fast = tiny_variant(t, "fast", LARGE, 64, 4);
   scale = tiny_variant(t, "fast", "scale:fp32 rows=8 width=64", 32, 1);
@@ -68,6 +74,16 @@ static void open_table(struct fixture *f)
   make(&t);
   assert_ok(open_with(f, &t, 0));
   tiny_release(&t);
+}
+
+static dd_context *open_cpu(void)
+{
+  dd_open_options o = DD_OPEN_OPTIONS_INIT;
+  dd_context *ctx;
+
+  o.device = "cpu";
+  assert_ok(dd_open(&o, &ctx));
+  return ctx;
 }
 
 static void close_table(struct fixture *f)
@@ -700,6 +716,133 @@ static void test_same_bits(void **state)
   tiny_release(&t);
 }
 
+/* ---- A table of other specs ---------------------------------------------- */
+
+/* In a file of the specs, the first `from` is `to`. */
+struct edit {
+  const char *file, *from, *to, *named; /* what differs then; NULL: nothing */
+};
+static const struct edit edits[] = {
+    {"variants/common/rows.lua", "dtype { name, \"none\", \"fp32\",",
+     "dtype { name, \"fp32\", \"none\",", "weight"}, /* one more tensor */
+    {"variants/common/rows.lua", "\"layer\", \"rms\" }", "\"rms\", \"layer\" }",
+     "norm"},                                         /* another result */
+    {"variants/norm/op.lua", "{ \"y\", \"x\" }", "{ \"z\", \"x\" }", "y"},
+    {"variants/common/rows.lua", "\"batch\", \"seq\", \"hidden\" }",
+     "\"seq\", \"batch\", \"hidden\" }", "x"},      /* another shape */
+    {"variants/common/rows.lua", "default = 1e-6", "default = 1e-5", "eps"},
+    {"variants/common/rows.lua", "trial = 1e-3", "trial = 1e-2", NULL}};
+
+static void edit_specs(struct tiny *t, const struct edit *e)
+{
+  for (size_t i = 0; i < t->tree.count; ++i) {
+    struct tree_file *f = &t->tree.files[i];
+    const char *at = strcmp(f->path, e->file) ? NULL : strstr(f->text, e->from);
+    if (!at) continue;
+    f->text = arena_printf(&t->tree.arena, "%.*s%s%s", (int)(at - f->text),
+                           f->text, e->to, at + strlen(e->from));
+    f->size = strlen(f->text);
+    op_set_release(&t->ops);
+    bytes_clear(&t->specs);
+    assert_ok(spec_evaluate(&t->tree, "norm", NULL, &t->specs));
+    assert_ok(op_set_read(&t->ops, t->specs.data, t->specs.size, NULL));
+    return;
+  }
+  fail_msg("%s does not have: %s", e->file, e->from);
+}
+
+#define FEW "norm:fp32 seq=3 hidden=256"
+
+static dd_status norm_few(dd_context *ctx, float *x, float *y)
+{
+  static const int64_t rows[] = {1, 3, 256};
+  dd_tensor from = {x, 1, 0, 3, 2, 32, 1, rows, NULL, 0}, to = from;
+  dd_norm_args args = {.struct_size = sizeof args, .x = &from, .y = &to};
+
+  to.data = y;
+  return dd_norm(ctx, &args, NULL);
+}
+
+static void takes_exact(struct fixture *f)
+{
+  char text[4096];
+
+  assert_ok(dd_trace(f->ctx, text, sizeof text, NULL));
+  if (!strstr(text, "1 launches, exact")) fail_msg("not exact: %s", text);
+}
+
+static void refuses_others(struct fixture *f, const struct edit *e,
+                           const char *variant)
+{
+  dd_problem p = DD_PROBLEM_INIT;
+  char text[4096], words[80];
+
+  p.spelling = FEW;
+  assert_fails(DD_BAD_ARGUMENT, "no table has", dd_pin(f->ctx, FEW, variant));
+  assert_ok(dd_explain(f->ctx, &p, text, sizeof text, NULL));
+  snprintf(words, sizeof words, "another '%s' than this library", e->named);
+  if (!strstr(text, words)) fail_msg("not '%s' but:\n%s", words, text);
+  assert_ok(dd_trace(f->ctx, text, sizeof text, NULL));
+  assert_non_null(strstr(text, "1 launches, default"));
+}
+
+/* What a table calls by the library's spelling may have other tensors, another
+ * default, another attribute: it is not used, whoever asks. */
+static void test_other_specs(void **state)
+{
+  static const int64_t point[OP_MAX_TUNABLES] = {16, 2, 1, 0, 0, 0,
+                                                 0,  0, 0, 0, 32};
+  static _Alignas(64) float in[3 * 256], right[3 * 256], got[3 * 256];
+  dd_context *bare = open_cpu();
+  struct bytes variant = BYTES_INIT;
+  char folder[64], path[160];
+  struct fixture f;
+  struct tiny t;
+
+  (void)state;
+  for (int i = 0; i < 3 * 256; ++i) in[i] = 1 + 1e-3F * (float)(i % 17);
+  assert_ok(norm_few(bare, in, right));
+  dd_close(bare);
+  test_folder(folder, sizeof folder);
+  snprintf(path, sizeof path, "%s/difftune", folder);
+  assert_int_equal(mkdir(path, 0755), 0);
+  snprintf(path, sizeof path, "%s/difftune/cpu.ddt", folder);
+  setenv("XDG_DATA_DIRS", folder, 1);
+  for (size_t i = 0; i < COUNT_OF(edits); ++i) {
+    tiny_init_in(&t, TEST_ROOT "/variants");
+    edit_specs(&t, &edits[i]);
+    of_this_machine(&t);
+    tiny_plan(&t, FEW, 1, tiny_point(&t, "rows", FEW, point), 0);
+    bytes_clear(&variant);
+    variant_print(&t.variants[0].variant, &variant);
+    assert_ok(open_with(&f, &t, 0));
+    memset(got, 0, sizeof got);
+    assert_ok(norm_few(f.ctx, in, got));
+    if (!edits[i].named) {
+      takes_exact(&f);
+      close_table(&f);
+      tiny_release(&t);
+      continue;
+    }
+    assert_memory_equal(got, right, sizeof got);
+    refuses_others(&f, &edits[i], bytes_string(&variant));
+    dd_close(f.ctx);
+    assert_ok(file_write(path, f.table.data, f.table.size));
+    f.ctx = open_cpu(); /* and so is the system's */
+    assert_ok(norm_few(f.ctx, in, got));
+    assert_memory_equal(got, right, sizeof got);
+    close_table(&f);
+    assert_int_equal(remove(path), 0);
+    assert_ok(open_with(&f, &t, DD_OPEN_EXACT_ONLY));
+    assert_fails(DD_UNTUNED, "not measured", norm_few(f.ctx, in, got));
+    close_table(&f);
+    tiny_release(&t);
+  }
+  setenv("XDG_DATA_DIRS", "/nowhere", 1);
+  test_folder_remove(folder);
+  bytes_release(&variant);
+}
+
 static void test_no_variant(void **state)
 {
   struct fixture f;
@@ -1157,16 +1300,6 @@ static void check_all(const struct qk *d, const float *q, double eps,
               d->args.positions ? TOKENS - token : offset + token);
   }
   free(fresh);
-}
-
-static dd_context *open_cpu(void)
-{
-  dd_open_options o = DD_OPEN_OPTIONS_INIT;
-  dd_context *ctx;
-
-  o.device = "cpu";
-  assert_ok(dd_open(&o, &ctx));
-  return ctx;
 }
 
 /* eps and the offset belong to a call, not to the plan that is found. */
@@ -1785,6 +1918,7 @@ int main(void)
       cmocka_unit_test(test_exact_only),
       cmocka_unit_test(test_same_choice),
       cmocka_unit_test(test_choices_that_agree), cmocka_unit_test(test_same_bits),
+      cmocka_unit_test(test_other_specs),
       cmocka_unit_test(test_no_variant),
       cmocka_unit_test(test_launches),
       cmocka_unit_test(test_split_out_of_place),

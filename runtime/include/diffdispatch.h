@@ -146,7 +146,8 @@ typedef struct dd_open_options {
  * $XDG_DATA_HOME and $XDG_DATA_DIRS (/usr/local/share, /usr/share) that has it.
  * It is used where its match is better, and a bad one is as good as none.
  * Owns    the caller owns *out; dd_close() it after its plans.
- * Threads a context may be shared by any number of threads.
+ * Threads a context may be shared by any number of threads; in a child of
+ *         fork() every call with a status on it or its plans is DD_FORKED.
  * Fails   DD_BAD_TABLE, DD_NO_DEVICE, DD_DEVICE, DD_NO_MEMORY */
 DD_API dd_status dd_open(const dd_open_options *options, dd_context **out);
 

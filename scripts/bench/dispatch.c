@@ -2,7 +2,7 @@
  * dispatch.c - what the library costs a host: opening, and each launch.
  *
  *     cmake --build build/release --target bench_dispatch
- *     build/release/tests/bench_dispatch [PLANS]
+ *     build/release/tests/bench_dispatch [PLANS [KB_OF_MEMORY KB_OF_CODE]]
  *     valgrind --tool=callgrind --toggle-collect=time_batch \
  *       build/release/tests/bench_dispatch 0     # instructions per call
  *
@@ -15,9 +15,12 @@
  * the same kernel with the same grid: the median of the differences round by
  * round and its 95 % interval, and the 99th percentile over the bare call's.
  * Without $DIFFTUNE_LIBCUDA this is the tests' driver without a GPU, whose
- * launch is a few nanoseconds; with DIFFTUNE_LIBCUDA=libcuda.so.1 it is the
+ * launch is a few nanoseconds: it is timed as it is, and walking through memory
+ * and code in each launch, which leaves the caches as cold as a driver does
+ * that has something to do.  With DIFFTUNE_LIBCUDA=libcuda.so.1 it is the
  * machine's GPU.
  */
+#include <dlfcn.h>
 #include <math.h>
 #include <pthread.h>
 #include <sched.h>
@@ -285,11 +288,16 @@ static void bench_opening(struct large *l)
  * compared with the bare one of its round.  A batch is far shorter than the
  * queue of a stream (1024), which would else have the host wait for kernels,
  * and the kernels are done before the next. */
-enum { ROUNDS = 4000, BATCH = 32, STREAMS = 2 };
+enum { ROUNDS = 4000, COLD_ROUNDS = 1000, BATCH = 32, STREAMS = 2 };
 
-/* The kernel of a problem, as the driver takes it. */
+/* The kernel of a problem as the driver takes it, for one stream: nothing is
+ * left to do but the call. */
 struct bare {
-  struct launch launch;
+  PFN_cuLaunchKernelEx_v11060 call;
+  CUfunction kernel;
+  CUlaunchConfig config;
+  void *extra[5];
+  size_t size;
   _Alignas(16) uint8_t args[OP_MAX_ARGS_SIZE];
 };
 
@@ -307,14 +315,33 @@ struct launching {
 
 typedef dd_status one_call(const struct launching *l, CUstream stream);
 
+/* Its copy has a place and a stream of its own. */
+static void bare_take(struct bare *b, CUstream stream)
+{
+  void *const extra[] = {CU_LAUNCH_PARAM_BUFFER_POINTER, b->args,
+                         CU_LAUNCH_PARAM_BUFFER_SIZE, &b->size,
+                         CU_LAUNCH_PARAM_END};
+
+  memcpy(b->extra, extra, sizeof extra);
+  b->config.hStream = stream;
+}
+
+static dd_status bare_call(const struct bare *b)
+{
+  return b->call(&b->config, b->kernel, NULL, (void **)b->extra) ? DD_DEVICE
+                                                                 : DD_OK;
+}
+
 static dd_status via_bare(const struct launching *l, CUstream stream)
 {
-  return l->gpu->api->launch(l->gpu, &l->bare_rope.launch, stream);
+  (void)stream; /* it has it */
+  return bare_call(&l->bare_rope);
 }
 
 static dd_status via_bare_norm(const struct launching *l, CUstream stream)
 {
-  return l->gpu->api->launch(l->gpu, &l->bare_norm.launch, stream);
+  (void)stream;
+  return bare_call(&l->bare_norm);
 }
 
 static dd_status via_plan(const struct launching *l, CUstream stream)
@@ -368,9 +395,10 @@ struct meeting {
 };
 
 struct timer {
-  const struct launching *l;
+  struct launching l;
   struct meeting *meeting;
   bool first; /* waits for the kernels */
+  int rounds;
   CUstream stream;
   double ns[COLUMNS][ROUNDS];
 };
@@ -390,11 +418,11 @@ static double time_batch(struct timer *t, one_call *call)
 
   meet(t->meeting);
   ns = now();
-  for (int i = 0; i < BATCH; ++i) status |= call(t->l, t->stream);
+  for (int i = 0; i < BATCH; ++i) status |= call(&t->l, t->stream);
   ns = now() - ns;
   must(status, "a launch");
   meet(t->meeting);
-  if (t->first) must(t->l->gpu->api->wait(t->l->gpu), "the kernels");
+  if (t->first) must(t->l.gpu->api->wait(t->l.gpu), "the kernels");
   return ns / BATCH;
 }
 
@@ -417,11 +445,13 @@ static void *time_rounds(void *timer)
   int order[COLUMNS];
   uint64_t seed = 1;
 
-  must(cuda_enter(t->l->gpu), "the context");
+  must(cuda_enter(t->l.gpu), "the context");
   must(CUDA(cuStreamCreate, &t->stream, CU_STREAM_DEFAULT), "a stream");
+  bare_take(&t->l.bare_rope, t->stream);
+  bare_take(&t->l.bare_norm, t->stream);
   for (int c = 0; c < COLUMNS; ++c) order[c] = c;
   for (int c = 0; c < COLUMNS; ++c) time_batch(t, columns[c].call);
-  for (int r = 0; r < ROUNDS; ++r) {
+  for (int r = 0; r < t->rounds; ++r) {
     shuffle(order, &seed);
     for (int i = 0; i < COLUMNS; ++i)
       t->ns[order[i]][r] = time_batch(t, columns[order[i]].call);
@@ -435,37 +465,38 @@ static void print_column(struct timer *t, int c)
 {
   double *ns = t->ns[c], *bare = t->ns[columns[c].over];
   double away[ROUNDS], tail[2][ROUNDS];
-  double rank = 0.98 * sqrt(ROUNDS) / ROUNDS; /* 95 %: 1.96 sqrt(n) / 2 */
+  size_t n = (size_t)t->rounds;
+  double rank = 0.98 / sqrt((double)n); /* 95 %: 1.96 sqrt(n) / 2 */
 
-  for (int r = 0; r < ROUNDS; ++r) away[r] = ns[r] - bare[r];
+  for (size_t r = 0; r < n; ++r) away[r] = ns[r] - bare[r];
   memcpy(tail[0], ns, sizeof tail[0]);
   memcpy(tail[1], bare, sizeof tail[1]);
   if (columns[c].over == c)
     printf("  %-17s %7.1f ns %20s p99 %8.1f\n", columns[c].name,
-           quantile(tail[0], ROUNDS, 0.5), "", quantile(tail[0], ROUNDS, 0.99));
+           quantile(tail[0], n, 0.5), "", quantile(tail[0], n, 0.99));
   else
     printf("  %-17s %+7.1f ns [%+7.1f, %+7.1f]  p99 %+8.1f\n",
-           columns[c].name, quantile(away, ROUNDS, 0.5),
-           quantile(away, ROUNDS, 0.5 - rank),
-           quantile(away, ROUNDS, 0.5 + rank),
-           quantile(tail[0], ROUNDS, 0.99) - quantile(tail[1], ROUNDS, 0.99));
+           columns[c].name, quantile(away, n, 0.5),
+           quantile(away, n, 0.5 - rank), quantile(away, n, 0.5 + rank),
+           quantile(tail[0], n, 0.99) - quantile(tail[1], n, 0.99));
 }
 
-static void time_threads(const struct launching *l, unsigned count)
+static void time_threads(const struct launching *l, unsigned count, int rounds)
 {
   struct meeting meeting = {.count = count};
   struct timer *timers = calloc(count, sizeof *timers);
   pthread_t threads[STREAMS];
 
   for (unsigned i = 0; i < count; ++i) {
-    timers[i].l = l;
+    timers[i].l = *l;
     timers[i].meeting = &meeting;
     timers[i].first = !i;
+    timers[i].rounds = rounds;
     pthread_create(&threads[i], NULL, time_rounds, &timers[i]);
   }
   for (unsigned i = 0; i < count; ++i) pthread_join(threads[i], NULL);
   printf("launching, %u thread%s: %d rounds of %d calls, medians\n", count,
-         count > 1 ? "s" : "", ROUNDS, BATCH);
+         count > 1 ? "s" : "", rounds, BATCH);
   for (int c = 0; c < COLUMNS; ++c) print_column(&timers[0], c);
   free(timers);
 }
@@ -534,8 +565,14 @@ static void make_bare(const struct dd_plan *plan, void *const *buffers,
   for (uint32_t i = 0; i < s->pointer_count; ++i)
     memcpy(out->args + s->pointers[i].offset,
            &buffers[s->pointers[i].buffer - 1], sizeof *buffers);
-  out->launch = s->launch;
-  out->launch.args = out->args;
+  out->call = cuda.cuLaunchKernelEx_;
+  out->kernel = s->launch.kernel.handle;
+  out->size = s->launch.args_size;
+  out->config = (CUlaunchConfig){
+      .gridDimX = s->launch.grid[0], .gridDimY = s->launch.grid[1],
+      .gridDimZ = s->launch.grid[2], .blockDimX = s->launch.block,
+      .blockDimY = 1, .blockDimZ = 1,
+      .sharedMemBytes = s->launch.shared_bytes};
 }
 
 static void make_bares(struct launching *l)
@@ -555,7 +592,23 @@ static void make_bares(struct launching *l)
   make_bare(norm, l->buffers, &l->bare_norm);
 }
 
-static void bench_launching(void)
+/* The tests' driver: kB of memory and of code that a launch walks through. */
+static void time_cold(const struct launching *l, size_t data_kb, size_t code_kb)
+{
+  void *driver = dlopen(getenv("DIFFTUNE_LIBCUDA"), RTLD_NOW | RTLD_NOLOAD);
+  void (*set)(size_t data_kb, size_t code_kb);
+
+  *(void **)&set = driver ? dlsym(driver, "fake_cuda_cold") : NULL;
+  if (!set) return;
+  printf("cold      %zu kB of memory and %zu kB of code in each launch\n",
+         data_kb, code_kb);
+  set(data_kb, code_kb);
+  time_threads(l, 1, COLD_ROUNDS);
+}
+
+/* Cold: what the first caches do not hold, some times as much, or what is asked
+ * for. */
+static void bench_launching(const char *data_kb, const char *code_kb)
 {
   struct launching l = {0};
 
@@ -563,7 +616,14 @@ static void bench_launching(void)
   must(dd_open(NULL, &l.ctx), "dd_open");
   make_problem(&l);
   make_bares(&l);
-  for (unsigned count = 1; count <= STREAMS; ++count) time_threads(&l, count);
+  for (unsigned count = 1; count <= STREAMS; ++count)
+    time_threads(&l, count, ROUNDS);
+  if (data_kb && code_kb) {
+    time_cold(&l, (size_t)atoi(data_kb), (size_t)atoi(code_kb));
+  } else {
+    time_cold(&l, 64, 64);
+    time_cold(&l, 256, 256);
+  }
 }
 
 int main(int argc, char **argv)
@@ -573,6 +633,6 @@ int main(int argc, char **argv)
   setenv("DIFFTUNE_LIBCUDA", DIFFTUNE_FAKE_CUDA, 0);
   setenv("FAKE_CUDA_COUNT_ONLY", "1", 0);
   if (l.wanted) bench_opening(&l);
-  bench_launching();
+  bench_launching(argc > 2 ? argv[2] : NULL, argc > 3 ? argv[3] : NULL);
   return 0;
 }

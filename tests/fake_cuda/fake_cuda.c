@@ -490,9 +490,64 @@ static CUresult graph_add(struct CUgraph_st *g, const struct fake_launch *l)
   return CUDA_SUCCESS;
 }
 
+/* ---- Cold caches ------------------------------------------------------- */
+
+enum { LINE = 64, COLDEST_KB = 1024, COLD_LINES = COLDEST_KB * 1024 / LINE };
+static unsigned char cold_data[COLDEST_KB * 1024];
+static size_t cold_bytes;
+static long cold_lines;
+
+/* One line after another of code: a branch that some bit decides, and a jump to
+ * the next, so that they take the places of the caller's branches too. */
+#ifdef __x86_64__
+void fake_cuda_walk(long lines, unsigned long bits);
+__asm__(".text\n"
+        ".balign 64\n"
+        ".hidden fake_cuda_walk\n"
+        ".globl fake_cuda_walk\n"
+        ".type fake_cuda_walk, @function\n"
+        "fake_cuda_walk:\n"
+        ".rept 16384\n"
+        ".balign 64\n"
+        "3: dec %rdi\n"
+        "js .Lwalked\n"
+        "ror $1, %rsi\n"
+        "jc 1f\n"
+        "nop\n"
+        "1: jmp 2f\n"
+        ".balign 64\n"
+        "2:\n"
+        ".endr\n"
+        ".Lwalked: ret\n"
+        ".size fake_cuda_walk, . - fake_cuda_walk\n");
+_Static_assert(COLD_LINES == 16384, "the lines of code above");
+#else
+static void fake_cuda_walk(long lines, unsigned long bits)
+{
+  (void)lines, (void)bits;
+}
+#endif
+
+void fake_cuda_cold(size_t data_kb, size_t code_kb)
+{
+  if (data_kb > COLDEST_KB || code_kb > COLDEST_KB) abort();
+  memset(cold_data, 1, sizeof cold_data); /* pages of its own */
+  cold_bytes = data_kb * 1024;
+  cold_lines = (long)(code_kb * 1024 / LINE);
+}
+
+static void leave_cold(void)
+{
+  const volatile unsigned char *at = cold_data, *end = at + cold_bytes;
+
+  for (; at < end; at += LINE) (void)*at;
+  if (cold_lines) fake_cuda_walk(cold_lines, 0x6996a5c396695a3cu);
+}
+
 static CUresult count_launch(CUfunction f)
 {
   counted++;
+  leave_cold();
   return f && f->loaded ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
 }
 

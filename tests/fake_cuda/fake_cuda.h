@@ -16,6 +16,7 @@
  *   FAKE_CUDA_COUNT_ONLY=1
  *       calls and launches are counted, and nothing else: no log, no clock,
  *       no failing call; launches take no lock.
+ *       fake_cuda_cold() has each launch leave the caches cold.
  *   FAKE_CUDA_OLD=1
  *       cuGetProcAddress finds nothing: the symbols themselves must do.
  */
@@ -43,6 +44,10 @@ long fake_cuda_live(void);             /* things made and not yet destroyed */
 long fake_cuda_depth(void);            /* contexts pushed and not popped */
 size_t fake_cuda_launch_count(void);   /* that ran, also in a graph */
 long fake_cuda_counted(void);          /* launches with COUNT_ONLY */
+/* From now on a launch with COUNT_ONLY reads so much memory and runs so much
+ * code (x86-64 only), by a byte per line of the cache, as a driver does that
+ * has something to do; at most 1024 kB of each. */
+void fake_cuda_cold(size_t data_kb, size_t code_kb);
 const struct fake_launch *fake_cuda_launch(size_t index);
 const char *fake_cuda_log(void); /* every call's name, a space behind each */
 
