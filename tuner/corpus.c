@@ -133,20 +133,18 @@ static void put(struct corpora *c, struct corpus *first)
   }
 }
 
-/* Others give way to it.  Where there is no room even then, or with these
- * static fields so many rows are not legal, nothing is known. */
-static dd_status make_in_room(struct corpora *c, struct device *d,
-                              const struct op_set *ops,
-                              const struct tools *tools,
-                              const struct problem *p, struct corpus **out)
+/* With some static fields so many rows are not legal, or more than a sixteenth
+ * of the device's memory, with what the tensors are put back from. */
+static bool is_feasible(const struct device *d, const struct op_set *ops,
+                        const struct problem *p, int64_t rows)
 {
-  dd_status status = make_corpus(d, ops, tools, p, c->rows, out);
+  struct problem whole;
+  int64_t reads, writes;
 
-  if (status == DD_NO_MEMORY) {
-    corpora_release(c);
-    status = make_corpus(d, ops, tools, p, c->rows, out);
-  }
-  return status == DD_NO_MEMORY || status == DD_BAD_ARGUMENT ? DD_OK : status;
+  return !parse_corpus(ops, p, rows, &whole) &&
+         !problem_traffic(&whole, &reads, &writes) &&
+         2 * ((double)reads + (double)writes) <=
+             (double)d->info.memory_bytes / 16;
 }
 
 /* *out is NULL where there is none. */
@@ -159,11 +157,11 @@ static dd_status find_corpus(struct corpora *c, struct device *d,
   dd_status status;
 
   *out = NULL;
-  if (!p->op->corpus_count) return DD_OK;
+  if (!p->op->corpus_count || !is_feasible(d, ops, p, c->rows)) return DD_OK;
   problem_print_static(p, &fixed);
   status = bytes_status(&fixed);
   if (!status) *out = take(c, bytes_string(&fixed));
-  if (!status && !*out) status = make_in_room(c, d, ops, tools, p, out);
+  if (!status && !*out) status = make_corpus(d, ops, tools, p, c->rows, out);
   if (*out) put(c, *out);
   bytes_release(&fixed);
   return status;
