@@ -281,7 +281,8 @@ CREATE TABLE anchor (
 
 -- What a candidate makes of the corpus of its op, to tell which make the same
 -- (tuner/corpus.h).  None: a finalist whose rows depend on how many others
--- there are, or which does not fit.  Two: what it makes is not always the same.
+-- there are, whose launches differ, or which does not fit.  Two: the same, found
+-- by two sweeps.
 CREATE TABLE bits (
   id           INTEGER PRIMARY KEY,
   candidate    INTEGER NOT NULL REFERENCES candidate,

@@ -171,11 +171,14 @@ static void the_order_of_sums_tells(void **unused)
   tell_apart("qk_norm:bf16 tokens=900 q_heads=4 head_dim=64", heads);
 }
 
-/* The last bit of a row depends on how many there are, or on nothing. */
+/* The last bit of a row depends on how many there are, on nothing, or on when
+ * it is launched. */
 static void add_dependent(const char *right, struct bytes *text)
 {
-  static const char *const names[] = {"few", "any"}, *const when[] = {
-      "a.seq < 10", "true"};
+  static const char *const names[] = {"few", "any", "odd"}, *const when[] = {
+      "a.seq < 10", "true", "++launches % 2"};
+
+  bytes_text(text, "static int launches = 1;\n"); /* what is 0 is shared */
 
   for (size_t i = 0; i < COUNT_OF(names); ++i)
     bytes_printf(text,
@@ -207,11 +210,13 @@ static void a_row_that_depends_on_others_has_no_bits(void **unused)
   load(&k, 0, entry);
   load(&k, 1, "few");
   load(&k, 2, "any");
+  load(&k, 3, "odd");
   right = bits_of(&k, 0, &k.problem);
   assert_true(right != 0);
   assert_true(bits_of(&k, 1, &k.problem) == 0);
   assert_true(bits_of(&k, 2, &k.problem) != 0);
   assert_true(bits_of(&k, 2, &k.problem) != right);
+  assert_true(bits_of(&k, 3, &k.problem) == 0);
   bytes_release(&more);
   release(&k);
 }

@@ -277,17 +277,31 @@ static dd_status minds_others(const struct corpus *c, const struct op_set *ops,
 
 /* ---- The bits ------------------------------------------------------------ */
 
+/* 0: it does not fit. */
+static dd_status bits_of_whole(struct corpus *c, const struct op_set *ops,
+                               const struct candidate *candidate,
+                               const struct loaded *const *steps,
+                               uint64_t *bits)
+{
+  bool fits;
+
+  *bits = 0;
+  TRY(launch_on(c, ops, &c->trial->problem, candidate, steps, &fits));
+  return fits ? take_bits(c, bits) : DD_OK;
+}
+
 static dd_status find_bits(struct corpus *c, const struct op_set *ops,
                            const struct candidate *candidate,
                            const struct loaded *const *steps, uint64_t *bits)
 {
-  bool fits, minds;
+  uint64_t again;
+  bool minds;
 
-  TRY(launch_on(c, ops, &c->trial->problem, candidate, steps, &fits));
-  if (!fits) return DD_OK;
-  TRY(take_bits(c, bits));
+  TRY(bits_of_whole(c, ops, candidate, steps, bits));
+  if (!*bits) return DD_OK;
+  TRY(bits_of_whole(c, ops, candidate, steps, &again));
   TRY(minds_others(c, ops, candidate, steps, &minds));
-  if (minds) *bits = 0;
+  if (minds || again != *bits) *bits = 0;
   return DD_OK;
 }
 

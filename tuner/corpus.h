@@ -7,8 +7,9 @@
  * problem with many rows and always the same inputs.  The *bits* of a candidate
  * are 64 bits of a digest of all that it makes of it; candidates with the same
  * bits agree on every result.  They are 0 where there is nothing to compare: the
- * op has no corpus, the candidate does not fit it, or a row's results depend on
- * how many other rows there are, by a launch on the corpus's first rows alone.
+ * op has no corpus, the candidate does not fit it, two launches differ, or a
+ * row's results depend on how many other rows there are, by a launch on the
+ * corpus's first rows alone.
  */
 #ifndef DIFFTUNE_CORPUS_H
 #define DIFFTUNE_CORPUS_H
