@@ -252,6 +252,10 @@ dd_status db_variant_read(struct db *db, int64_t variant, const char *target,
 dd_status db_variant_point(struct db *db, int64_t variant, struct arena *arena,
                            struct db_variant_row *out);
 
+/* Whether db_variant_read() would find its code. */
+dd_status db_variant_has_code(struct db *db, int64_t variant,
+                              const char *target, int64_t toolchain, bool *has);
+
 /* What names a stored variant. */
 dd_status db_variant_hash(struct db *db, int64_t variant, struct hash *out);
 

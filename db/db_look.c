@@ -734,6 +734,19 @@ dd_status db_variant_read(struct db *db, int64_t variant, const char *target,
   return code ? read_code(db, code, arena, out) : DD_OK;
 }
 
+dd_status db_variant_has_code(struct db *db, int64_t variant,
+                              const char *target, int64_t toolchain, bool *has)
+{
+  int64_t code;
+
+  *has = !strcmp(target, "cpu");
+  if (*has) return DD_OK;
+  TRY(db_check_rows(db, false));
+  TRY(find_code(db, variant, target, toolchain, &code));
+  *has = code != 0;
+  return DD_OK;
+}
+
 /* ---- Verifying ----------------------------------------------------------- */
 
 dd_status db_verify(struct db *db)

@@ -62,6 +62,7 @@ struct emit {
   struct bytes identity; /* of the compiler at hand; empty: none */
   struct origin from;
   struct specs specs;
+  struct build texts; /* of schemes, each folded once; it compiles nothing */
   struct db *db;
   struct arena arena;
   /* the table to be, and the rows that it comes from */
@@ -185,14 +186,22 @@ static dd_status compile_text(struct emit *e, struct db_variant_row *row)
 }
 
 /* Another compiler's code was not measured. */
-static dd_status compile_missing(struct emit *e, const struct known *k,
-                                 struct db_variant_row *row)
+static dd_status has_compiler(struct emit *e, int64_t toolchain, bool *has)
 {
   const char *identity;
 
-  TRY(db_toolchain_read(e->db, k->toolchain, &e->arena, &identity));
-  return strcmp(identity, bytes_string(&e->identity)) ? DD_OK
-                                                      : compile_text(e, row);
+  TRY(db_toolchain_read(e->db, toolchain, &e->arena, &identity));
+  *has = !strcmp(identity, bytes_string(&e->identity));
+  return DD_OK;
+}
+
+static dd_status compile_missing(struct emit *e, const struct known *k,
+                                 struct db_variant_row *row)
+{
+  bool has;
+
+  TRY(has_compiler(e, k->toolchain, &has));
+  return has ? compile_text(e, row) : DD_OK;
 }
 
 static dd_status find_place(struct emit *e, struct known *k)
@@ -204,7 +213,7 @@ static dd_status find_place(struct emit *e, struct known *k)
   TRY(db_variant_read(e->db, k->row, e->from.target, k->toolchain, &e->arena,
                       &row));
   k->why = other_specs;
-  if (!stored_is_current(&e->specs, &row, &v)) return DD_OK;
+  if (!stored_is_current_in(&e->texts, &row, &v)) return DD_OK;
   k->why = no_code;
   if (!row.code && e->agree) TRY(compile_missing(e, k, &row));
   if (!row.code) return DD_OK;
@@ -465,31 +474,36 @@ static dd_status find_intervals(struct emit *e)
 
 /* ---- The same bits --------------------------------------------------- */
 
-/* The default gives a row more threads where rows are few, so that the library
- * takes it for none that agrees. */
-static bool minds_rows(const struct variant *v)
+/* Whether the specs at hand would write a step's variant.  The default gives a
+ * row more threads where rows are few, so that the library takes it for none
+ * that agrees. */
+static dd_status is_written(struct emit *e, int64_t variant, bool *out)
 {
-  return v->scheme->fits_all;
+  struct db_variant_row stored;
+  struct variant v;
+  struct arena a;
+  dd_status status;
+
+  arena_init(&a, NULL);
+  status = db_variant_point(e->db, variant, &a, &stored);
+  *out = !status && stored_is_current_in(&e->texts, &stored, &v) &&
+         !v.scheme->fits_all;
+  arena_release(&a);
+  return status;
 }
 
 /* Whether a row could be a plan, as far as that is known before anything is
  * compiled. */
 static dd_status is_usable(struct emit *e, const struct db_row *row, bool *out)
 {
-  *out = false;
-  for (uint32_t i = 0; i < row->step_count; ++i) {
-    struct db_variant_row stored;
-    struct variant v;
-    const char *identity;
-    TRY(db_variant_read(e->db, row->steps[i], e->from.target, row->toolchain,
-                        &e->arena, &stored));
-    if (!stored_is_current(&e->specs, &stored, &v) || minds_rows(&v))
-      return DD_OK;
-    if (stored.code) continue;
-    TRY(db_toolchain_read(e->db, row->toolchain, &e->arena, &identity));
-    if (strcmp(identity, bytes_string(&e->identity))) return DD_OK;
-  }
   *out = true;
+  for (uint32_t i = 0; i < row->step_count && *out; ++i) {
+    TRY(is_written(e, row->steps[i], out));
+    if (!*out) return DD_OK;
+    TRY(db_variant_has_code(e->db, row->steps[i], e->from.target,
+                            row->toolchain, out));
+    if (!*out) TRY(has_compiler(e, row->toolchain, out));
+  }
   return DD_OK;
 }
 
@@ -708,11 +722,14 @@ int cmd_emit(int argc, char **argv)
   status = specs_load(&e.specs, e.variants);
   if (status) return say_failure(status);
   arena_init(&e.arena, NULL);
+  arena_init(&e.texts.arena, NULL);
+  e.texts.specs = &e.specs;
   same_bits_init(&e.same_bits);
   status = emit(&e);
   db_close(e.db);
   same_bits_release(&e.same_bits);
   bytes_release(&e.identity);
+  build_close(&e.texts);
   arena_release(&e.arena);
   specs_release(&e.specs);
   return say_failure(status);

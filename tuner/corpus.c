@@ -17,7 +17,7 @@ struct bits { /* that are known */
 
 int64_t corpus_rows(const char *device_kind)
 {
-  return strcmp(device_kind, "cpu") ? 16384 : 16;
+  return strcmp(device_kind, "cpu") ? 8192 : 16;
 }
 
 dd_status corpus_spell(const struct problem *p, int64_t rows, struct bytes *out)
