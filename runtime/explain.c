@@ -159,7 +159,9 @@ static void print_split(const struct match *c, struct bytes *out)
                "this was measured\n");
   else if (t->split_us > 0)
     bytes_printf(out, "  the split form: %s, %s%.1f us\n",
-                 t->split_us > t->us ? "slower" : "no faster than noise",
+                 t->split_us > t->us ? "slower"
+                 : t->loss > 0       ? "faster, and not in the table"
+                                     : "no faster than noise",
                  where(c), t->split_us);
 }
 
