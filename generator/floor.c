@@ -5,9 +5,9 @@
  *
  * Each op's default variant for every io dtype and rounding that its rules
  * allow, as text for the CPU device and as a cubin for each target: up to 9
- * variants an op.  And the folded source of the tuned schemes, from which a host
- * that wants it compiles on a miss.  A target that this NVRTC has never heard of is left out, and
- * that is said; any other failure fails the build.
+ * variants an op.  And the folded source of the tuned schemes, from which a
+ * host that wants it compiles on a miss.  A target that this NVRTC has never
+ * heard of is left out, and that is said; any other failure fails the build.
  */
 #include <pthread.h>
 #include <stdatomic.h>

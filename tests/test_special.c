@@ -298,6 +298,7 @@ static void test_goes_before(void **state)
   static const uint32_t flags[] = {DD_OPEN_EXACT_ONLY, DD_OPEN_SAME_BITS};
   dd_open_options o = DD_OPEN_OPTIONS_INIT;
   struct bytes table = BYTES_INIT;
+  char text[512];
   dd_context *ctx;
   dd_plan *p;
   struct tiny t;
@@ -320,6 +321,9 @@ static void test_goes_before(void **state)
   assert_ok(make(ctx, "norm:fp32 seq=6 hidden=256", &p));
   assert_true(dd_plan_match(p) == DD_MATCH_NEAR ||
               dd_plan_match(p) == DD_MATCH_DEVICE);
+  dd_plan_describe(p, text, sizeof text);
+  assert_non_null(strstr(text, "norm.generic warps=8 ("));
+  assert_null(strstr(text, "compiled here"));
   dd_plan_free(p);
   says(ctx, "norm:fp32 seq=5 hidden=128", "norm.rows", HERE);
   dd_close(ctx);
