@@ -45,7 +45,7 @@ dd_status db_device(struct db *db, const struct device_info *info,
 dd_status db_toolchain(struct db *db, const char *identity, int64_t *id);
 dd_status db_problem(struct db *db, const struct problem *p, int64_t *id);
 /* `source` is what its scheme's variants share and is stored once; its text is
- * `source`, then `entry`: emit_source() and emit_entry(). */
+ * `source`, then `entry`: emit_source() and variant_text(). */
 dd_status db_variant(struct db *db, const struct variant *v, const char *source,
                      const char *entry, int64_t *id);
 /* What a variant became for a target; usage may be NULL (CPU device). */

@@ -1,8 +1,8 @@
 /*
  * emit.h - the text that makes a variant a kernel.
  *
- * The only code that prints CUDA: a stamp, one include, one entry, about ten
- * lines.  A unit holds several variants of the same scheme, because a compiler
+ * With variant_text.h the only code that prints CUDA: a stamp, one include, one
+ * entry, about ten lines.  A unit holds several variants of the same scheme, because a compiler
  * charges for each unit; folding puts the included files in, with #line marks,
  * so that the text is self-contained and its messages name the real file.
  * Same input, same bytes: no date, no absolute path.
@@ -35,11 +35,9 @@ void emit_scheme_release(struct emit_scheme *s);
 /* Sets v->hash, as emit_variant() does. */
 dd_status emit_hash(const struct emit_scheme *s, struct variant *v);
 
-/* The two halves of a unit: what all variants of v's scheme share (the folded
- * files), and the lines of one variant, its hash set.  Source, then entry, is
- * the unit of that variant alone. */
+/* The first half of a unit, which all variants of v's scheme share: the folded
+ * files.  With variant_text() behind it, it is the unit of one variant alone. */
 dd_status emit_source(const struct tree *tree, const struct variant *v,
                       struct bytes *out);
-dd_status emit_entry(const struct variant *v, struct bytes *out);
 
 #endif

@@ -5,8 +5,9 @@
  *
  * Each op's default variant for every io dtype and rounding that its rules
  * allow, as text for the CPU device and as a cubin for each target: up to 9
- * variants an op.  A target that this NVRTC has never heard of is left out, and
- * that is said; any other failure fails the build.
+ * variants an op.  And the folded source of the tuned schemes, from which a
+ * host that wants it compiles on a miss.  A target that this NVRTC has never
+ * heard of is left out, and that is said; any other failure fails the build.
  */
 #include <pthread.h>
 #include <stdatomic.h>
@@ -20,7 +21,12 @@
 #include "spec.h"
 #include "table_write.h"
 
-enum { MAX_TARGETS = 16, MAX_VARIANTS = 1024, MAX_WORKERS = 16 };
+enum {
+  MAX_TARGETS = 16,
+  MAX_VARIANTS = 1024,
+  MAX_SOURCES = 256,
+  MAX_WORKERS = 16,
+};
 
 struct floor {
   struct tree tree;
@@ -30,6 +36,8 @@ struct floor {
   const char *targets[MAX_TARGETS];
   uint32_t target_count, count;
   struct table_variant variants[MAX_VARIANTS];
+  uint32_t source_count;
+  struct table_source sources[MAX_SOURCES];
   atomic_uint next; /* for the workers: variant * targets + target */
   _Atomic(dd_status) status;
 };
@@ -137,6 +145,34 @@ static dd_status add_op(struct floor *f, const struct op *op)
   return walk(f, &v, 0);
 }
 
+static dd_status add_source(struct floor *f, const struct op *op,
+                            const struct scheme *scheme)
+{
+  const struct variant v = {.op = op, .scheme = scheme};
+  struct table_source *out = &f->sources[f->source_count];
+  struct bytes text = BYTES_INIT;
+  dd_status status = emit_source(&f->tree, &v, &text);
+
+  if (!status && f->source_count == MAX_SOURCES)
+    status = fail(DD_BUG, "more than %d sources", MAX_SOURCES);
+  if (!status) {
+    out->op = op->name;
+    out->scheme = scheme->name;
+    out->text = arena_text(&f->arena, text.data, text.size);
+    out->size = text.size;
+    f->source_count++;
+  }
+  bytes_release(&text);
+  return status;
+}
+
+static dd_status add_sources(struct floor *f, const struct op *op)
+{
+  for (uint32_t i = 1; i < op->scheme_count; ++i)
+    TRY(add_source(f, op, &op->schemes[i]));
+  return DD_OK;
+}
+
 /* ---- Compiling ----------------------------------------------------------- */
 
 static dd_status compile(struct floor *f, uint32_t job, struct bytes *code,
@@ -218,7 +254,9 @@ static dd_status write_table(struct floor *f, const char *path)
   struct table_writer w = {.specs = &f->specs,
                            .provenance = "the defaults of this library",
                            .variant_count = f->count,
-                           .variants = f->variants};
+                           .variants = f->variants,
+                           .source_count = f->source_count,
+                           .sources = f->sources};
   struct bytes out = BYTES_INIT;
   dd_status status = table_write(&w, &out);
 
@@ -235,6 +273,8 @@ static dd_status make(struct floor *f, int argc, char **argv)
   TRY(op_set_read(&f->ops, f->specs.data, f->specs.size, NULL));
   TRY(probe(f, argv + 3, argc - 3));
   for (uint32_t i = 0; i < f->ops.count; ++i) TRY(add_op(f, &f->ops.ops[i]));
+  for (uint32_t i = 0; i < f->ops.count; ++i)
+    TRY(add_sources(f, &f->ops.ops[i]));
   if (f->target_count) TRY(compile_all(f));
   TRY(write_table(f, argv[1]));
   printf("floor: %u variants of %u ops, cpu and %u targets\n", f->count,

@@ -370,6 +370,19 @@ static dd_status put_plan_pages(struct making *m)
   return DD_OK;
 }
 
+static dd_status put_sources(struct making *m)
+{
+  bytes_clear(&m->scratch);
+  wire_put_u32(&m->scratch, m->w->source_count);
+  for (uint32_t i = 0; i < m->w->source_count; ++i) {
+    const struct table_source *s = &m->w->sources[i];
+    wire_put_text(&m->scratch, s->op);
+    wire_put_text(&m->scratch, s->scheme);
+    wire_put_bytes(&m->scratch, s->text, s->size);
+  }
+  return put_section(m, &m->scratch, &m->root);
+}
+
 /* ---- The whole ---------------------------------------------------------- */
 
 static void put_device(const struct table_writer *w, struct bytes *out)
@@ -394,7 +407,8 @@ static dd_status put_root(struct making *m)
   TRY(put_section(m, specs, &m->root));
   TRY(put_packs(m));
   TRY(put_variant_pages(m));
-  return put_plan_pages(m);
+  TRY(put_plan_pages(m));
+  return put_sources(m);
 }
 
 static dd_status put_file(struct making *m, struct bytes *out)

@@ -49,7 +49,7 @@ size_t text_cut(const char *text, size_t length, char *out, size_t size)
 
 #define KNOWN_FLAGS                                                            \
   (DD_OPEN_EXACT_ONLY | DD_OPEN_SHARED_TABLE | DD_OPEN_NO_SYSTEM_TABLE |       \
-   DD_OPEN_TRACE | DD_OPEN_SAME_BITS)
+   DD_OPEN_TRACE | DD_OPEN_SAME_BITS | DD_OPEN_COMPILE)
 
 static dd_status read_options(const dd_open_options *options,
                               dd_open_options *out)
@@ -168,6 +168,7 @@ static struct dd_context *new_context(const dd_open_options *o)
   memset(ctx, 0, sizeof *ctx);
   ctx->allocator = a;
   ctx->traced = o->flags & DD_OPEN_TRACE;
+  ctx->compiles = o->flags & DD_OPEN_COMPILE;
   ctx->warn = o->warn;
   ctx->user = o->user;
   forks_watch();

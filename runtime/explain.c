@@ -5,7 +5,7 @@
  * one which table is there; then one line per plan that the table has for the
  * op, with the first reason that stood against it.
  */
-#include "internal.h"
+#include "special.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -170,11 +170,13 @@ static void print_default(const struct matcher *m, const struct match *c,
 {
   const struct table_variant *v;
 
-  if (c->how == DD_MATCH_DEFAULT) return;
+  if (c->how == DD_MATCH_DEFAULT && !c->compiled) return;
   if (table_default(m->floor, &c->problem, &v) || !v) return;
   bytes_text(out, "  ");
   variant_print(&v->variant, out);
-  bytes_text(out, ": the default, for what has nothing measured\n");
+  bytes_text(out, c->compiled
+                      ? ": the default, for what cannot be compiled\n"
+                      : ": the default, for what has nothing measured\n");
 }
 
 /* As match_print(), but no number is taken for one of this problem. */
@@ -385,10 +387,24 @@ static void print_table(const struct matcher *m, const char *spelling,
     print_others(m, c, out);
 }
 
+/* What dd_plan_make() would try first; it compiles nothing. */
+static void print_made(struct dd_context *ctx, struct match *c,
+                          struct special *s, struct bytes *out)
+{
+  const struct table_variant *generic = c->step[0].variant;
+
+  if (special_find(ctx, c, s) && !special_compiler(s)) {
+    c->step[0].variant = generic;
+    c->compiled = false;
+  }
+  print_chosen(&ctx->matcher, c, out);
+}
+
 static dd_status explain(struct dd_context *ctx, const char *spelling,
                          struct bytes *out)
 {
   const struct matcher *m = &ctx->matcher;
+  struct special special;
   struct match chosen;
   dd_status status = choose(ctx, m, spelling, &chosen);
 
@@ -399,7 +415,7 @@ static dd_status explain(struct dd_context *ctx, const char *spelling,
     chosen.how = DD_MATCH_DEFAULT;
   } else {
     TRY(status);
-    print_chosen(m, &chosen, out);
+    print_made(ctx, &chosen, &special, out);
   }
   print_table(m, spelling, &chosen, out);
   return bytes_status(out);

@@ -1,8 +1,8 @@
 /*
  * internal.h - the library's own structs: the context and the plan.
  *
- * context.c opens and closes, plan.c makes and launches, prepared.c keeps
- * plans, entry.c finds them by the arguments of typed.c and tensors.c, trace.c
+ * context.c opens and closes, plan.c makes and launches, special.c compiles what
+ * a miss may have instead of the generic default, prepared.c keeps plans, entry.c finds them by the arguments of typed.c and tensors.c, trace.c
  * counts, explain.c puts a choice in words.
  */
 #ifndef DIFFDISPATCH_INTERNAL_H
@@ -32,6 +32,7 @@ struct dd_context {
   _Atomic(struct typed *) typed; /* changes under the lock, read without it */
   uint32_t forks; /* forks_seen() when it was opened; see context_forked() */
   bool traced;    /* launches ask whether they are captured */
+  bool compiles;  /* on a miss (special.h) */
   struct device *device;
   struct allocator allocator;
   struct table floor, host, system; /* empty where there is none */

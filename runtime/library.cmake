@@ -34,7 +34,7 @@ add_custom_command(
   VERBATIM)
 
 # ---- Objects --------------------------------------------------------------
-add_library(dd_library OBJECT context.c match.c pin.c plan.c prepared.c entry.c
+add_library(dd_library OBJECT context.c match.c pin.c plan.c special.c prepared.c entry.c
             typed.c tensors.c ops.c trace.c explain.c floor.c)
 difftune_target(dd_library)
 target_link_libraries(dd_library PUBLIC dd_core)

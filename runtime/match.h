@@ -74,6 +74,7 @@ struct match {
   struct table *table;           /* whose ops all problems here are of */
   const struct table_plan *plan; /* what was measured; NULL: a split, default */
   const struct table_interval *interval; /* then the plan is its nearest one */
+  bool compiled; /* the variant is compiled here: no table has it (special.h) */
   double us;                     /* measured there; 0: unknown */
   double distance;               /* of the plan's problem; 0: the same sizes */
   double loss; /* to the best, expected: 0.02 is 2 %; MATCH_LOSS_UNKNOWN */

@@ -5,7 +5,7 @@
  * loading, the launch shape, the argument structs.  A launch checks pointers,
  * copies an argument struct, puts the pointers in and calls the driver.
  */
-#include "internal.h"
+#include "special.h"
 #include "compiler.h"
 
 #include <inttypes.h>
@@ -52,13 +52,15 @@ static dd_status compile_cpu(struct table *from, const struct table_code *code,
   return status;
 }
 
-/* The code as the device takes it. */
+/* The code as the device takes it.  Only text that no table has is in memory:
+ * it is compiled here. */
 static dd_status ready_code(struct dd_context *ctx, struct table *from,
                             const struct table_variant *v, struct bytes *out)
 {
   const struct table_code *code = match_code(v, &ctx->device->info);
 
   if (!code) return fail(DD_BUG, "a variant without code was chosen");
+  if (code->bytes) return special_compile(code, out);
   if (!strcmp(code->target, "cpu")) return compile_cpu(from, code, out);
   return table_code_read(from, code, out);
 }
@@ -437,24 +439,52 @@ static dd_status new_plan(struct dd_context *ctx, const struct match *m,
   return status;
 }
 
-static dd_status make_by(struct dd_context *ctx, const struct matcher *matcher,
-                         const dd_problem *problem, struct dd_plan **out)
+static dd_status make_of(struct dd_context *ctx, const struct match *m,
+                         const double *attr, struct dd_plan **out)
 {
-  double attr[OP_MAX_ATTRS];
   struct dd_plan *plan;
-  struct match m;
   dd_status status;
 
-  TRY(choose(ctx, matcher, problem->spelling, &m));
-  TRY(read_attrs(m.problem.op, problem, attr));
-  TRY(new_plan(ctx, &m, &plan));
-  status = fill_plan(plan, &m, attr);
+  TRY(new_plan(ctx, m, &plan));
+  status = fill_plan(plan, m, attr);
   if (status) {
     dd_plan_free(plan);
     return status;
   }
   *out = plan;
   return DD_OK;
+}
+
+/* The specialised default in place of the generic one, if it can be had. */
+static dd_status make_special(struct dd_context *ctx, struct match *m,
+                              const double *attr, struct dd_plan **out)
+{
+  const struct table_variant *generic = m->step[0].variant;
+  struct special s;
+  dd_status status = DD_UNSUPPORTED;
+
+  if (special_find(ctx, m, &s)) {
+    status = special_text(ctx, &s);
+    if (!status) status = make_of(ctx, m, attr, out);
+  }
+  special_end(&s);
+  m->step[0].variant = generic;
+  m->compiled = false;
+  return status;
+}
+
+static dd_status make_by(struct dd_context *ctx, const struct matcher *matcher,
+                         const dd_problem *problem, struct dd_plan **out)
+{
+  double attr[OP_MAX_ATTRS];
+  struct match m;
+  dd_status status;
+
+  TRY(choose(ctx, matcher, problem->spelling, &m));
+  TRY(read_attrs(m.problem.op, problem, attr));
+  status = make_special(ctx, &m, attr, out);
+  return !status || status == DD_NO_MEMORY ? status
+                                           : make_of(ctx, &m, attr, out);
 }
 
 /* Where the table's code turns out damaged: as without the table. */
@@ -542,7 +572,8 @@ void match_print_variants(const struct match *m, struct bytes *out)
 void match_print(const struct match *m, struct bytes *out)
 {
   match_print_variants(m, out);
-  bytes_printf(out, " (%s", match_word(m->how));
+  bytes_printf(out, " (%s%s", match_word(m->how),
+               m->compiled ? ", compiled here" : "");
   if (m->us > 0) bytes_printf(out, ", %.1f us", m->us);
   bytes_text(out, ")");
 }

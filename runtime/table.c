@@ -180,6 +180,7 @@ static dd_status read_root(struct table *t, const void *root, size_t size,
                  &variants));
   TRY(read_pages(&r, t, true, &at, &t->plan_pages, &t->plan_page_count,
                  &plans));
+  TRY(read_section(&r, t, &at, &t->sources));
   TRY(wire_status(&r, true, DD_BAD_TABLE));
   if (at != t->size)
     return fail(DD_BAD_TABLE, "it has %" PRIu64 " bytes, not %" PRIu64,

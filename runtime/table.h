@@ -3,7 +3,8 @@
  *
  * A .ddt file has the specs of the ops, variants with their code, and per
  * problem the plan that won.  The library's own floor (each op's default
- * variant, compiled at build time) is a table too, with no plans.
+ * variant, compiled at build time) is a table too, with no plans; it alone has
+ * sources, for what is compiled on a miss (special.c).
  *
  * A server opens a table of 10,000 plans and uses some dozens of them, so a
  * table is read like a database, a page at a time: opening reads the root only,
@@ -24,6 +25,7 @@
  *     list of pages of variants: u32 count, section
  *     list of pages of plans: u32 count, text static fields and text spelling
  *       of the first plan, section
+ *     section of the sources
  *   page of variants, sorted by table_variant_order(), each: text op,
  *     text scheme, list of tunables i64, list of facts i64, hash, list of
  *     codes: text target, u32 pack, u32 offset, u32 bytes
@@ -37,6 +39,7 @@
  *     i64 bits
  *   pack: codes of one op and target, end to end
  *     (target "cpu": the folded source text, not machine code)
+ *   sources, a list of: text op, text scheme, text folded source
  */
 #ifndef DIFFTUNE_TABLE_H
 #define DIFFTUNE_TABLE_H
@@ -124,7 +127,7 @@ struct table {
   struct table_plan *plans;
   uint32_t variant_page_count, plan_page_count, pack_count;
   struct table_page *variant_pages, *plan_pages;
-  struct table_section *packs;
+  struct table_section *packs, sources;
   struct hash seal;
   bool own;             /* part of this program: its seals are not checked */
   bool later;           /* its specs are right: each op is read when needed */
@@ -165,7 +168,7 @@ void table_close(struct table *t);
 /* All of these may run on any number of threads.  What they read for the first
  * time may be damaged: DD_BAD_TABLE, and nothing else changes. */
 
-/* Makes all variants and plans ready; the second checks every pack, too. */
+/* Makes all variants and plans ready; the second checks the rest, too. */
 dd_status table_read_plans(struct table *t);
 dd_status table_read_all(struct table *t);
 
@@ -185,6 +188,9 @@ const struct table_code *table_code_find(const struct table_variant *v,
 /* Adds the code, verified, to `out`. */
 dd_status table_code_read(struct table *t, const struct table_code *code,
                           struct bytes *out);
+/* The same of a scheme's folded source; DD_UNSUPPORTED: the table has none. */
+dd_status table_source_read(struct table *t, const char *op, const char *scheme,
+                            struct bytes *out);
 
 /* By field and sizes: the order of a plan's intervals in a file. */
 int table_interval_order(const struct table_interval *a,

@@ -17,6 +17,7 @@ enum {
   TABLE_PLAN_BYTES = 4 + 4 + 7 * 8 + 4 + 3 * 8 + 4,
   TABLE_INTERVAL_BYTES = 4 + 8 + 8 + 4 + 4 + 3 * 8,
   TABLE_SECTION_BYTES = 4 + 4 + 32,
+  TABLE_SOURCE_BYTES = 3 * 4,
 };
 
 static inline dd_status no_memory(void)

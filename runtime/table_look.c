@@ -128,6 +128,69 @@ static dd_status check_packs(struct table *t)
   return status;
 }
 
+/* The next of them: whether it is this scheme's. */
+static bool read_source(struct wire_reader *r, const char *op,
+                        const char *scheme, const char **text, size_t *size)
+{
+  size_t op_size, scheme_size;
+  const char *o = wire_bytes(r, &op_size, "the op of a source");
+  const char *s = wire_bytes(r, &scheme_size, "the scheme of a source");
+
+  *text = wire_bytes(r, size, "a source");
+  return *text && op_size == strlen(op) && !memcmp(o, op, op_size) &&
+         scheme_size == strlen(scheme) && !memcmp(s, scheme, scheme_size);
+}
+
+/* All are looked at: a damaged list has nothing that is believed. */
+static dd_status find_source(const struct bytes *list, const char *op,
+                             const char *scheme, const char **found,
+                             size_t *found_size)
+{
+  struct wire_reader r;
+  uint32_t count;
+
+  *found = NULL;
+  wire_reader_init(&r, list->data, list->size);
+  count = table_count_of(&r, TABLE_SOURCE_BYTES, "the list of sources");
+  for (uint32_t i = 0; i < count; ++i) {
+    const char *text;
+    size_t size;
+    if (!read_source(&r, op, scheme, &text, &size)) continue;
+    *found = text;
+    *found_size = size;
+  }
+  return wire_status(&r, true, DD_BAD_TABLE);
+}
+
+static dd_status check_sources(struct table *t)
+{
+  struct bytes list = BYTES_INIT;
+  const char *text;
+  size_t size;
+  dd_status status = table_section_read(t, &t->sources, &list);
+
+  if (!status) status = find_source(&list, "", "", &text, &size);
+  bytes_release(&list);
+  return status;
+}
+
+dd_status table_source_read(struct table *t, const char *op, const char *scheme,
+                            struct bytes *out)
+{
+  struct bytes list = BYTES_INIT;
+  const char *text = NULL;
+  size_t size = 0;
+  dd_status status = table_section_read(t, &t->sources, &list);
+
+  if (!status) status = find_source(&list, op, scheme, &text, &size);
+  if (!status && !text)
+    status = fail(DD_UNSUPPORTED, "no source of '%s.%s' is here", op, scheme);
+  if (!status) bytes_add(out, text, size);
+  if (!status) status = bytes_status(out);
+  bytes_release(&list);
+  return status;
+}
+
 dd_status table_read_plans(struct table *t)
 {
   TRY(read_variants(t));
@@ -139,7 +202,8 @@ dd_status table_read_plans(struct table *t)
 dd_status table_read_all(struct table *t)
 {
   TRY(table_read_plans(t));
-  return check_packs(t);
+  TRY(check_packs(t));
+  return check_sources(t);
 }
 
 const struct table_code *table_code_find(const struct table_variant *v,

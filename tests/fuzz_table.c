@@ -50,6 +50,7 @@ static void look_through(struct table *t)
   for (uint32_t i = 0; i < t->variant_count; ++i)
     for (uint32_t j = 0; j < t->variants[i].code_count; ++j)
       table_code_read(t, &t->variants[i].codes[j], &code);
+  table_source_read(t, "affine", "fast", &code);
   bytes_release(&code);
   choose(t);
 }
@@ -95,6 +96,7 @@ static size_t mutate(uint8_t *data, size_t size)
 
 static void make_seed(struct bytes *seed)
 {
+  static const struct table_source source = {"affine", "fast", "text", 4};
   struct table_interval run;
   struct table_plan *p;
   struct tiny t;
@@ -115,6 +117,8 @@ static void make_seed(struct bytes *seed)
   p->interval_count = 1;
   tiny_plan(&t, "affine:fp32 rows=64 width=64", 2, scale, shift);
   tiny_plan(&t, "scale:fp32 rows=8 width=64", 1, scale, 0);
+  t.writer.sources = &source;
+  t.writer.source_count = 1;
   assert_ok(table_write(&t.writer, seed));
   tiny_release(&t);
   assert_true(seed->size < SEED_LIMIT);

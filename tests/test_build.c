@@ -14,6 +14,7 @@
 #include "sample.h"
 #include "stored.h"
 #include "twin.h"
+#include "variant_text.h"
 
 enum { POINTS = 6 };
 
@@ -202,7 +203,7 @@ static void a_stored_text_becomes_the_same_code(void **state)
   if (!have_nvrtc()) skip();
   build_points(&written, POINTS);
   assert_ok(emit_source(&specs.tree, &points[1], &text));
-  assert_ok(emit_entry(&points[1], &text));
+  assert_ok(variant_text(&points[1], &text));
   assert_ok(build_open(&stored, &specs, "sm_90", 1, POINTS));
   assert_ok(build_add_text(&stored, &points[1], bytes_string(&text), &part));
   while (farm_pending(stored.farm)) assert_ok(build_pump(&stored, true));

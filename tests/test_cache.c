@@ -335,12 +335,18 @@ static void one_that_is_too_large_is_not_stored(void **state)
 
 static void a_limit_that_is_no_number_is_the_usual_one(void **state)
 {
-  static const char *const texts[] = {"", "lots", "-1", "12k", "99999999999"};
+  static const char *const texts[] = {"lots", "-1", "12k", "99999999999"};
+  int64_t limit = 0;
 
   (void)state;
+  setenv("DIFFTUNE_CACHE_MB", "", 1);
+  assert_ok(cache_limit(&limit));
+  assert_int_equal(limit, (int64_t)2048 << 20);
   for (size_t i = 0; i < COUNT_OF(texts); ++i) {
     setenv("DIFFTUNE_CACHE_MB", texts[i], 1);
-    assert_int_equal(cache_limit(), (int64_t)2048 << 20);
+    limit = 0;
+    assert_fails(DD_BAD_ARGUMENT, "wants megabytes", cache_limit(&limit));
+    assert_int_equal(limit, (int64_t)2048 << 20);
   }
 }
 

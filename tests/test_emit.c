@@ -18,6 +18,7 @@
 #include "output.h"
 #include "space.h"
 #include "table.h"
+#include "variant_text.h"
 
 static struct specs specs;
 static char folder[64], db_path[128];
@@ -53,7 +54,7 @@ static int64_t store_point(const struct race *r, struct variant v, bool stale)
 
   assert_ok(emit_variant(&specs.tree, &v, &text));
   assert_ok(emit_source(&specs.tree, &v, &source));
-  assert_ok(emit_entry(&v, &entry));
+  assert_ok(variant_text(&v, &entry));
   if (stale) v.hash = hash_of("another text", 12);
   assert_ok(db_variant(r->db, &v, source.data, entry.data, &row));
   code.variant = row;

@@ -15,6 +15,8 @@ enum { HEAD = 56 };
 /* Two variants of affine, one of each part, three plans, two intervals; codes
  * of four bytes, so that every bit can be tried. */
 static struct table_interval runs[2];
+static const struct table_source sources[] = {
+    {"affine", "fast", "the source", 10}, {"shift", "fast", "another", 7}};
 
 static void make(struct tiny *t)
 {
@@ -46,6 +48,8 @@ static void make(struct tiny *t)
   p->intervals = runs;
   p->interval_count = 2;
   tiny_plan(t, "affine:fp32 rows=8 width=63", 1, generic, 0);
+  t->writer.sources = sources;
+  t->writer.source_count = COUNT_OF(sources);
 }
 
 static void written(struct bytes *out)
@@ -180,6 +184,8 @@ static void test_same_bytes(void **state)
   p->interval_count = 2;
   tiny_plan(&t, "affine:fp32 rows=8 width=63", 1, generic, 0);
   tiny_plan(&t, LARGE, 1, again, 0);
+  t.writer.sources = sources;
+  t.writer.source_count = COUNT_OF(sources);
   assert_ok(table_write(&t.writer, &second));
   assert_int_equal(first.size, second.size);
   assert_memory_equal(first.data, second.data, first.size);
@@ -211,6 +217,28 @@ static void test_look_ups(void **state)
   assert_ok(table_default(&t, &p, &v));
   assert_null(v);
   table_close(&t);
+  bytes_release(&out);
+}
+
+static void test_sources(void **state)
+{
+  struct bytes out = BYTES_INIT, text = BYTES_INIT;
+  struct table t;
+
+  (void)state;
+  written(&out);
+  assert_ok(table_open_memory(&t, out.data, out.size, NULL, NULL));
+  assert_ok(table_source_read(&t, "affine", "fast", &text));
+  assert_string_equal(bytes_string(&text), "the source");
+  bytes_clear(&text);
+  assert_ok(table_source_read(&t, "shift", "fast", &text));
+  assert_string_equal(bytes_string(&text), "another");
+  assert_fails(DD_UNSUPPORTED, "shift.generic",
+               table_source_read(&t, "shift", "generic", &text));
+  assert_fails(DD_UNSUPPORTED, "shif.fast",
+               table_source_read(&t, "shif", "fast", &text));
+  table_close(&t);
+  bytes_release(&text);
   bytes_release(&out);
 }
 
@@ -352,6 +380,9 @@ static void test_sealed_sections(void **state)
   accepted = 0;
   damage_section(&out, &t.packs[0], &accepted); /* code: nobody looks inside */
   assert_int_equal(accepted, t.packs[0].stored * 8);
+  accepted = 0;
+  damage_section(&out, &t.sources, &accepted); /* texts, but for their sizes */
+  assert_true(accepted > 0 && accepted < t.sources.stored * 8);
   table_close(&t);
   bytes_release(&out);
 }
@@ -574,6 +605,7 @@ int main(void)
       cmocka_unit_test(test_round_trip),
       cmocka_unit_test(test_same_bytes),
       cmocka_unit_test(test_look_ups),
+      cmocka_unit_test(test_sources),
       cmocka_unit_test(test_every_bit),
       cmocka_unit_test(test_every_length),
       cmocka_unit_test(test_sealed_root),

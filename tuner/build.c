@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "cubin.h"
+#include "variant_text.h"
 
 /* Room for one more in a growing array. */
 static dd_status reserve(void **array, size_t count, size_t *capacity,
@@ -181,7 +182,7 @@ static dd_status unit_text(struct build *b, const struct unit *u,
   TRY(build_source(b, variant_in(b, u, 0), &s));
   bytes_add(text, s->source.data, s->source.size);
   for (uint32_t i = 0; i < u->count; ++i)
-    TRY(emit_entry(variant_in(b, u, i), text));
+    TRY(variant_text(variant_in(b, u, i), text));
   TRY(bytes_status(text));
   hasher = s->hasher;
   hasher_add(&hasher, text->data + s->source.size,

@@ -419,7 +419,7 @@ static dd_status open_build(struct build *b, const struct asked *q,
   TRY(build_open(b, specs, target, (int)(q->task ? q->task->jobs : q->jobs),
                  (uint32_t)(q->batch ? q->batch : 16)));
   farm_set_deadline(b->farm, (double)q->compile_limit);
-  if (q->cache) cache_open(&b->cache);
+  if (q->cache && cache_open(&b->cache)) say("%s", dd_last_error());
   return DD_OK;
 }
 

@@ -9,6 +9,7 @@
 #include "corpus.h"
 #include "output.h"
 #include "sweep.h"
+#include "variant_text.h"
 
 static dd_status open_recorder(struct recorder *r, const char *path,
                                struct build *b, const struct device_info *info,
@@ -83,7 +84,7 @@ static dd_status record_part(struct recorder *r, uint32_t index)
 
   if (p->row) return DD_OK;
   TRY(build_source(r->build, &p->variant, &scheme));
-  status = emit_entry(&p->variant, &entry);
+  status = variant_text(&p->variant, &entry);
   if (!status)
     status = db_variant(r->db, &p->variant, bytes_string(&scheme->source),
                         bytes_string(&entry), &p->row);

@@ -43,7 +43,7 @@ dd_status rerun_open(struct rerun *r, struct specs *specs,
   TRY(device_lock(&r->lock, &r->info));
   TRY(client_begin(&r->client, &r->info, &specs->message));
   TRY(build_open(&r->build, specs, target, 0, 16));
-  cache_open(&r->build.cache);
+  if (cache_open(&r->build.cache)) say("%s", dd_last_error());
   return DD_OK;
 }
 

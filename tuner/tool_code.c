@@ -5,6 +5,7 @@
 
 #include "cache.h"
 #include "compiler.h"
+#include "output.h"
 
 static dd_status compile(const char *target, const char *text,
                          enum tool_rounding rounding, struct bytes *code)
@@ -40,7 +41,7 @@ dd_status tool_code(const struct device *d, const char *text,
 
   if (d->info.arch) snprintf(target, sizeof target, "sm_%d", d->info.arch);
   TRY(make_key(target, text, rounding, &key));
-  cache_open(&cache);
+  if (cache_open(&cache)) say("%s", dd_last_error());
   if (cache_find(&cache, &key, code)) return DD_OK;
   TRY(compile(target, text, rounding, code));
   cache_store(&cache, &key, code);

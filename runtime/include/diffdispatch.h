@@ -139,6 +139,14 @@ typedef struct dd_open_options {
  * with that of the longest plan, or DD_UNTUNED where none fits. */
 #define DD_OPEN_SAME_BITS 0x10u
 
+/* A problem that nothing was measured for gets a tuned scheme's first variant
+ * that fits it, compiled for it on the spot and kept in the user's cache folder:
+ * seconds, where a plan is made and never in a launch or a capture.  By NVRTC, if
+ * it can be loaded (CPU device: the system's C++ compiler); where that fails or
+ * nothing fits, the generic default as without this flag.  It is not measured:
+ * DD_MATCH_DEFAULT. */
+#define DD_OPEN_COMPILE 0x20u
+
 /* Opens a context for the calling thread's current CUDA context, or for the
  * CPU device.  `options` may be NULL: all defaults.  A table that cannot be
  * used fails the call; a host that would rather go on opens again without.
@@ -166,14 +174,15 @@ typedef enum dd_match {
   DD_MATCH_DEVICE = 2, /* one was, on another device of the same arch, or with
                           another number of SMs: dd_explain() has the warning */
   DD_MATCH_SPLIT = 3,  /* its split parts were: they run one after another */
-  DD_MATCH_DEFAULT = 4, /* never measured: the op's default variant */
+  DD_MATCH_DEFAULT = 4, /* never measured: the op's default variant, or one that
+                           was compiled here (DD_OPEN_COMPILE) */
   DD_MATCH_PINNED = 5,  /* dd_pin() named it */
   DD_MATCH_INTERVAL = 6 /* between sizes that were measured on this device, at
                            each of which the choice is among the best; better
                            than near */
 } dd_match;
 
-/* Chooses, compiles if it must (CPU device only), and loads.  Slow: call once
+/* Chooses, compiles if it must (CPU device, DD_OPEN_COMPILE), and loads.  Slow: call once
  * per problem, and not while a stream is captured.
  * Owns    the caller owns *out; dd_plan_free() it.
  * Threads any number of calls on one context may run at the same time.

@@ -28,8 +28,8 @@ struct cache { /* all zero: off */
 bool cache_path(char path[CACHE_FOLDER_MAX]);
 
 /* Makes the folder.  It stays off where that fails or the folder is another
- * user's: the code in it is run. */
-void cache_open(struct cache *c);
+ * user's: the code in it is run.  The status is cache_limit()'s: open it is. */
+dd_status cache_open(struct cache *c);
 
 struct hash cache_key(const char *identity, const char *target,
                       const char *text);

@@ -6,9 +6,9 @@
 
 #include "base.h"
 
-/* $DIFFTUNE_CACHE_MB in bytes; 2 GB where it is not set or no number, which is
- * said; 0: no limit. */
-int64_t cache_limit(void);
+/* $DIFFTUNE_CACHE_MB in bytes; 2 GB where it is not set or, DD_BAD_ARGUMENT, no
+ * number; 0: no limit. */
+dd_status cache_limit(int64_t *limit);
 
 /* How many bytes the entries have.  Where that is more than the limit, those
  * go that were not used for the longest time, until a tenth of it is free.

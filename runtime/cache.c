@@ -32,9 +32,9 @@ static bool join(char path[CACHE_FOLDER_MAX], const char *folder,
 
 bool cache_path(char path[CACHE_FOLDER_MAX])
 {
-  return join(path, getenv("DIFFTUNE_CACHE"), "") ||
-         join(path, getenv("XDG_CACHE_HOME"), "/difftune") ||
-         join(path, getenv("HOME"), "/.cache/difftune");
+  return join(path, secure_getenv("DIFFTUNE_CACHE"), "") ||
+         join(path, secure_getenv("XDG_CACHE_HOME"), "/difftune") ||
+         join(path, secure_getenv("HOME"), "/.cache/difftune");
 }
 
 /* With the folders above it, as far as they are missing. */
@@ -57,13 +57,13 @@ static bool is_mine(const char *path)
          !(s.st_mode & (S_IWGRP | S_IWOTH));
 }
 
-void cache_open(struct cache *c)
+dd_status cache_open(struct cache *c)
 {
   memset(c, 0, sizeof *c);
   if (!cache_path(c->folder) || !make_folders(c->folder) || !is_mine(c->folder))
     c->folder[0] = 0;
-  c->limit = cache_limit();
   c->added = -1;
+  return cache_limit(&c->limit);
 }
 
 /* ---- Entries --------------------------------------------------------- */

@@ -9,22 +9,22 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "output.h"
-
 enum { NAME_MAX_SIZE = 80, MOST_MB = 1 << 24, USUAL_MB = 2048 };
 
-int64_t cache_limit(void)
+dd_status cache_limit(int64_t *limit)
 {
-  const char *text = getenv("DIFFTUNE_CACHE_MB");
+  const char *text = secure_getenv("DIFFTUNE_CACHE_MB");
   char *end;
   long mb;
 
-  if (!text || !*text) return (int64_t)USUAL_MB << 20;
+  *limit = (int64_t)USUAL_MB << 20;
+  if (!text || !*text) return DD_OK;
   mb = strtol(text, &end, 10);
-  if (!*end && mb >= 0 && mb <= MOST_MB) return (int64_t)mb << 20;
-  say("DIFFTUNE_CACHE_MB wants megabytes, 0 for no limit, not '%s'; it is %d",
-      text, USUAL_MB);
-  return (int64_t)USUAL_MB << 20;
+  if (*end || mb < 0 || mb > MOST_MB)
+    return fail(DD_BAD_ARGUMENT, "DIFFTUNE_CACHE_MB wants megabytes, 0 for no "
+                "limit, not '%.40s'; it is %d", text, USUAL_MB);
+  *limit = (int64_t)mb << 20;
+  return DD_OK;
 }
 
 /* ---- What is there ------------------------------------------------------- */
