@@ -229,7 +229,7 @@ dd_status db_ratios(struct db *db, int64_t measurement, struct arena *arena,
                     const double **ratios, size_t *count);
 
 /* What the candidate of a measurement makes of a corpus, on that device and by
- * that compiler; 0: unknown, or not always the same. */
+ * that compiler; 0: unknown; BITS_DIFFER (table.h): not always the same. */
 dd_status db_bits_of(struct db *db, int64_t measurement, const char *corpus,
                      uint64_t *digest);
 

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "db_inner.h"
+#include "table.h"
 #include "wire.h"
 
 /* ---- Columns ------------------------------------------------------------- */
@@ -634,16 +635,16 @@ dd_status db_toolchain_read(struct db *db, int64_t toolchain,
 
 enum { BITS_CORPUS = 4, BITS_DIGEST };
 
-/* The only row of a measurement's candidate for a corpus; 0: none, or two. */
+/* A row of a measurement's candidate for a corpus, and how many there are. */
 static dd_status find_bits(struct db *db, int64_t measurement,
-                           const char *corpus, int64_t *id)
+                           const char *corpus, int64_t *id, int64_t *count)
 {
   sqlite3_stmt *s = NULL;
   dd_status status = DD_OK;
   int rc;
 
-  *id = 0;
-  TRY(db_prepare(db, "SELECT b.id, count(*) FROM measurement AS m "
+  *id = *count = 0;
+  TRY(db_prepare(db, "SELECT min(b.id), count(*) FROM measurement AS m "
                      "JOIN proof AS f ON f.id = m.proof "
                      "JOIN bits AS b ON b.candidate = m.candidate "
                      "AND b.device = m.device AND b.toolchain = f.toolchain "
@@ -652,7 +653,8 @@ static dd_status find_bits(struct db *db, int64_t measurement,
   if (!rc) rc = sqlite3_bind_text(s, 2, corpus, -1, SQLITE_STATIC);
   if (!rc) rc = sqlite3_step(s);
   if (rc != SQLITE_ROW) status = db_fail(db, rc);
-  else if (sqlite3_column_int64(s, 1) == 1) *id = sqlite3_column_int64(s, 0);
+  *id = status ? 0 : sqlite3_column_int64(s, 0);
+  *count = status ? 0 : sqlite3_column_int64(s, 1);
   sqlite3_finalize(s);
   return status;
 }
@@ -661,16 +663,17 @@ dd_status db_bits_of(struct db *db, int64_t measurement, const char *corpus,
                      uint64_t *digest)
 {
   sqlite3_stmt *s;
-  int64_t id;
+  int64_t id, count;
   bool same;
 
   *digest = 0;
   TRY(db_check_rows(db, false)); /* or a lost index entry hides a second one */
-  TRY(find_bits(db, measurement, corpus, &id));
+  TRY(find_bits(db, measurement, corpus, &id, &count));
   if (!id) return DD_OK;
   TRY(verified(db, TABLE_BITS, id, &s));
   same = !strcmp(text_at(s, BITS_CORPUS), corpus);
-  *digest = strtoull(text_at(s, BITS_DIGEST), NULL, 16);
+  *digest = count > 1 ? BITS_DIFFER
+                      : strtoull(text_at(s, BITS_DIGEST), NULL, 16);
   row_done(s);
   return same ? DD_OK : not_of_index(db);
 }

@@ -280,9 +280,8 @@ CREATE TABLE anchor (
 ) STRICT;
 
 -- What a candidate makes of the corpus of its op, to tell which make the same
--- (tuner/corpus.h).  None: a finalist whose rows depend on how many others
--- there are, whose launches differ, or which does not fit.  Two: the same, found
--- by two sweeps.
+-- (tuner/corpus.h).  All f: its rows depend on how many others there are, or its
+-- launches differ; two rows say the same, found by two sweeps.
 CREATE TABLE bits (
   id           INTEGER PRIMARY KEY,
   candidate    INTEGER NOT NULL REFERENCES candidate,

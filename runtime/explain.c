@@ -262,7 +262,10 @@ static void print_bits(const struct match *c, struct bytes *out)
                   : c->interval ? c->interval->bits
                                 : c->plan->bits;
 
-  if (bits) bytes_printf(out, "bits      %016" PRIx64 "\n", bits);
+  if (bits == BITS_DIFFER)
+    bytes_text(out, "bits      differ between batches, or launches\n");
+  else if (bits)
+    bytes_printf(out, "bits      %016" PRIx64 "\n", bits);
 }
 
 /* A device with another number of SMs may want another variant. */

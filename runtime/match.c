@@ -158,7 +158,7 @@ static bool minds_rows(const struct table *t, const struct making *a)
 static bool agree(const struct table *t, const struct making *a,
                   const struct making *b)
 {
-  if (minds_rows(t, a)) return false;
+  if (minds_rows(t, a) || a->bits == BITS_DIFFER) return false;
   if (a->bits && a->bits == b->bits) return true;
   return a->count == b->count &&
          !memcmp(a->steps, b->steps, a->count * sizeof *a->steps);
@@ -216,7 +216,7 @@ static dd_status find_lead(const struct matcher *m, const struct problem *p,
   for (uint32_t i = first; i < first + count; ++i) {
     const struct table_plan *plan = &m->table->plans[i];
     struct making a = making_of(plan);
-    if (plan->problem.op != p->op || minds_rows(m->table, &a) ||
+    if (plan->problem.op != p->op || !agree(m->table, &a, &a) ||
         match_static_difference(&plan->problem, p))
       continue;
     if (!*out || plan->us > (*out)->us) *out = plan;

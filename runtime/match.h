@@ -21,6 +21,7 @@
  * With same_bits the *lead* is the plan of the same op and static fields that
  * took longest, because its speed matters most, and only what agrees with it is
  * taken: the same variants, or others that made the same bits of the corpus.
+ * What was seen to differ there is neither.
  * exact, interval and near choose among those, near at any distance, and nothing
  * comes after them.  What a tuned variant does with a row depends on its
  * tunables and static fields alone; the default, which gives a row more threads

@@ -49,6 +49,10 @@
 
 #include "variant.h"
 
+/* In place of bits: results that were seen to depend on how many rows there
+ * are, or on when they were made. */
+#define BITS_DIFFER UINT64_MAX
+
 /* In a table that is read, `bytes` is NULL: see table_code_read(). */
 struct table_code {
   const char *target; /* "sm_90", "cpu" */
@@ -95,7 +99,7 @@ struct table_plan {
                   problems measured next to this one; 0: they did not */
   uint64_t bits; /* of two plans with the same static fields: equal where all
                     their results on the op's corpus were, bit by bit; 0:
-                    unknown, or no result is the same in any batch */
+                    unknown; or BITS_DIFFER */
   const char *rival; /* the second best, as it is printed; NULL, "": none */
   double rival_us, rival_low_us, rival_high_us; /* low, high: 95 % */
   uint32_t interval_count;

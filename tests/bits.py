@@ -23,7 +23,7 @@ def difftune(*words):
 def finalists(db):
     """{problem: [(label, digest or None, microseconds)]}, the best first."""
     with sqlite3.connect(db) as con:
-        rows = con.execute("SELECT r.problem, r.label, b.digest, r.median_us FROM ranked AS r"
+        rows = con.execute("SELECT r.problem, r.label, nullif(b.digest, 'ffffffffffffffff'), r.median_us FROM ranked AS r"
                            " LEFT JOIN bits AS b ON b.candidate = r.candidate"
                            " WHERE r.stopped = 'final' ORDER BY r.problem, r.rank").fetchall()
     found = {}
@@ -75,7 +75,8 @@ def said(table, problem):
     check("explain ends with 0", code == 0, err)
     lines = dict(line.split(None, 1) for line in out.splitlines() if not line.startswith(" ")
                  and len(line.split(None, 1)) == 2)
-    return lines["chosen"].rsplit(" (", 1)[0], lines.get("bits")
+    bits = lines.get("bits")
+    return lines["chosen"].rsplit(" (", 1)[0], None if bits and "differ" in bits else bits
 
 
 with tempfile.TemporaryDirectory(prefix="difftune-bits-") as folder:

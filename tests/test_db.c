@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "db_fixture.h"
+#include "table.h"
 #include "db_inner.h"
 
 static struct db *open_ok(const char *path, enum db_mode mode)
@@ -1171,7 +1172,7 @@ static void test_bits(void **state)
   b.digest = 9;
   assert_ok(db_bits(db, &b, &id));
   assert_ok(db_bits_of(db, measurement, b.corpus, &digest));
-  assert_int_equal(digest, 0); /* not always the same */
+  assert_true(digest == BITS_DIFFER); /* not always the same */
   db_close(db);
   world_release(&w);
 }

@@ -657,6 +657,35 @@ static void test_choices_that_agree(void **state)
   tiny_release(&t);
 }
 
+/* A plan that was seen to differ leads nobody, and is nobody's. */
+static void test_choices_that_differ(void **state)
+{
+  static const char *const said[] = {
+      "bits      differ between batches, or launches\n", NULL};
+  struct fixture f;
+  struct tiny t;
+  dd_plan *p;
+
+  (void)state;
+  make(&t);
+  t.plans[0].us = 9; /* the longest */
+  t.plans[0].bits = BITS_DIFFER;
+  assert_ok(open_with(&f, &t, 0));
+  explains(&f, LARGE, said);
+  close_table(&f);
+  assert_ok(open_with(&f, &t, DD_OPEN_SAME_BITS));
+  matches(&f, SMALL, DD_MATCH_EXACT, "scale.fast threads=32 vec=1 + shift.fast "
+          "threads=32 vec=1 (exact, 2.5 us)");
+  matches(&f, LARGE, DD_MATCH_NEAR, "scale.fast threads=32 vec=1 + shift.fast "
+          "threads=32 vec=1 (near, 2.5 us)");
+  close_table(&f);
+  t.plans[1].bits = BITS_DIFFER;
+  assert_ok(open_with(&f, &t, DD_OPEN_SAME_BITS));
+  assert_fails(DD_UNTUNED, "DD_OPEN_SAME_BITS", plan(&f, LARGE, &p));
+  close_table(&f);
+  tiny_release(&t);
+}
+
 /* ---- The same bits ------------------------------------------------------- */
 
 enum { HIDDEN = 3072, MOST_ROWS = 37 };
@@ -1926,7 +1955,8 @@ int main(void)
       cmocka_unit_test(test_other_device),
       cmocka_unit_test(test_exact_only),
       cmocka_unit_test(test_same_choice),
-      cmocka_unit_test(test_choices_that_agree), cmocka_unit_test(test_same_bits),
+      cmocka_unit_test(test_choices_that_agree),
+      cmocka_unit_test(test_choices_that_differ), cmocka_unit_test(test_same_bits),
       cmocka_unit_test(test_other_specs),
       cmocka_unit_test(test_no_variant),
       cmocka_unit_test(test_launches),

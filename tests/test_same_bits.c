@@ -2,6 +2,7 @@
 #include "test.h"
 
 #include "same_bits.h"
+#include "table.h"
 
 struct note {
   const char *fixed, *problem;
@@ -58,6 +59,7 @@ static void rows_without_bits_are_not_chosen(void **unused)
 {
   (void)unused;
   WANTS("a", 0, {"a", "a1", 0, 10});
+  WANTS("a", 0, {"a", "a1", BITS_DIFFER, 10});
   WANTS("a", 2, {"a", "a1", 0, 10}, {"a", "a1", 2, 12}, {"a", "a1", 1, 13});
 }
 

@@ -191,14 +191,14 @@ static dd_status launch_on(const struct corpus *c, const struct op_set *ops,
   return DD_OK;
 }
 
-/* Never 0. */
+/* Neither 0 nor BITS_DIFFER. */
 static dd_status take_bits(struct corpus *c, uint64_t *bits)
 {
   struct seal_sum sums[SEAL_SUMS];
 
   TRY(seal_take(&c->results, sums));
   *bits = (uint64_t)sums[0].high << 32 | sums[0].low;
-  if (!*bits) *bits = 1;
+  if (!*bits || *bits == BITS_DIFFER) *bits ^= 1;
   return DD_OK;
 }
 
@@ -301,7 +301,7 @@ static dd_status find_bits(struct corpus *c, const struct op_set *ops,
   if (!*bits) return DD_OK;
   TRY(bits_of_whole(c, ops, candidate, steps, &again));
   TRY(minds_others(c, ops, candidate, steps, &minds));
-  if (minds || again != *bits) *bits = 0;
+  if (minds || again != *bits) *bits = BITS_DIFFER;
   return DD_OK;
 }
 

@@ -6,10 +6,10 @@
  * they are compared on millions: the corpus of an op and its static fields, one
  * problem with many rows and always the same inputs.  The *bits* of a candidate
  * are 64 bits of a digest of all that it makes of it; candidates with the same
- * bits agree on every result.  They are 0 where there is nothing to compare: the
- * op has no corpus, the candidate does not fit it, two launches differ, or a
- * row's results depend on how many other rows there are, by a launch on the
- * corpus's first rows alone.
+ * bits agree on every result.  They are 0 where there is nothing to compare (the
+ * op has no corpus, there is no room for it, or the candidate does not fit it),
+ * and BITS_DIFFER where two launches do, or a row's results depend on how many
+ * other rows there are, by a launch on the corpus's first rows alone.
  */
 #ifndef DIFFTUNE_CORPUS_H
 #define DIFFTUNE_CORPUS_H
@@ -18,6 +18,7 @@
 #include "message.h"
 #include "run.h"
 #include "seal.h"
+#include "table.h"
 
 struct corpus { /* on the device */
   struct corpus *next;

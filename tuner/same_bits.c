@@ -4,6 +4,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "table.h"
+
 struct class { /* rows with the same bits */
   struct class *next;
   uint64_t bits;
@@ -101,7 +103,7 @@ dd_status same_bits_note(struct same_bits *s, const char *fixed,
 
   TRY(need_group(s, fixed, &g));
   if (strcmp(g->problem, problem)) TRY(begin_problem(s, g, problem, us));
-  if (!bits) return DD_OK;
+  if (!bits || bits == BITS_DIFFER) return DD_OK;
   TRY(need_class(s, g, bits, &c));
   if (c->last == g->count) return DD_OK; /* a better row of it was noted */
   c->last = g->count;

@@ -22,8 +22,8 @@ void same_bits_init(struct same_bits *s);
 void same_bits_release(struct same_bits *s);
 
 /* A row that could be a problem's plan.  Rows of a problem come together, the
- * best first; `fixed` are its static fields.  Rows without bits (0) tell what
- * is the best.  DD_NO_MEMORY. */
+ * best first; `fixed` are its static fields.  Rows without bits (0, or
+ * BITS_DIFFER) tell what is the best.  DD_NO_MEMORY. */
 dd_status same_bits_note(struct same_bits *s, const char *fixed,
                          const char *problem, uint64_t bits, double us);
 
