@@ -506,12 +506,12 @@ dd_status db_measurement(struct db *db, const struct db_measurement *m,
   return status;
 }
 
-static dd_status append_spread(struct db *db, int64_t race, int64_t places)
+static dd_status append_twin(struct db *db, int64_t race, double apart)
 {
-  struct row row = {.value = {value_int(race), value_int(places)}, .count = 2};
+  struct row row = {.value = {value_int(race), value_real(apart)}, .count = 2};
   int64_t id;
 
-  return append(db, TABLE_SPREAD, &row, &id);
+  return append(db, TABLE_TWIN, &row, &id);
 }
 
 dd_status db_race(struct db *db, const struct db_race *r, int64_t *id)
@@ -525,7 +525,7 @@ dd_status db_race(struct db *db, const struct db_race *r, int64_t *id)
   };
 
   TRY(append(db, TABLE_RACE, &row, id));
-  return r->places > 1 ? append_spread(db, *id, r->places) : DD_OK;
+  return r->apart > 0 ? append_twin(db, *id, r->apart) : DD_OK;
 }
 
 dd_status db_standing(struct db *db, const struct db_standing *s, int64_t *id)

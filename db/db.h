@@ -123,7 +123,7 @@ struct db_race {
   int64_t sm_mhz;       /* 0: unknown */
   const char *throttle; /* "": none */
   double split_us;      /* the split plan's median; 0: it was not in */
-  int64_t places;       /* of the code, that a time is a mean of; 0: one */
+  double apart; /* what two times of the same code differ at least; or 0 */
 };
 struct db_standing {
   int64_t race, measurement;
@@ -180,8 +180,7 @@ struct db_row {
   double median_us, low_us, high_us, copy_us, split_us, noise, error;
   int64_t samples, dropped, rank;
   int64_t race, registers, again, sm_mhz; /* 0: not known */
-  double floor;
-  int64_t places; /* of the code, that its time is a mean of; 1: or not known */
+  double floor, apart;
   const char *throttle, *board; /* board: its UUID; "": not known */
 };
 /* Of this model of device, whatever its driver and board, under this policy. */

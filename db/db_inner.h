@@ -32,7 +32,7 @@ enum db_table {
   TABLE_STANDING,
   TABLE_ANCHOR,
   TABLE_BITS,
-  TABLE_SPREAD,
+  TABLE_TWIN,
   TABLE_COUNT
 };
 

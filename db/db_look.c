@@ -74,7 +74,7 @@ static dd_status read_steps(struct db *db, sqlite3_stmt *steps,
   "stopped, arch, sms, split, step_count, median_us, low_us, high_us, "        \
   "copy_us, split_us, noise, error, sample_count, rank, sweep, toolchain, "    \
   "tied, dropped, race, registers, again, sm_mhz, floor, throttle, board, "    \
-  "places"
+  "apart"
 
 static void read_row(sqlite3_stmt *s, struct db_row *row)
 {
@@ -111,7 +111,7 @@ static void read_row(sqlite3_stmt *s, struct db_row *row)
     .floor = sqlite3_column_double(s, 29),
     .throttle = text_at(s, 30),
     .board = text_at(s, 31),
-    .places = sqlite3_column_int64(s, 32),
+    .apart = sqlite3_column_double(s, 32),
   };
 }
 

@@ -40,7 +40,7 @@ static const struct {
   [TABLE_ANCHOR] = {"anchor", NULL, false},
   [TABLE_BITS] = {"bits", "candidate = ?1 AND device = ?2 AND toolchain = ?3 "
                           "AND corpus = ?4 AND digest = ?5", false},
-  [TABLE_SPREAD] = {"spread", NULL, false},
+  [TABLE_TWIN] = {"twin", NULL, false},
 };
 
 const char *db_table_name(enum db_table table)
@@ -431,7 +431,7 @@ dd_status db_check_races(struct db *db)
 {
   static const enum db_table few[] = {TABLE_DEVICE, TABLE_TOOLCHAIN,
                                       TABLE_PROBLEM, TABLE_SWEEP, TABLE_RACE,
-                                      TABLE_SPREAD};
+                                      TABLE_TWIN};
   int64_t lost;
 
   for (size_t i = 0; i < COUNT_OF(few); ++i)

@@ -20,10 +20,11 @@ static const struct migration {
   int64_t from, to;
   const char *sql;
 } migrations[] = {
-  {0, 4, NULL},
+  {0, 5, NULL},
   {1, 2, "PRAGMA user_version = 2"},
   {2, 3, "PRAGMA user_version = 3"},
   {3, 4, "PRAGMA user_version = 4"},
+  {4, 5, "DROP TABLE IF EXISTS spread; PRAGMA user_version = 5"},
 };
 
 /* ---- The pattern --------------------------------------------------------- */

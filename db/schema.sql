@@ -1,4 +1,4 @@
--- schema.sql - the tuning database, version 4.
+-- schema.sql - the tuning database, version 5.
 --
 -- What was proven, measured and refused.  Rows are appended and never changed,
 -- but for a sweep's end; "best" is a view, an opinion recomputed on each look.
@@ -15,8 +15,9 @@
 -- 1 to 2: `ranked` keeps sweeps apart and knows ties; no row has changed.
 -- 2 to 3: a race says who has won and who is tied, and on which board, in
 -- tables of its own; rows from before have none, and are ranked as they were.
--- 3 to 4: `spread` says which times are means over several places of the code,
--- `bits` which candidates make the same results, bit by bit.
+-- 3 to 4: `bits` says which candidates make the same results, bit by bit.
+-- 4 to 5: `twin` says how far apart a race's times of the same code are at least;
+-- `spread`, means over several addresses of the code, is dropped with its rows.
 --
 -- Columns whose name is a table's hold that table's id.  Times are in
 -- microseconds.  Ids are 1, 2, 3, ... without gaps, so that a lost row shows.
@@ -27,7 +28,7 @@
 -- before it, so that looking at a row need not read it.
 
 PRAGMA application_id = 0x64746e31;  -- "dtn1", at offset 68 of the file
-PRAGMA user_version = 4;
+PRAGMA user_version = 5;
 
 -- A device as a kernel sees it.  Boards of one model under one driver are one
 -- device, so that several of them can share a sweep.
@@ -229,12 +230,12 @@ CREATE TABLE race (
   row_hash     TEXT NOT NULL
 ) STRICT;
 
--- A race whose finalists' code was loaded at several places, over which its
--- times are means (docs/measuring.md).  Of a race without a row it was one.
-CREATE TABLE spread (
+-- How much two times of the same code differ in a race at least, by the 99 %
+-- interval: 0.006 is 0.6 %.  Of a race without a row it is not more than 0.
+CREATE TABLE twin (
   id           INTEGER PRIMARY KEY,
   race         INTEGER NOT NULL REFERENCES race,
-  places       INTEGER NOT NULL CHECK (places >= 2),
+  apart        REAL NOT NULL CHECK (apart > 0),
   row_hash     TEXT NOT NULL,
   UNIQUE (race)
 ) STRICT;
@@ -330,7 +331,7 @@ WITH row AS (
          coalesce(s.registers, 0) AS registers, coalesce(r.floor, 0) AS floor,
          coalesce(r.board, '') AS board,
          coalesce(r.again, 0) AS again, coalesce(r.sm_mhz, 0) AS sm_mhz,
-         coalesce(r.throttle, '') AS throttle, coalesce(w.places, 1) AS places
+         coalesce(r.throttle, '') AS throttle, coalesce(w.apart, 0) AS apart
   FROM measurement AS m
   JOIN proof AS f ON f.id = m.proof
   JOIN candidate AS c ON c.id = m.candidate
@@ -338,7 +339,7 @@ WITH row AS (
   JOIN device AS d ON d.id = m.device
   LEFT JOIN standing AS s ON s.measurement = m.id
   LEFT JOIN race AS r ON r.id = s.race
-  LEFT JOIN spread AS w ON w.race = s.race
+  LEFT JOIN twin AS w ON w.race = s.race
 ), raced AS (
   SELECT *,
          first_value(median_us * (1 + max(noise, (high_us - low_us) / 2
@@ -390,13 +391,13 @@ SELECT m.id AS measurement, m.candidate, m.sweep, f.toolchain,
        m.median_us, m.q1_us, m.q3_us, m.low_us, m.high_us,
        m.copy_us, m.noise, f.error, m.sample_count, m.dropped,
        l.id AS race, s.position, s.tied, s.registers, l.floor, l.board, l.again,
-       l.sm_mhz, l.throttle, coalesce(w.places, 1) AS places,
+       l.sm_mhz, l.throttle, coalesce(w.apart, 0) AS apart,
        nullif(l.split_us, 0) AS split_us, 1 AS rank
 FROM last AS l
 JOIN problem AS p ON p.id = l.problem
 JOIN device AS d ON d.id = l.device
 -- A winner that points nowhere is a row too, and refused: not one that lacks.
-LEFT JOIN spread AS w ON w.race = l.id
+LEFT JOIN twin AS w ON w.race = l.id
 LEFT JOIN standing AS s ON s.race = l.id AND s.position = 1
 LEFT JOIN measurement AS m ON m.id = s.measurement
 LEFT JOIN proof AS f ON f.id = m.proof

@@ -301,7 +301,7 @@ static inline dd_status try_standings(struct db *db, const struct ids *ids,
     .sweep = ids->sweep, .problem = ids->problem, .device = ids->device,
     .board = "GPU-aa-1", .policy = "cold graph", .floor = 0.005, .again = 2,
     .sm_mhz = 1980, .throttle = "power cap", .split_us = split_us,
-    .places = 4};
+    .apart = 0.0625};
   struct db_standing s = {.registers = 32, .ratios = ratios, .ratio_count = 5};
   int64_t id;
 
@@ -370,10 +370,9 @@ static inline dd_status dump_row(void *user, const struct db_row *r)
                r->arch, r->sms, r->split, r->step_count);
   for (uint32_t i = 0; i < r->step_count; ++i)
     bytes_printf(b, " %lld", (long long)r->steps[i]);
-  bytes_printf(b, " %d %lld %lld %lld %lld %a %s %lld", r->tied,
+  bytes_printf(b, " %d %lld %lld %lld %lld %a %s %a", r->tied,
                (long long)r->race, (long long)r->registers, (long long)r->again,
-               (long long)r->sm_mhz, r->floor, r->throttle,
-               (long long)r->places);
+               (long long)r->sm_mhz, r->floor, r->throttle, r->apart);
   bytes_printf(b, " %a %a %a %a %a %a %a %lld %lld\n", r->median_us, r->low_us,
                r->high_us, r->copy_us, r->split_us, r->noise, r->error,
                (long long)r->samples, (long long)r->rank);

@@ -5,6 +5,7 @@
 #define DIFFTUNE_SIMULATION_H
 
 #include <math.h>
+#include <string.h>
 
 #include "race.h"
 
@@ -14,8 +15,7 @@ struct machine {
   double drift;         /* slow and periodic, relative */
   double spike;         /* chance that a sample takes 1 to 3 times its time */
   double slow, slow_by; /* chance per sample that the clock changes; how much */
-  double place;         /* what an address costs, relative, per race */
-  int places; /* addresses that a time of the final is the mean of; 0: one */
+  double place;         /* what a candidate's address costs, per race */
   bool is_slow;
   int moment;
 };
@@ -48,27 +48,10 @@ enum { BLOCK = 28, BLOCK_TRIES = 3, SIMULATED_MOST = 256 };
 struct simulated {
   struct race race;
   struct race_verdict verdict;
-  int twin, twin_of;
   long samples;  /* of candidates: what the race cost */
   long again;    /* blocks that were timed again */
-  double true_us[SIMULATED_MOST]; /* of each, wherever it lies */
-  double first[SIMULATED_MOST];   /* what its first address costs */
+  double true_us[SIMULATED_MOST]; /* of each, whatever its address costs */
 };
-
-/* What an address costs. */
-static inline double address(struct machine *m)
-{
-  return m->place * normal(m);
-}
-
-/* What several cost, of which the first is known. */
-static inline double addresses(struct machine *m, double first)
-{
-  double sum = first;
-
-  for (int i = 1; i < m->places; ++i) sum += address(m);
-  return sum / (m->places > 1 ? m->places : 1);
-}
 
 static inline dd_status simulate_block(struct simulated *s, struct machine *m,
                                        const double *us, const int *order,
@@ -89,16 +72,13 @@ static inline dd_status simulate_block(struct simulated *s, struct machine *m,
   return DD_OK;
 }
 
-/* The screening is at one address, the final at as many as the machine says. */
-static inline void enter_final(struct simulated *s, struct machine *m,
-                               double *us)
+/* The same code at an address of its own. */
+static inline void enter_twin(struct simulated *s, struct machine *m, double *us)
 {
-  s->twin_of = race_best(&s->race);
-  for (int i = 0; i < s->twin; ++i)
-    if (s->race.entries[i].alive)
-      us[i] = s->true_us[i] * (1 + addresses(m, s->first[i]));
-  us[s->twin] = s->true_us[s->twin_of] * (1 + addresses(m, address(m)));
-  race_enter(&s->race, s->twin);
+  int of = race_original(&s->race);
+
+  us[s->race.twin] = s->true_us[of] * (1 + m->place * normal(m));
+  race_enter_twin(&s->race, of);
 }
 
 static inline dd_status simulate_rounds(struct simulated *s, struct machine *m,
@@ -111,7 +91,8 @@ static inline dd_status simulate_rounds(struct simulated *s, struct machine *m,
       TRY(simulate_block(s, m, us, order + from,
                          live - from < BLOCK ? live - from : BLOCK));
     race_round_end(&s->race);
-    if (s->race.phase == RACE_FINAL && s->twin_of < 0) enter_final(s, m, us);
+    if (s->race.phase == RACE_FINAL && s->race.twin_of < 0)
+      enter_twin(s, m, us);
   }
   return DD_OK;
 }
@@ -122,20 +103,15 @@ static inline dd_status simulate(struct simulated *s, struct machine *m,
                                  const struct race_rule *rule, double *us,
                                  int count, int incumbent, int *order)
 {
-  s->twin = count;
-  s->twin_of = -1;
   s->samples = s->again = 0;
-  if (count >= SIMULATED_MOST) return fail(DD_BUG, "too many are simulated");
-  for (int i = 0; i < count; ++i) {
-    s->true_us[i] = us[i];
-    s->first[i] = address(m);
-    us[i] *= 1 + s->first[i];
-  }
+  if (count > SIMULATED_MOST) return fail(DD_BUG, "too many are simulated");
+  memcpy(s->true_us, us, sizeof *us * (size_t)count);
+  for (int i = 0; i < count; ++i) us[i] *= 1 + m->place * normal(m);
   TRY(race_make(&s->race, rule, count + 1, m->random));
-  race_wait(&s->race, s->twin);
+  race_twin(&s->race, count);
   if (incumbent >= 0) race_favour(&s->race, incumbent);
   TRY(simulate_rounds(s, m, us, order));
-  race_judge(&s->race, s->twin, s->twin_of, &s->verdict);
+  race_judge(&s->race, &s->verdict);
   return DD_OK;
 }
 

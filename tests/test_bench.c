@@ -20,9 +20,6 @@ static void put_letter(int letter)
   counted.log[n] = (char)letter;
 }
 
-/* The kernels of the last recording, in the order of its launches. */
-static void *launched[256];
-
 /* Where the last launch of the last recording copies, and how much. */
 static struct {
   char *data;
@@ -34,8 +31,6 @@ static dd_status record(struct device *d, const struct launch *l, size_t count,
 {
   (void)d;
   memcpy(&copied, l[count - 1].args, sizeof copied);
-  for (size_t i = 0; i < count && i < COUNT_OF(launched); ++i)
-    launched[i] = l[i].kernel.handle;
   counted.records++;
   counted.launches = count;
   *out = (struct recording *)&counted;
@@ -175,35 +170,6 @@ static void the_second_half_begins_in_the_middle(void **state)
   assert_ok(bench_record(&b, NULL, 3, 1, false, &t));
   assert_int_equal((uintptr_t)copied.data, 6);
   bench_forget(&b, &t);
-}
-
-/* One after the other, whatever the number of sets; each step in its own. */
-static void launches_rotate_over_places(void **state)
-{
-  enum { STEPS = 2, LAUNCHES = 12 };
-  static const struct op op = {.args_size = sizeof copied};
-  struct bench b = bench_of(&gpu, 4, 1 << 20);
-  struct run run = {.whole = &op, .step_count = STEPS};
-  char place[RUN_PLACES][STEPS], first;
-  struct timing t;
-
-  (void)state;
-  for (int k = 0; k < STEPS; ++k) {
-    run.steps[k].problem.op = &op;
-    run.steps[k].kernel.handle = &first;
-    for (int p = 0; p < RUN_PLACES; ++p)
-      run.place[p][k].handle = &place[p][k];
-  }
-  for (uint32_t places = 0; places <= RUN_PLACES; ++places) {
-    run.places = places;
-    assert_ok(bench_record(&b, &run, LAUNCHES, 0, false, &t));
-    assert_int_equal(counted.launches, LAUNCHES * STEPS);
-    for (uint32_t i = 0; i < LAUNCHES * STEPS; ++i)
-      assert_ptr_equal(launched[i],
-                       places ? &place[i / STEPS % places][i % STEPS] : &first);
-    bench_forget(&b, &t);
-  }
-  assert_int_equal(counted.records, 0);
 }
 
 /* Each once, and no two of one half after each other. */
@@ -358,7 +324,6 @@ int main(void)
       cmocka_unit_test(a_recording_may_be_run_untimed),
       cmocka_unit_test(a_short_replay_is_half_a_turn),
       cmocka_unit_test(the_second_half_begins_in_the_middle),
-      cmocka_unit_test(launches_rotate_over_places),
       cmocka_unit_test(halves_take_turns),
       cmocka_unit_test(choosing_the_copy_costs_little),
       cmocka_unit_test(several_are_enqueued_at_once),

@@ -714,7 +714,7 @@ static void test_newest_is_best(void **state)
                                  "split, step_count, candidate_hash, split_us, "
                                  "q1_us, q3_us, low_us, high_us, copy_us, noise, "
                                  "error, sample_count, dropped, registers, "
-                                 "floor, again, sm_mhz, throttle, places, rank"),
+                                 "floor, again, sm_mhz, throttle, apart, rank"),
                    0);
   db_close(db);
   world_release(&w);
@@ -1030,7 +1030,7 @@ static void test_versions(void **state)
   make(&w, 1);
   assert_int_equal(raw(w.path, "PRAGMA user_version = 7"), SQLITE_OK);
   snprintf(want, sizeof want, "'%s' was written by a newer difftune: its "
-           "version is 7, this program knows 4", w.path);
+           "version is 7, this program knows 5", w.path);
   refuse_both(w.path, want);
   assert_int_equal(raw(w.path, "PRAGMA user_version = 0"), SQLITE_OK);
   refuse_both(w.path, "its version is not a whole number");
@@ -1071,7 +1071,7 @@ static void test_a_race_decides(void **state)
   assert_int_equal(raw_number(w.path, "SELECT rank FROM ranked WHERE split"),
                    1);
   assert_int_equal(raw_number(w.path, "SELECT sum(tied) FROM ranked"), 1);
-  assert_int_equal(raw_number(w.path, "SELECT sum(places) FROM ranked"), 8);
+  assert_int_equal(raw_number(w.path, "SELECT sum(apart = 0.0625) FROM ranked"), 2);
   db_close(db);
   world_release(&w);
 }
@@ -1082,8 +1082,9 @@ static void make_version(struct world *w, int version)
   static const char *const names[] = {
     "device", "toolchain", "problem", "source", "variant", "code", "candidate",
     "candidate_step", "sweep", "proof", "measurement", "failure", /* from 1 on */
-    "race", "standing", "anchor"};                                /* from 3 on */
-  size_t count = version < 3 ? 12 : 15;
+    "race", "standing", "anchor",                                 /* from 3 on */
+    "bits"};                                                      /* from 4 on */
+  size_t count = version < 3 ? 12 : version < 4 ? 15 : 16;
   struct bytes sql = BYTES_INIT;
   char young[160], path[200];
 
@@ -1119,10 +1120,10 @@ static void bring_up(int version)
   assert_int_equal(count_rows(db, (struct db_filter){.best_only = true}), 3);
   db_close(db);
   assert_int_equal(raw_number(w.path, "SELECT count(*) FROM mine"), 3);
-  assert_int_equal(raw_number(w.path, "PRAGMA user_version"), 4);
+  assert_int_equal(raw_number(w.path, "PRAGMA user_version"), 5);
   assert_int_equal(raw_number(w.path, "SELECT count(*) FROM standing"),
                    version < 3 ? 0 : 6);
-  assert_int_equal(raw_number(w.path, "SELECT sum(places <> 1) FROM ranked"),
+  assert_int_equal(raw_number(w.path, "SELECT sum(apart <> 0) FROM ranked"),
                    0);
   assert_int_equal(raw_number(w.path, "SELECT sum(tied) FROM ranked"), 3);
   world_release(&w);
@@ -1131,7 +1132,7 @@ static void bring_up(int version)
 static void test_older_versions_are_brought_up(void **state)
 {
   (void)state;
-  for (int version = 1; version <= 3; ++version) bring_up(version);
+  for (int version = 1; version <= 4; ++version) bring_up(version);
 }
 
 /* What a candidate makes of a corpus is known while only one thing was stored

@@ -125,8 +125,7 @@ static struct launch copy_launch(const struct bench *b, uint32_t set,
                          256, 0, args, sizeof a};
 }
 
-/* The launches, in turn over the sets and the places of the code; of the copy
- * kernel where run is NULL. */
+/* The launches, in turn over the sets; of the copy kernel where run is NULL. */
 static dd_status fill_launches(struct bench *b, const struct run *run,
                                struct timing *t)
 {
@@ -134,12 +133,8 @@ static dd_status fill_launches(struct bench *b, const struct run *run,
     uint8_t *args = t->args + (size_t)i * t->steps * OP_MAX_ARGS_SIZE;
     struct launch *l = t->burst + i * t->steps;
     uint32_t set = (t->first + i) % b->sets;
-    if (run) {
-      TRY(run_launches(run, b->set[set].buffer, args, l));
-      run_move(run, i, l);
-    } else {
-      *l = copy_launch(b, set, args);
-    }
+    if (run) TRY(run_launches(run, b->set[set].buffer, args, l));
+    else *l = copy_launch(b, set, args);
   }
   return DD_OK;
 }

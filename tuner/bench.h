@@ -74,8 +74,7 @@ enum { BENCH_NOBODY = -1 };
 int bench_turns(const struct bench *b, const int *half, const int *live,
                 int count, int *order);
 
-/* Records a candidate, from the first set or, with half 1, that in the middle,
- * its launches in turn over its places: a replay's time is the mean of them all;
+/* Records a candidate, from the first set or, with half 1, that in the middle;
  * and with `warm` runs it once, untimed, for what may not be on the chip yet.
  * Only a careful bench waits for it. */
 dd_status bench_record(struct bench *b, const struct run *run,

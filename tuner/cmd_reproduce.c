@@ -99,7 +99,6 @@ static dd_status run(struct reproduce *r)
 
   TRY(rerun_open(&r->rerun, &r->specs, &device, (uint64_t)r->from.seed,
                  r->row.policy));
-  r->rerun.sweep.options.places = (uint32_t)r->row.places;
   TRY(add_candidate(r));
   TRY(client_wait(&r->rerun.client));
   TRY(sweep_run(&r->rerun.sweep));

@@ -86,7 +86,7 @@ static void print_json_row(struct json *j, const struct db_row *row)
   json_int(j, "again", row->again);
   json_int(j, "sm_mhz", row->sm_mhz);
   json_text(j, "throttle", row->throttle);
-  json_int(j, "places", row->places);
+  json_real(j, "apart", row->apart);
   json_text(j, "board", row->board);
   json_real(j, "error", row->error);
   json_int(j, "samples", row->samples);

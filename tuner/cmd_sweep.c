@@ -19,7 +19,6 @@
 #include "incumbent.h"
 #include "lock.h"
 #include "resume.h"
-#include "run.h"
 #include "simulate.h"
 #include "weigh.h"
 
@@ -36,7 +35,7 @@ struct asked {
   const char *variants, *db, *gpu, *variant, *simulate;
   bool cpu, cover, json, quiet, verbose, cache, prune, incumbent, resume;
   struct texts ops, shapes;
-  int64_t seed, sample, parts, jobs, batch, compile_limit, places;
+  int64_t seed, sample, parts, jobs, batch, compile_limit;
   int l2, launch;
   const char *command; /* as typed */
   const char *budget;
@@ -514,7 +513,7 @@ static struct sweep_options options_of(const struct asked *q, bool time,
       .seed = (uint64_t)q->seed, .only = q->variant,
       .quiet = q->quiet || q->task,
       .prune = time && q->prune && !q->variant,
-      .incumbent = time && q->incumbent, .places = (uint32_t)q->places,
+      .incumbent = time && q->incumbent,
       .policy = policies[q->l2][q->launch]};
 }
 
@@ -603,16 +602,13 @@ static int sweep_or_check(int argc, char **argv, bool time,
                           struct fleet_task *task)
 {
   struct asked q = {.seed = 1, .parts = -1, .compile_limit = 120, .cache = true,
-                    .prune = true, .incumbent = true, .places = 1,
+                    .prune = true, .incumbent = true,
                     .began = task ? task->began : seconds_now(),
                     .argc = argc, .argv = argv, .task = task};
   int code;
   const struct option incumbent = OPT_FLAG(
       "incumbent", 0, &q.incumbent,
       "who has won before wins while it is tied (or --no-incumbent)");
-  const struct option places =
-      OPT_INT("places", 0, &q.places, 1, RUN_PLACES, "N",
-              "load code below 8 us N times: the mean of N addresses (1)");
   const struct option simulation = OPT_TEXT(
       "simulate", 0, &q.simulate, "DB",
       "no device: the races of this database again, by several rules");
@@ -653,7 +649,6 @@ static int sweep_or_check(int argc, char **argv, bool time,
       OPT_FLAG("quiet", 'q', &q.quiet, "no progress"),
       OPT_FLAG("verbose", 'v', &q.verbose, "say where the time went"),
       time ? incumbent : (struct option)OPT_END,
-      time ? places : (struct option)OPT_END,
       time ? simulation : (struct option)OPT_END,
       OPT_END};
 

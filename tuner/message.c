@@ -120,10 +120,10 @@ void put_race_summary(struct bytes *out, const struct race_summary *s)
 {
   wire_put_f64(out, s->copy_us);
   wire_put_f64(out, s->noise);
+  wire_put_f64(out, s->apart);
   wire_put_f64(out, s->floor);
   wire_put_u32(out, s->again);
   wire_put_u32(out, s->sm_mhz);
-  wire_put_u32(out, s->places);
   wire_put_text(out, s->throttle);
 }
 
@@ -131,10 +131,10 @@ void get_race_summary(struct wire_reader *r, struct race_summary *s)
 {
   s->copy_us = wire_f64(r, "the copy's time");
   s->noise = wire_f64(r, "the noise");
+  s->apart = wire_f64(r, "the noise at least");
   s->floor = wire_f64(r, "the floor");
   s->again = wire_u32(r, "a count");
   s->sm_mhz = wire_u32(r, "a clock");
-  s->places = wire_u32(r, "a number of places");
   get_into(r, s->throttle, sizeof s->throttle, "a reason");
 }
 

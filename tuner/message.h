@@ -25,8 +25,7 @@ enum request {
   REQUEST_VOUCH,   /* nothing -> nothing; DD_DEVICE: checker_vouch() says no */
   REQUEST_BITS,    /* list of candidates -> list of i64, the bits of each */
   REQUEST_RACE,    /* text policy, i64 seed, u32 which of them has won before,
-                      u32 1: careful, u32 places of a short kernel's code, list
-                      of candidates -> results */
+                      u32 1: careful, list of candidates -> results */
 };
 
 #define ANSWER_NOTE UINT32_MAX  /* in place of a status */
@@ -62,10 +61,10 @@ struct standing {
 };
 struct race_summary {
   double copy_us, noise; /* the A/A ratio's distance from 1 */
+  double apart;          /* what it is at least, by the 99 % interval */
   double floor;          /* no gap below is claimed */
   uint32_t again;        /* blocks that were timed again */
   uint32_t sm_mhz;       /* the clock, median; 0: unknown */
-  uint32_t places;       /* of each finalist's code that its time is a mean of */
   char throttle[64];     /* why it was held back; "": it was not */
 };
 

@@ -7,7 +7,7 @@
 
 const struct race_rule race_rule_default = {
     .first_look = 2, .screen_rounds = 8, .error = 0.01, .floor = 0.005,
-    .finalists = 10, .final_rounds = 24, .final_look = 8,
+    .finalists = 10, .final_rounds = 24, .final_look = 8, .final_more = 3,
     .screen_repeats = 2, .repeats = 12,
 };
 
@@ -18,6 +18,7 @@ dd_status race_make(struct race *r, const struct race_rule *rule, int count,
   r->rule = *rule;
   r->random = seed * 2 + 1;
   r->count = count;
+  r->twin = r->twin_of = -1;
   r->entries = mem_resize(NULL, NULL, 0, sizeof *r->entries * (size_t)count);
   if (!r->entries) return fail(DD_NO_MEMORY, "out of memory");
   memset(r->entries, 0, sizeof *r->entries * (size_t)count);
@@ -65,17 +66,19 @@ void race_favour(struct race *r, int entry)
   e->preferred = -1;
 }
 
-void race_wait(struct race *r, int entry)
+void race_twin(struct race *r, int entry)
 {
+  r->twin = entry;
   r->entries[entry].alive = false;
 }
 
-void race_enter(struct race *r, int entry)
+void race_enter_twin(struct race *r, int twin_of)
 {
-  struct race_entry *e = &r->entries[entry];
+  struct race_entry *e = &r->entries[r->twin];
 
+  r->twin_of = twin_of;
   e->alive = e->kept = true;
-  if (r->phase == RACE_FINAL) e->final_from = e->count;
+  e->final_from = e->count;
 }
 
 /* ---- Rounds -------------------------------------------------------------- */
@@ -189,10 +192,28 @@ int race_best(struct race *r)
   for (int i = 0; i < r->count; ++i) {
     struct race_entry *e = &r->entries[i];
     score(r, e);
+    if (i == r->twin) continue;
     if (e->alive && e->count && (best < 0 || e->score < r->entries[best].score))
       best = i;
   }
   return best;
+}
+
+/* The one that has won before, if it is in the final. */
+static int find_incumbent(const struct race *r)
+{
+  for (int i = 0; i < r->count; ++i)
+    if (r->entries[i].incumbent && r->entries[i].final_from >= 0) return i;
+  return -1;
+}
+
+/* Whose time matters most: the incumbent's, that a slow load of its code may not
+ * cost it its place, else the fastest's. */
+int race_original(struct race *r)
+{
+  int incumbent = find_incumbent(r);
+
+  return incumbent < 0 ? race_best(r) : incumbent;
 }
 
 /* How much one ratio scatters: by how much each candidate's last one differs
@@ -309,10 +330,31 @@ static void look_at_screening(struct race *r)
     begin_final(r);
 }
 
+static bool compare_twin(const struct race *r, struct comparison *out)
+{
+  if (r->twin_of < 0) return false;
+  race_compare(r, r->twin, r->twin_of, out);
+  return true;
+}
+
+/* Two times of the same code that are apart say that the rounds were too few. */
+static bool needs_more(const struct race *r)
+{
+  struct comparison c;
+
+  return r->round <= r->rule.final_rounds * r->rule.final_more &&
+         compare_twin(r, &c) && r->entries[r->twin_of].alive &&
+         fabs(c.median) > r->rule.floor;
+}
+
+/* Nobody is out in the rounds that are more: the stated error is that of as
+ * many looks as there are without them. */
 static void look_at_final(struct race *r)
 {
-  if (r->round >= r->rule.final_look) drop_slower(r);
-  if (r->round >= r->rule.final_rounds) r->phase = RACE_OVER;
+  int rounds = r->rule.final_rounds;
+
+  if (r->round >= r->rule.final_look && r->round <= rounds) drop_slower(r);
+  if (r->round % rounds == 0 && !needs_more(r)) r->phase = RACE_OVER;
 }
 
 void race_round_end(struct race *r)
@@ -333,12 +375,12 @@ void race_compare(const struct race *r, int a, int b, struct comparison *out)
   compare(x.ratio, y.ratio, x.count < y.count ? x.count : y.count, out);
 }
 
-static void find_ties(struct race *r, int twin, const struct race_verdict *v)
+static void find_ties(struct race *r, const struct race_verdict *v)
 {
   for (int i = 0; i < r->count; ++i) {
     struct race_entry *e = &r->entries[i];
     struct comparison c;
-    if (!e->survivor || i == twin) continue;
+    if (!e->survivor || i == r->twin) continue;
     race_compare(r, i, v->fastest, &c);
     e->tied = c.low <= v->floor;
     e->equal = e->final_from >= 0 &&
@@ -364,28 +406,21 @@ static int by_position(const void *left, const void *right)
   return 0;
 }
 
-static void place_all(struct race *r, int twin, int *winner)
+static void place_all(struct race *r, int *winner)
 {
   int n = 0;
 
   for (int i = 0; i < r->count; ++i)
-    if (i != twin) r->sorted[n++] = &r->entries[i];
+    if (i != r->twin) r->sorted[n++] = &r->entries[i];
   qsort(r->sorted, (size_t)n, sizeof *r->sorted, by_position);
   for (int i = 0; i < n; ++i) r->sorted[i]->position = i + 1;
   if (n && r->sorted[0]->final_from >= 0)
     *winner = (int)(r->sorted[0] - r->entries);
 }
 
-static int find_incumbent(const struct race *r)
-{
-  for (int i = 0; i < r->count; ++i)
-    if (r->entries[i].incumbent && r->entries[i].final_from >= 0) return i;
-  return -1;
-}
-
 /* Who would win may be behind the fastest, as who is equal may be: an incumbent
  * that is no further behind is not given up for it. */
-static void keep_incumbent(struct race *r, int twin, struct race_verdict *v)
+static void keep_incumbent(struct race *r, struct race_verdict *v)
 {
   int incumbent = find_incumbent(r);
   struct comparison c;
@@ -394,24 +429,22 @@ static void keep_incumbent(struct race *r, int twin, struct race_verdict *v)
   race_compare(r, incumbent, v->winner, &c);
   if (c.low > v->floor) return;
   r->entries[incumbent].tied = r->entries[incumbent].equal = true;
-  place_all(r, twin, &v->winner);
+  place_all(r, &v->winner);
 }
 
-void race_judge(struct race *r, int twin, int twin_of,
-                struct race_verdict *out)
+void race_judge(struct race *r, struct race_verdict *out)
 {
   struct comparison c;
 
   *out = (struct race_verdict){.fastest = -1, .winner = -1};
-  if (twin >= 0 && twin_of >= 0) {
-    race_compare(r, twin, twin_of, &c);
+  if (compare_twin(r, &c)) {
     out->noise = fabs(c.median);
+    out->apart = fmax(0, fmax(c.low, -c.high));
   }
   out->floor = r->rule.floor + out->noise;
-  if (twin >= 0) race_wait(r, twin);
   out->fastest = race_best(r);
   if (out->fastest >= 0 && r->entries[out->fastest].final_from >= 0)
-    find_ties(r, twin, out);
-  place_all(r, twin, &out->winner);
-  keep_incumbent(r, twin, out);
+    find_ties(r, out);
+  place_all(r, &out->winner);
+  keep_incumbent(r, out);
 }

@@ -12,7 +12,8 @@
  *   final      Fresh rounds for the finalists, and for those that are `kept`
  *              (the A/A twin, the split form).  Only these are reported.  Who
  *              is behind by the same test after a third of them is spared the
- *              rest.
+ *              rest.  While the twin and its original differ by more than the
+ *              floor there are as many rounds more, up to `final_more` times.
  *
  * No gap below the floor is claimed: the rule's, and on top of it what the A/A
  * twin differs from its original.  Whose paired difference to the fastest
@@ -37,6 +38,7 @@ struct race_rule {
   double floor;      /* no gap below this is ever claimed: 0.005 is 0.5 % */
   int finalists, final_rounds;
   int final_look; /* rounds of the final before who is behind is out */
+  int final_more; /* times that the final goes on while the twin is apart */
   int screen_repeats, repeats; /* rounds that the clock may spoil; in all */
 };
 extern const struct race_rule race_rule_default;
@@ -62,6 +64,7 @@ struct race {
   int round; /* of the phase */
   int repeated;
   int count;
+  int twin, twin_of; /* twin_of -1: it is not in yet; both: there is none */
   double noise; /* deviation of one ratio, over all candidates */
   struct race_entry *entries;
   struct race_entry **sorted; /* room to sort them */
@@ -77,10 +80,14 @@ void race_prefer(struct race *r, int entry, int preferred);
 /* The winner of an earlier race: kept, preferred to all while it is tied. */
 void race_favour(struct race *r, int entry);
 
-/* Lets an entry in that waits until now; the A/A twin enters the final. */
-void race_wait(struct race *r, int entry);
-void race_enter(struct race *r, int entry);
-int race_best(struct race *r); /* the live entry with the best median */
+/* This entry is the A/A twin, and waits.  When the final has begun it enters as
+ * `twin_of` under another name: as whoever race_original() says, if the caller
+ * can run that one twice.  It is nobody's time. */
+void race_twin(struct race *r, int entry);
+int race_original(struct race *r);
+void race_enter_twin(struct race *r, int twin_of);
+/* The live entry with the best median, but for the twin. */
+int race_best(struct race *r);
 
 /* The live entries in this round's random order (room for r->count); 0 when
  * the race is over. */
@@ -96,15 +103,14 @@ dd_status race_sample(struct race *r, int entry, double us, double reference_us)
 /* After the round's last sample: counts it, and eliminates. */
 void race_round_end(struct race *r);
 
-/* When the race is over: fills in who is tied and every position.  `twin` runs
- * as `twin_of` under another name, and is nobody's time; -1: there is none. */
+/* When the race is over: fills in who is tied and every position. */
 struct race_verdict {
   int fastest, winner; /* -1: nobody reached the final */
   double noise;        /* what the twin differs from its original */
-  double floor;        /* the rule's and that */
+  double apart;        /* as much at least, by the 99 % interval */
+  double floor;        /* the rule's and the noise */
 };
-void race_judge(struct race *r, int twin, int twin_of,
-                struct race_verdict *out);
+void race_judge(struct race *r, struct race_verdict *out);
 
 /* The reported samples of an entry, and their ratios: the final ones, or all
  * where it was eliminated. */

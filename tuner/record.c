@@ -270,7 +270,7 @@ static dd_status record_race(struct recorder *r, const struct outcome *o,
                         .policy = r->policy, .floor = o->race.floor,
                         .again = o->race.again, .sm_mhz = o->race.sm_mhz,
                         .throttle = o->race.throttle,
-                        .places = o->race.places,
+                        .apart = o->race.apart,
                         .split_us = split_time(o)};
 
   *race = 0;

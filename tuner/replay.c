@@ -134,7 +134,6 @@ struct run {
   struct race race;
   struct race_verdict verdict;
   int *order;
-  int twin, twin_of;
   int round;
   uint32_t start[BLOCKS]; /* where each block of rounds is read from */
   uint64_t random;
@@ -152,11 +151,11 @@ static uint32_t next_random(struct run *r)
 static double draw(const struct run *r, int entry)
 {
   const struct replay_candidate *c =
-      &r->from->candidates[entry == r->twin ? r->twin_of : entry];
+      &r->from->candidates[entry == r->race.twin ? r->race.twin_of : entry];
   uint32_t at = r->start[r->round / ROUNDS_OF_BLOCK % BLOCKS] +
                 (uint32_t)(r->round % ROUNDS_OF_BLOCK);
 
-  if (entry == r->twin) at += (uint32_t)c->count / 2;
+  if (entry == r->race.twin) at += (uint32_t)c->count / 2;
   return c->ratio[at % (uint32_t)c->count];
 }
 
@@ -170,38 +169,26 @@ static dd_status run_rounds(struct run *r)
     race_round_end(&r->race);
     r->timings += live;
     r->round++;
-    if (r->race.phase != RACE_FINAL || r->twin_of >= 0) continue;
-    r->twin_of = race_best(&r->race);
-    race_enter(&r->race, r->twin);
+    if (r->race.phase == RACE_FINAL && r->race.twin_of < 0)
+      race_enter_twin(&r->race, race_original(&r->race));
   }
   return DD_OK;
 }
 
 static dd_status run_once(struct run *r, const struct race_rule *rule)
 {
-  r->twin = r->from->count;
-  r->twin_of = -1;
   r->round = 0;
   r->timings = 0;
   for (int i = 0; i < BLOCKS; ++i) r->start[i] = next_random(r);
   TRY(race_make(&r->race, rule, r->from->count + 1, next_random(r)));
-  race_wait(&r->race, r->twin);
+  race_twin(&r->race, r->from->count);
   for (int i = 0; i < r->from->count; ++i) {
     race_prefer(&r->race, i, r->from->candidates[i].preferred);
     if (r->from->candidates[i].split) race_keep(&r->race, i);
   }
   TRY(run_rounds(r));
-  race_judge(&r->race, r->twin, r->twin_of, &r->verdict);
+  race_judge(&r->race, &r->verdict);
   return DD_OK;
-}
-
-static bool told_apart(const struct run *r)
-{
-  struct comparison c;
-
-  if (r->twin_of < 0) return false;
-  race_compare(&r->race, r->twin, r->twin_of, &c);
-  return c.low > r->race.rule.floor || c.high < -r->race.rule.floor;
 }
 
 static void read_result(const struct run *r, struct replay_result *out)
@@ -211,7 +198,7 @@ static void read_result(const struct run *r, struct replay_result *out)
   *out = (struct replay_result){.winner = r->verdict.winner,
                                 .timings = r->timings,
                                 .recorded = r->verdict.winner == 0,
-                                .false_twin = told_apart(r)};
+                                .false_twin = r->verdict.apart > r->race.rule.floor};
   out->regret = from->candidates[out->winner].truth / from->best - 1;
   if (out->regret < 0) out->regret = 0;
 }

@@ -112,10 +112,3 @@ dd_status run_launches(const struct run *r, void *const *buffer, uint8_t *args,
   }
   return DD_OK;
 }
-
-void run_move(const struct run *r, uint32_t turn, struct launch *out)
-{
-  if (!r->places) return;
-  for (uint32_t i = 0; i < r->step_count; ++i)
-    out[i].kernel = r->place[turn % r->places][i];
-}

@@ -23,14 +23,10 @@ struct run_step {
   uint8_t args[OP_MAX_ARGS_SIZE]; /* but for the tensors */
 };
 
-enum { RUN_PLACES = 16 };
-
 struct run {
   const struct op *whole;
   uint32_t step_count;
   struct run_step steps[OP_MAX_STEPS];
-  uint32_t places; /* where its kernels lie; 0: only where the steps say */
-  struct kernel place[RUN_PLACES][OP_MAX_STEPS];
 };
 
 /* `steps` are the loaded variants: one, or with `split` one per step of p's
@@ -45,7 +41,5 @@ dd_status run_make(struct device *d, const struct op_set *set,
  * `args` has OP_MAX_ARGS_SIZE bytes per step and must outlive the launches. */
 dd_status run_launches(const struct run *r, void *const *buffer, uint8_t *args,
                        struct launch *out);
-/* Moves such launches, the turn-th ones, to the place whose turn it is. */
-void run_move(const struct run *r, uint32_t turn, struct launch *out);
 
 #endif

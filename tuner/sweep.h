@@ -23,7 +23,6 @@ struct sweep_options {
   const char *only;   /* variants with these words in their label, or "split":
                          the split plan alone; NULL: all */
   const char *policy; /* "cold graph", "warm eager", ... */
-  uint32_t places; /* of a short kernel's code in the final; 0: one */
   bool prune; /* leave out what prune.h says is slow */
   bool incumbent; /* who has won before wins while it is tied (incumbent.h) */
   bool quiet;

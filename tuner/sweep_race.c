@@ -105,7 +105,6 @@ static dd_status ask_race(struct sweep *s, struct outcome *o, bool careful)
   wire_put_i64(&request, (int64_t)s->options.seed);
   wire_put_u32(&request, find_incumbent(o));
   wire_put_u32(&request, careful);
-  wire_put_u32(&request, s->options.places);
   put_racers(o, &request);
   s->client->between = sweep_patience(s, o);
   status = sweep_call_at_length(s, &request, 120, &reply);

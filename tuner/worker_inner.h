@@ -3,7 +3,6 @@
  *
  * worker.c        opens, loads, serves
  * worker_check.c  proves                 worker_race.c  times
- * worker_places.c loads what is timed once more
  */
 #ifndef DIFFTUNE_WORKER_INNER_H
 #define DIFFTUNE_WORKER_INNER_H

@@ -5,7 +5,7 @@
 #include "bench.h"
 #include "output.h"
 #include "race.h"
-#include "worker_places.h"
+#include "worker_inner.h"
 
 /* The reference is timed every so many candidates of a round: a block, which is
  * timed again where the reference says that something happened meanwhile. */
@@ -15,10 +15,6 @@ _Static_assert(BLOCK + 2 <= BENCH_MOST && BLOCK % 2 == 0, "and both halves");
 /* A replay takes about so long: short while many are screened, long where the
  * time is reported. */
 static const double screen_us = 100, final_us = 300;
-
-/* Of launches below, what it takes to fetch their code may be a part that shows,
- * and differ from one address to another (docs/measuring.md). */
-static const double short_us = 8;
 
 struct race_phases { /* seconds of a race; none is in two */
   double buffers, record, screen, record_final, final;
@@ -49,11 +45,7 @@ struct race_job {
   struct clock_reading clock; /* at the end of the last round */
   bool clock_is_fresh;        /* nothing was recorded since */
   uint32_t throttle, again;
-  int twin_of; /* -1: there is none */
-  struct run **final; /* of each finalist and the twin, last; or NULL */
-  uint32_t place_count; /* that short kernels are to have */
-  struct places places;
-  struct arena *arena;
+  struct module *twin;
 };
 
 static dd_status make_run(struct race_job *job, const struct candidate *c,
@@ -141,7 +133,7 @@ static void prefer_all(struct race_job *job)
     job->live[i] = i;
     if (job->candidates[i].split) race_keep(&job->race, i);
   }
-  race_wait(&job->race, job->count);
+  race_twin(&job->race, job->count);
   qsort_r(job->live, (size_t)job->count, sizeof *job->live, by_preference, job);
   for (int i = 0; i < job->count; ++i)
     race_prefer(&job->race, job->live[i], i);
@@ -151,80 +143,16 @@ static void prefer_all(struct race_job *job)
 
 /* ---- The final ----------------------------------------------------------- */
 
-/* The best fused candidate has an A/A twin: its code, loaded once more at
- * another address. */
-static void choose_twin(struct race_job *job)
-{
-  int best = race_best(&job->race);
-
-  if (best >= 0 && !job->candidates[best].split) job->twin_of = best;
-}
-
-static bool is_finalist(const struct race_job *job, int i)
-{
-  return i == job->count ? job->twin_of >= 0 : job->race.entries[i].alive;
-}
-
-/* Whose code it runs. */
-static int origin_of(const struct race_job *job, int i)
-{
-  return i == job->count ? job->twin_of : i;
-}
-
-static dd_status make_finalist(struct race_job *job, int i)
-{
-  int origin = origin_of(job, i);
-
-  job->final[i] = ARENA_NEW(job->arena, struct run);
-  if (!job->final[i]) return fail(DD_NO_MEMORY, "out of memory");
-  TRY(note(job->w, (uint32_t)origin));
-  return make_run(job, &job->candidates[origin], job->final[i]);
-}
-
-/* The kth place, unless one before it could not be had: then that many must do.
- * The twin's numbers begin where those of its original end. */
-static dd_status add_place(struct race_job *job, int i, uint32_t k)
-{
-  int origin = origin_of(job, i);
-  uint32_t number = i == job->count ? RUN_PLACES + k : k;
-  dd_status status;
-
-  if (job->final[i]->places < k) return DD_OK;
-  TRY(note(job->w, (uint32_t)origin));
-  status = places_add(&job->places, &job->candidates[origin], number,
-                      job->final[i]);
-  return k ? DD_OK : status;
-}
-
-/* On the CPU device a replay is one launch. */
-static uint32_t wanted_places(const struct race_job *job, double us)
-{
-  bool many = us < short_us && !job->is_cpu && job->place_count > 1;
-
-  return many ? job->place_count : 1;
-}
-
-/* Everybody's first place, then everybody's second, ...: what is loaded one
- * after the other may lie side by side and share its luck. */
-static dd_status make_finalists(struct race_job *job, uint32_t places)
-{
-  for (int i = 0; i <= job->count; ++i)
-    if (is_finalist(job, i)) TRY(make_finalist(job, i));
-  for (uint32_t k = 0; k < places; ++k)
-    for (int i = 0; i <= job->count; ++i)
-      if (job->final[i]) TRY(add_place(job, i, k));
-  return DD_OK;
-}
-
-/* Again, where its replays are longer or its places more than before. */
-static dd_status record_again(struct race_job *job, int i, uint32_t launches)
+static dd_status record_longer(struct race_job *job, int i, uint32_t launches)
 {
   struct timing *t = &job->timing[i];
+  struct run run;
 
-  if (launches == t->launches && job->final[i]->places == 1) return DD_OK;
+  if (launches == t->launches) return DD_OK;
   TRY(note(job->w, (uint32_t)i));
+  TRY(make_run(job, &job->candidates[i], &run));
   bench_forget(&job->bench, t);
-  return bench_record(&job->bench, job->final[i], launches, 0, true, t);
+  return bench_record(&job->bench, &run, launches, 0, true, t);
 }
 
 /* As many launches for each as for the fastest: what a replay costs beside them
@@ -240,23 +168,36 @@ static dd_status record_finalists(struct race_job *job)
   TRY(note(job->w, NO_CANDIDATE));
   bench_forget(&job->bench, &job->reference[0]);
   TRY(bench_record_copy(&job->bench, launches, 0, &job->reference[0]));
-  choose_twin(job);
-  TRY(make_finalists(job, wanted_places(job, us)));
-  launches = bench_launches(&job->bench, us, final_us);
   for (int i = 0; i < job->count; ++i)
-    if (job->final[i]) TRY(record_again(job, i, launches));
+    if (job->race.entries[i].alive)
+      TRY(record_longer(job, i, bench_launches(&job->bench, us, final_us)));
   return DD_OK;
 }
 
-/* Whatever differs between the twin and its original is noise. */
+/* A fused candidate's code again, loaded a second time: whatever differs between
+ * the two is noise. */
 static dd_status enter_twin(struct race_job *job)
 {
-  if (job->twin_of < 0) return DD_OK;
-  TRY(note(job->w, (uint32_t)job->twin_of));
-  TRY(bench_record(&job->bench, job->final[job->count],
-                   job->timing[job->twin_of].launches, 0, true,
+  struct worker *w = job->w;
+  const struct candidate *c;
+  const struct held *l;
+  struct run run;
+  char entry[VARIANT_ENTRY];
+  int of = race_original(&job->race);
+
+  if (of < 0 || job->candidates[of].split) return DD_OK;
+  c = &job->candidates[of];
+  TRY(find_variant(w, &c->steps[0], &l));
+  TRY(note(w, (uint32_t)of));
+  TRY(w->device->api->load(w->device, l->origin->bytes.data,
+                           l->origin->bytes.size, &job->twin));
+  TRY(make_run(job, c, &run));
+  variant_entry(&l->loaded.variant, entry);
+  TRY(w->device->api->kernel(w->device, job->twin, entry,
+                             &run.steps[0].kernel));
+  TRY(bench_record(&job->bench, &run, job->timing[of].launches, 0, true,
                    &job->timing[job->count]));
-  race_enter(&job->race, job->count);
+  race_enter_twin(&job->race, of);
   return DD_OK;
 }
 
@@ -282,7 +223,7 @@ static dd_status note_of_block(void *user, int i)
   const struct block *b = user;
   int at = i > 0 && i <= b->count ? b->order[i - 1] : BENCH_NOBODY;
 
-  if (at == b->job->count) at = b->job->twin_of;
+  if (at == b->job->count) at = b->job->race.twin_of;
   return note(b->job->w, at == BENCH_NOBODY ? NO_CANDIDATE : (uint32_t)at);
 }
 
@@ -443,20 +384,6 @@ static dd_status run_race(struct race_job *job, double *from)
   return DD_OK;
 }
 
-/* The least of any finalist's. */
-static uint32_t places_of(const struct race_job *job)
-{
-  uint32_t least = RUN_PLACES;
-  bool any = false;
-
-  for (int i = 0; i <= job->count; ++i) {
-    const struct run *run = job->final[i];
-    if (run && run->places < least) least = run->places;
-    any = any || run;
-  }
-  return any ? least : 1;
-}
-
 /* DIFFTUNE_PHASES=1, as worker_check.c has it of proofs. */
 static void tell_race(const struct race_job *job)
 {
@@ -465,10 +392,9 @@ static void tell_race(const struct race_job *job)
   if (!getenv("DIFFTUNE_PHASES")) return;
   say("phases of the race of %d: buffers %.3f s (%u sets), record %.3f, screen "
       "%.3f (%d timings, %d rounds), record the final %.3f, final %.3f; copy "
-      "%.2f us, %u launches, %u of %u places, %u blocks again", job->count,
-      p->buffers, job->bench.sets, p->record, p->screen, p->screened, p->rounds,
-      p->record_final, p->final, job->bench.copy_us, job->launches,
-      places_of(job), job->place_count, job->again);
+      "%.2f us, %u launches, %u blocks again", job->count, p->buffers,
+      job->bench.sets, p->record, p->screen, p->screened, p->rounds,
+      p->record_final, p->final, job->bench.copy_us, job->launches, job->again);
 }
 
 /* ---- Results ------------------------------------------------------------- */
@@ -497,14 +423,15 @@ static void put_candidate_result(const struct race_job *job, int i,
 
 static void put_results(struct race_job *job, struct bytes *out)
 {
-  struct race_summary race = {.again = job->again, .places = places_of(job)};
+  struct race_summary race = {.again = job->again};
   struct race_verdict verdict;
   struct summary copy;
 
-  race_judge(&job->race, job->count, job->twin_of, &verdict);
+  race_judge(&job->race, &verdict);
   summarise(job->copy_us, job->copy_count, &copy);
   race.copy_us = copy.median;
   race.noise = verdict.noise;
+  race.apart = verdict.apart;
   race.floor = verdict.floor;
   race.sm_mhz = (uint32_t)(median_of(job->mhz, job->mhz_count) + 0.5);
   clocks_throttle(job->throttle, race.throttle, sizeof race.throttle);
@@ -544,6 +471,7 @@ static struct race_rule rule_for(const struct race_job *job)
     rule.screen_rounds = 3;
     rule.finalists = 8;
     rule.final_rounds = rule.final_look = 5;
+    rule.final_more = 0;
   }
   return rule;
 }
@@ -554,8 +482,7 @@ static dd_status job_make(struct race_job *job, struct worker *w, int count,
   size_t places = 2 * ((size_t)count + 1); /* of a round, with nobody's */
   struct race_rule rule;
 
-  *job = (struct race_job){.w = w, .count = count, .twin_of = -1,
-                           .places = {.w = w}, .arena = a};
+  *job = (struct race_job){.w = w, .count = count};
   job->is_cpu = strcmp(w->device->info.kind, "cpu") == 0;
   job->candidates = ARENA_ARRAY(a, struct candidate, (size_t)count);
   job->timing = ARENA_ARRAY(a, struct timing, (size_t)count + 1);
@@ -565,10 +492,8 @@ static dd_status job_make(struct race_job *job, struct worker *w, int count,
   job->order = ARENA_ARRAY(a, int, places);
   job->us = ARENA_ARRAY(a, double, places);
   job->reference_us = ARENA_ARRAY(a, double, places);
-  job->final = ARENA_ARRAY(a, struct run *, (size_t)count + 1);
   if (!job->candidates || !job->timing || !job->registers || !job->live ||
-      !job->half || !job->order || !job->us || !job->reference_us ||
-      !job->final)
+      !job->half || !job->order || !job->us || !job->reference_us)
     return fail(DD_NO_MEMORY, "out of memory");
   rule = rule_for(job);
   return race_make(&job->race, &rule, count + 1, seed);
@@ -583,7 +508,7 @@ static void job_release(struct race_job *job)
       bench_forget(&job->bench, &job->reference[half]);
     bench_release(&job->bench);
   }
-  places_release(&job->places);
+  if (job->twin) job->w->device->api->unload(job->w->device, job->twin);
   race_release(&job->race);
 }
 
@@ -594,7 +519,6 @@ dd_status answer_race(struct worker *w, struct wire_reader *r,
   uint64_t seed = (uint64_t)wire_i64(r, "a seed");
   uint32_t incumbent = wire_u32(r, "an incumbent");
   bool careful = wire_u32(r, "how careful to be");
-  uint32_t places = wire_u32(r, "a number of places");
   int count = (int)wire_count(r, CANDIDATES_MAX, "candidates");
   struct race_job job;
   struct arena a;
@@ -606,7 +530,6 @@ dd_status answer_race(struct worker *w, struct wire_reader *r,
   status = job_make(&job, w, count, seed, &a);
   job.incumbent = incumbent;
   job.careful = careful;
-  job.place_count = places < RUN_PLACES ? places : RUN_PLACES;
   for (int i = 0; i < count && !status; ++i)
     get_candidate(r, &job.candidates[i]);
   if (!status) status = wire_status(r, true, DD_BUG);

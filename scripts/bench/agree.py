@@ -4,12 +4,13 @@
 usage: agree.py A.db B.db...
 
 Of each database the newest race of each problem counts.  Every pair is compared, in both
-directions; then the noise of the A/A twins and what disturbed the races.
+directions; then the noise of the A/A twins and what disturbed the races.  A false winner is
+one of two twins that the race's 99 % interval says is faster by more than 0.5 %.
 """
 import itertools, sqlite3, statistics, sys
 
 ROWS = """SELECT problem, policy, candidate_hash, label, rank, tied, median_us, noise, floor,
-                 again, sm_mhz, throttle FROM ranked WHERE race IN (SELECT race FROM newest)"""
+                 again, sm_mhz, throttle, apart, sample_count FROM ranked WHERE race IN (SELECT race FROM newest)"""
 
 
 def read(path):
@@ -54,8 +55,11 @@ def main(paths):
         counts = compare(sweeps[i], sweeps[j], (paths[i], paths[j]))
         total = [x + y for x, y in zip(total, counts)]
     if total[0]:
-        print(f"{total[0]} pairs of races: {100 * total[1] / total[0]:.1f} % have the same winner,"
-              f" {100 * total[2] / total[0]:.1f} % of winners are inside the other's tie set")
+        print(f"{total[0]} pairs of races: {total[1]} ({100 * total[1] / total[0]:.2f} %) have the same winner,"
+              f" {total[2]} ({100 * total[2] / total[0]:.2f} %) winners are inside the other's tie set")
+        all_of = set.intersection(*(set(s) for s in sweeps))
+        agree = sum(len({winner(s[k])["candidate_hash"] for s in sweeps if winner(s[k])}) == 1 for k in all_of)
+        print(f"{agree} of {len(all_of)} problems have one winner in all")
     for path, races in zip(paths, sweeps):
         rows = [next(iter(r.values())) for r in races.values()]
         if not rows:
@@ -64,6 +68,11 @@ def main(paths):
         for (problem, _), race in sorted(races.items(), key=lambda r: -next(iter(r[1].values()))["noise"])[:3]:
             row = winner(race) or next(iter(race.values()))
             print(f"noisy: {problem}: A/A {100 * row['noise']:.2f} % of {row['median_us']:.2f} us: {row['label']}")
+        false = sum(r["apart"] > 0.005 for r in rows)
+        rounds = statistics.mode(max(x["sample_count"] for x in r.values()) for r in races.values())
+        longer = sorted(max(x["sample_count"] for x in r.values()) // rounds for r in races.values())
+        print(f"{path}: false winners {false} of {len(rows)} ({100 * false / len(rows):.2f} %);"
+              f" finals of 1, 2, 3, 4 turns: {[longer.count(n) for n in (1, 2, 3, 4)]}")
         tied = statistics.mean(sum(x["tied"] for x in r.values()) for r in races.values())
         throttle = sorted({r["throttle"] for r in rows if r["throttle"]})
         print(f"{path}: {len(rows)} races, A/A median {100 * statistics.median(noise):.3f} %,"

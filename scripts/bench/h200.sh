@@ -5,8 +5,8 @@
 #   scripts/bench/h200.sh BUILD_FOLDER OUT_FOLDER [PART...]
 #
 # BUILD_FOLDER is a build (preset `static` for a machine without packages) with the
-# targets difftune, bench_dispatch and bench_where.  Without parts: all of them, some
-# 25 minutes on one H200.  `again`, `recheck` and `bits` need what `zoo` left in the
+# targets difftune and bench_dispatch.  Without parts: all of them, some
+# 20 minutes on one H200.  `again`, `recheck` and `bits` need what `zoo` left in the
 # working folder.
 #
 #   check     every value of every tunable of every op, proven         1 min
@@ -16,13 +16,12 @@
 #   bits      its tables, plain and with --same-bits, and their losses
 #   dispatch  launches over the bare driver, opening a table
 #   faults    kernels that hang, fault and trap; killed workers        1 min
-#   places    short kernels at 1, 2, 4 and 8 addresses                 5 min
 #   regret    problems that were never tuned                           4 min
 #   peer      Kernel Tuner on the same kernels (wants it installed)    3 min
 set -u
 build=$1 out=$2
 shift 2
-[ $# -gt 0 ] || set -- check zoo again recheck bits dispatch faults places regret peer
+[ $# -gt 0 ] || set -- check zoo again recheck bits dispatch faults regret peer
 difftune=$build/tuner/difftune here=$(dirname "$0")
 export DIFFTUNE_CACHE="${DIFFTUNE_CACHE:-$(mktemp -d)}"
 mkdir -p "$out"
@@ -63,7 +62,6 @@ part_bits() {
 }
 part_dispatch() { DIFFTUNE_LIBCUDA=libcuda.so.1 timeout 200 "$build/tests/bench_dispatch"; }
 part_faults() { timeout 150 "$here/h200-faults.sh" "$difftune" "$out/faults"; }
-part_places() { timeout 300 "$here/h200-places.sh" "$difftune" "$out/places"; "$build/tests/bench_where"; }
 part_regret() { timeout 320 "$here/h200-regret.sh" "$difftune" "$out/regret" 4m; }
 part_peer() { timeout 320 "$here/peer_kernel_tuner.py" "$difftune"; }
 

@@ -1,12 +1,11 @@
 /*
  * race.c - how often the race errs on simulated machines, and what it costs.
  *
- * usage: race [RACES [places]]     (scripts/bench/race.sh builds and runs it)
+ * usage: race [RACES]     (scripts/bench/race.sh builds and runs it)
  *
  * Each space of 230 variants, dense near the fastest, is raced three times, as
  * three sweeps would; so are eight equal candidates.  Then once more, with the
- * first race's winner as the incumbent.  With `places` the machines are those
- * on which addresses cost something, and the final is at 1, 2, 4 and 8 of them.
+ * first race's winner as the incumbent.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,24 +32,11 @@ static const struct {
     {"noise 2 %", {.random = 8, .noise = 0.02}},
 };
 
-static const double costs[] = {0, 0.002, 0.005, 0.02}; /* of an address */
-static const int places[] = {1, 2, 4, 8};
-
 struct tally {
   double regret, worst;
-  long samples, races, lost, twins, noisy, untied, same, inside, pairs, stayed;
+  long samples, races, lost, twins, untied, same, inside, pairs, stayed;
   double stayed_regret;
 };
-
-static bool told_apart(const struct simulated *s)
-{
-  struct race_view a = race_samples(&s->race, s->twin);
-  struct race_view b = race_samples(&s->race, s->twin_of);
-  struct comparison c;
-
-  compare(a.ratio, b.ratio, a.count, &c);
-  return c.low > race_rule_default.floor || c.high < -race_rule_default.floor;
-}
 
 static void count_race(struct tally *t, const struct simulated *s,
                        const double *us, double best, int count)
@@ -62,8 +48,7 @@ static void count_race(struct tally *t, const struct simulated *s,
   t->regret += behind;
   if (behind > t->worst) t->worst = behind;
   t->lost += behind > 0.02;
-  t->twins += told_apart(s);
-  t->noisy += s->verdict.noise > race_rule_default.floor;
+  t->twins += s->verdict.apart > race_rule_default.floor;
   for (int i = 0; i < count; ++i) t->untied += !s->race.entries[i].tied;
 }
 
@@ -137,69 +122,26 @@ static void print(const char *name, const struct tally *t,
          (double)t->samples / (double)t->races / SPACE);
 }
 
-static void print_places(const struct machine *m, const struct tally *t,
-                         const struct tally *equals)
+int main(int argc, char **argv)
 {
-  printf("| %.1f %% | %d | %.1f | %.1f | %.1f | %.1f | %.1f | %.1f | %.2f |\n",
-         100 * m->place, m->places,
-         percent((double)equals->noisy, (double)equals->races),
-         percent((double)equals->twins, (double)equals->races),
-         percent((double)equals->untied, (double)equals->races * EQUALS),
-         percent((double)t->same, (double)t->pairs),
-         percent((double)t->inside, (double)t->pairs),
-         percent((double)t->stayed, (double)t->races / SWEEPS),
-         percent(t->regret, (double)t->races));
-}
+  int races = argc > 1 ? atoi(argv[1]) : 500;
 
-static void race_machine(struct machine m, int races, struct tally *t,
-                         struct tally *equals)
-{
-  struct machine space = {.random = 79};
-  double us[SPACE];
-
-  for (int n = 0; n < races; ++n) {
-    for (int i = 0; i < SPACE; ++i)
-      us[i] = 5 * (1 + 0.6 * pow(uniform(&space), 1.5));
-    race_space(t, &m, us, SPACE);
-    for (int i = 0; i < EQUALS; ++i) us[i] = 5;
-    race_space(equals, &m, us, EQUALS);
-  }
-}
-
-static void print_machines(int races)
-{
   printf("| machine | regret %% | worst %% | > 2 %% | same winner %% | "
          "inside the tie set %% | incumbent stays %% | and its regret %% | "
          "false twins %% | equals untied %% | "
          "timings each |\n|---|---|---|---|---|---|---|---|---|---|---|\n");
   for (size_t k = 0; k < COUNT_OF(machines); ++k) {
+    struct machine m = machines[k].machine, space = {.random = 79};
     struct tally t = {0}, equals = {0};
-    race_machine(machines[k].machine, races, &t, &equals);
+    double us[SPACE];
+    for (int n = 0; n < races; ++n) {
+      for (int i = 0; i < SPACE; ++i)
+        us[i] = 5 * (1 + 0.6 * pow(uniform(&space), 1.5));
+      race_space(&t, &m, us, SPACE);
+      for (int i = 0; i < EQUALS; ++i) us[i] = 5;
+      race_space(&equals, &m, us, EQUALS);
+    }
     print(machines[k].name, &t, &equals);
   }
-}
-
-static void print_all_places(int races)
-{
-  printf("| an address costs | places | A/A above 0.5 %% | false twins %% | "
-         "equals untied %% | same winner %% | inside the tie set %% | "
-         "incumbent stays %% | regret %% |\n"
-         "|---|---|---|---|---|---|---|---|---|\n");
-  for (size_t k = 0; k < COUNT_OF(costs); ++k)
-    for (size_t i = 0; i < (costs[k] > 0 ? COUNT_OF(places) : 1); ++i) {
-      struct machine m = {.random = 6, .noise = 0.005, .place = costs[k],
-                          .places = places[i]};
-      struct tally t = {0}, equals = {0};
-      race_machine(m, races, &t, &equals);
-      print_places(&m, &t, &equals);
-    }
-}
-
-int main(int argc, char **argv)
-{
-  int races = argc > 1 ? atoi(argv[1]) : 500;
-
-  if (argc > 2 && !strcmp(argv[2], "places")) print_all_places(races);
-  else print_machines(races);
   return 0;
 }

@@ -1,6 +1,6 @@
 #!/bin/sh
-# How often the race errs on simulated machines: the tables of docs/measuring.md.
-# usage: scripts/bench/race.sh [RACES [places]]
+# How often the race errs on simulated machines: the table of docs/measuring.md.
+# usage: scripts/bench/race.sh [RACES]
 set -eu
 root=$(cd "$(dirname "$0")/../.." && pwd)
 program=$(mktemp)
