@@ -1,12 +1,14 @@
 #!/bin/sh
 # Several GPUs of a host against one, then what was measured measured again:
-# the same problems swept by all (cold), by one and by all (warm); the races of
-# the last rechecked; twenty winners reproduced on their own GPU and on another.
+# the same problems swept by all (cold), by one and by all (warm), each into a copy of the
+# database before, so that its winners are the incumbents; winners reproduced on
+# their own GPU and on another; the races of the last rechecked.
 #
 #   scripts/bench/h200-fleet.sh DIFFTUNE OUT_FOLDER [SHAPES] [cpu]
 #
 # SHAPES is `zoo` unless said.  With `cpu` the CPU device is four, to try the
-# script.  The databases stay in the working folder: fleet-*.db.
+# script.  ROWS=20 are reproduced; RECHECK=0 leaves the last part out.  The
+# databases stay in the working folder: fleet-*.db.
 set -u
 difftune=$1 out=$2 shapes=${3:-zoo} kind=${4:-gpu}
 export DIFFTUNE_CACHE="${DIFFTUNE_CACHE:-$(mktemp -d)}"
@@ -21,7 +23,6 @@ seconds() { date +%s.%N; }
 sweep() { # name, boards of the CPU device, options
   name=$1 boards_now=$2
   shift 2
-  rm -f "fleet-$name.db"
   start=$(seconds)
   DIFFTUNE_CPU_DEVICES=$boards_now "$difftune" sweep "$@" -q -v --shapes "$shapes" \
     --db "fleet-$name.db" >"$out/$name.txt" 2>"$out/$name.log"
@@ -32,7 +33,7 @@ sweep() { # name, boards of the CPU device, options
   grep -E ' s: compile|longer' "$out/$name.log"
 }
 reproduce() { # name, options
-  for row in $(scripts/bench/again.py rows fleet-one.db 20); do
+  for row in $(scripts/bench/again.py rows fleet-one.db "${ROWS:-20}"); do
     # shellcheck disable=SC2086 # the options are words
     "$difftune" reproduce "$row" $2 --db fleet-one.db --json
   done >"$out/reproduce-${1##* }.json" 2>"$out/reproduce-${1##* }.log"
@@ -40,18 +41,21 @@ reproduce() { # name, options
 }
 # shellcheck disable=SC2086 # the options are words
 {
+  rm -f fleet-cold.db
   sweep cold $boards $all
-  sweep one 1 $one
-  sweep all $boards $all
+  cp fleet-cold.db fleet-one.db
+  sweep one 1 $one --seed 2
+  cp fleet-one.db fleet-all.db
+  sweep all $boards $all --seed 3
   paste "$out/one.seconds" "$out/all.seconds" |
     awk '{printf "all boards are %.2f times as fast as one\n", $1 / $2}'
-  scripts/bench/agree.py fleet-one.db fleet-all.db
+  scripts/bench/agree.py fleet-cold.db fleet-one.db fleet-all.db
+  reproduce "its own" ''
+  reproduce another "$other"
 
+  [ "${RECHECK:-1}" = 1 ] || exit 0
   start=$(seconds)
   "$difftune" recheck $one --all --db fleet-all.db --json >"$out/recheck.json" 2>"$out/recheck.log"
   echo "recheck: exit $?, $(echo "$(seconds) $start" | awk '{printf "%.1f", $1 - $2}') s"
   scripts/bench/again.py verdicts "$out/recheck.json"
-
-  reproduce "its own" ''
-  reproduce another "$other"
 } 2>&1 | tee "$out/fleet.txt"
