@@ -14,11 +14,13 @@ struct entry_point {
   const char *op;
   uint32_t tensor_count, attr_count;
   const char *tensors[OP_MAX_TENSORS + 1], *attrs[OP_MAX_ATTRS + 1];
-  void (*take)(const void *args, const dd_tensor **tensors, double *attrs);
 };
 
 struct call {
   const struct entry_point *entry; /* NULL: the text begins with the op */
+  const double *given; /* the entry's attributes; NULL: all are the default */
+  const dd_attr *attrs;            /* those of a call without an entry */
+  size_t attr_count;
   const char *text;                /* what tensors cannot say */
   const dd_tensor *const *tensors; /* in the entry's order, or else the op's */
   size_t count;
@@ -27,13 +29,10 @@ struct call {
   size_t length; /* of the text */
 };
 
-int64_t tensor_dtype(const dd_tensor *t); /* a dd_dtype; 0: none of them */
+/* Finds the plan for these arguments without a lock, or makes it, and launches
+ * it. */
+dd_status call_run(struct dd_context *ctx, const struct call *c, void *stream);
 
-/* The plan for these arguments: found without a lock, or made. */
-dd_status call_resolve(struct dd_context *ctx, struct call *c, void *stream,
-                       struct entry **out);
-/* `attr` has one value per attribute of the plan's op; NULL: the defaults. */
-dd_status call_launch(const struct entry *e, const struct call *c,
-                      const double *attr, void *stream);
+int64_t tensor_dtype(const dd_tensor *t); /* a dd_dtype; 0: none of them */
 
 #endif

@@ -45,6 +45,27 @@ size_t text_cut(const char *text, size_t length, char *out, size_t size)
   return length;
 }
 
+/* ---- Lines of the cache -------------------------------------------------- */
+
+/* Before the block stands what the allocator gave. */
+enum { BEFORE_LINES = sizeof(void *) + CACHE_LINE - 1 };
+
+void *lines_new(struct allocator *a, size_t size)
+{
+  char *given = mem_resize(a, NULL, 0, BEFORE_LINES + size);
+  uintptr_t at = (uintptr_t)given + BEFORE_LINES;
+  void **block = (void **)(at - at % CACHE_LINE);
+
+  if (!given) return NULL;
+  block[-1] = given;
+  return memset(block, 0, size);
+}
+
+void lines_free(struct allocator *a, void *block, size_t size)
+{
+  if (block) mem_resize(a, ((void **)block)[-1], BEFORE_LINES + size, 0);
+}
+
 /* ---- Opening ------------------------------------------------------------ */
 
 #define KNOWN_FLAGS                                                            \

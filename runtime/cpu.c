@@ -299,6 +299,15 @@ static dd_status cpu_launch(struct device *d, const struct launch *l,
   return status;
 }
 
+static dd_status cpu_start(struct device *d, const struct launch *l,
+                           const void *args, void *stream)
+{
+  struct launch own = *l;
+
+  own.args = args;
+  return cpu_launch(d, &own, stream);
+}
+
 static dd_status cpu_wait(struct device *d)
 {
   (void)d;
@@ -435,6 +444,7 @@ const struct device_api cpu_device = {
     .occupancy = cpu_occupancy,
     .capturing = cpu_capturing,
     .launch = cpu_launch,
+    .start = cpu_start,
     .wait = cpu_wait,
     .allocate = cpu_allocate,
     .deallocate = cpu_deallocate,

@@ -278,29 +278,56 @@ static bool cuda_capturing(struct device *d, void *stream)
   return result || how != CU_STREAM_CAPTURE_STATUS_NONE;
 }
 
-static inline __attribute__((always_inline)) CUresult
-enqueue(const struct launch *l, CUstream stream)
+/* The driver only reads what it is given. */
+static inline void *readable(const void *from)
 {
-  size_t size = l->args_size;
-  union { /* the driver only reads it */
+  union {
     const void *from;
     void *to;
-  } args = {.from = l->args};
-  void *extra[] = {CU_LAUNCH_PARAM_BUFFER_POINTER, args.to,
-                   CU_LAUNCH_PARAM_BUFFER_SIZE, &size, CU_LAUNCH_PARAM_END};
-  CUlaunchConfig config = {
-      .gridDimX = l->grid[0],
-      .gridDimY = l->grid[1],
-      .gridDimZ = l->grid[2],
-      .blockDimX = l->block,
-      .blockDimY = 1,
-      .blockDimZ = 1,
-      .sharedMemBytes = l->shared_bytes,
-      .hStream = stream,
-  };
+  } both = {.from = from};
 
-  return cuda.cuLaunchKernelEx_(&config, l->kernel.handle, NULL,
-                                size ? extra : NULL);
+  return both.to;
+}
+
+/* A thread that never touched CUDA has no context: lend it the device's. */
+static NOINLINE dd_status launch_again(const struct device *d, CUresult result,
+                                       const CUlaunchConfig *config,
+                                       CUfunction f, void **extra)
+{
+  if (d && result == CUDA_ERROR_INVALID_CONTEXT) {
+    TRY(cuda_enter(d));
+    result = cuda.cuLaunchKernelEx_(config, f, NULL, extra);
+    cuda_leave(DD_OK);
+  }
+  return cuda_check("cuLaunchKernelEx", result);
+}
+
+/* `d` NULL: the thread is in the device's context. */
+static ALWAYS_INLINE dd_status enqueue(const struct device *d,
+                                       const struct launch *l,
+                                       const void *args, CUstream stream)
+{
+  void *params[] = {CU_LAUNCH_PARAM_BUFFER_POINTER, readable(args),
+                    CU_LAUNCH_PARAM_BUFFER_SIZE, readable(&l->args_size),
+                    CU_LAUNCH_PARAM_END};
+  void **extra = l->args_size ? params : NULL;
+  CUlaunchConfig config;
+  CUresult result;
+
+  _Static_assert(offsetof(struct launch, block) ==
+                     offsetof(struct launch, grid) +
+                         offsetof(CUlaunchConfig, blockDimX),
+                 "the grid and the block's first stand together in both");
+  memcpy(&config, l->grid, sizeof l->grid + sizeof l->block);
+  config.blockDimY = config.blockDimZ = 1;
+  config.sharedMemBytes = l->shared_bytes;
+  config.hStream = stream;
+  config.attrs = NULL;
+  config.numAttrs = 0;
+  result = cuda.cuLaunchKernelEx_(&config, l->kernel.handle, NULL, extra);
+  if (LIKELY(!result)) return DD_OK;
+  return launch_again(d, result, &config, l->kernel.handle,
+                      l->args_size ? params : NULL); /* `extra` is not kept */
 }
 
 static bool launches_nothing(const struct launch *l)
@@ -310,28 +337,19 @@ static bool launches_nothing(const struct launch *l)
 
 dd_status cuda_enqueue(const struct launch *l, CUstream stream)
 {
-  if (launches_nothing(l)) return DD_OK;
-  return cuda_check("cuLaunchKernelEx", enqueue(l, stream));
+  return launches_nothing(l) ? DD_OK : enqueue(NULL, l, l->args, stream);
 }
 
-/* A thread that never touched CUDA has no context: lend it the device's. */
-static NOINLINE dd_status launch_inside(struct device *d,
-                                        const struct launch *l, CUstream stream)
+static HOT dd_status cuda_start(struct device *d, const struct launch *l,
+                                const void *args, void *stream)
 {
-  TRY(cuda_enter(d));
-  return cuda_leave(cuda_enqueue(l, stream));
+  return enqueue(d, l, args, stream);
 }
 
-static HOT dd_status cuda_launch(struct device *d, const struct launch *l,
-                                 void *stream)
+static dd_status cuda_launch(struct device *d, const struct launch *l,
+                             void *stream)
 {
-  CUresult result;
-
-  if (!LIKELY(!launches_nothing(l))) return DD_OK;
-  result = enqueue(l, stream);
-  if (LIKELY(!result)) return DD_OK;
-  if (result == CUDA_ERROR_INVALID_CONTEXT) return launch_inside(d, l, stream);
-  return cuda_check("cuLaunchKernelEx", result);
+  return launches_nothing(l) ? DD_OK : cuda_start(d, l, l->args, stream);
 }
 
 /* ---- Memory ---------------------------------------------------------- */
@@ -415,6 +433,7 @@ const struct device_api cuda_device = {
     .occupancy = cuda_occupancy,
     .capturing = cuda_capturing,
     .launch = cuda_launch,
+    .start = cuda_start,
     .wait = cuda_wait,
     .allocate = cuda_allocate,
     .deallocate = cuda_deallocate,

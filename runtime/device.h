@@ -80,6 +80,10 @@ struct device_api {
   /* Enqueues on `stream` (NULL: the legacy default stream).  A grid with a
    * zero extent launches nothing.  Safe on any thread. */
   dd_status (*launch)(struct device *d, const struct launch *l, void *stream);
+  /* The same with `args` in place of the struct's own, where the grid is known
+   * to have a block. */
+  dd_status (*start)(struct device *d, const struct launch *l, const void *args,
+                     void *stream);
   /* Waits for all work; reports what a kernel did wrong. */
   dd_status (*wait)(struct device *d);
 

@@ -74,10 +74,15 @@ static struct typed *grown(struct dd_context *ctx)
   return t;
 }
 
+static size_t entry_size(uint32_t words)
+{
+  return sizeof(struct entry) + words * sizeof(int64_t) +
+         MAX_POINTERS * sizeof(struct plan_pointer);
+}
+
 static void entry_free(struct dd_context *ctx, struct entry *e)
 {
-  if (e)
-    mem_resize(&ctx->allocator, e, sizeof *e + e->words * sizeof *e->word, 0);
+  if (e) lines_free(&ctx->allocator, e, entry_size(e->words));
 }
 
 void typed_free(struct dd_context *ctx)
@@ -127,6 +132,18 @@ static uint8_t name_find(const char *const *names, const char *name)
   return n;
 }
 
+/* The step's, by the entry point's tensors instead of the plan's buffers. */
+static void list_pointers(struct entry *e, const struct plan_step *s)
+{
+  struct plan_pointer *out = entry_pointers(e);
+
+  for (uint32_t i = 0; i < s->buffer_pointers; ++i) {
+    out[i].offset = s->pointers[i].offset;
+    out[i].buffer = e->source[s->pointers[i].buffer - 1];
+  }
+  e->pointers = s->buffer_pointers;
+}
+
 static dd_status find_sources(struct entry *e, const struct entry_names *names)
 {
   const struct op *op = e->plan->op;
@@ -139,6 +156,7 @@ static dd_status find_sources(struct entry *e, const struct entry_names *names)
                   "point does not have", op->name, name);
     e->source[i] = names->places ? names->places[n] : n;
   }
+  if (e->plan->plain) list_pointers(e, e->plan->steps);
   for (uint32_t i = 0; i < op->attr_count; ++i) {
     uint8_t n = name_find(names->attrs, op->attrs[i].name);
     if (names->attrs[n]) e->attr[i] = (uint8_t)(n + 1);
@@ -164,15 +182,13 @@ dd_status entry_attrs(const struct entry *e, const double *given,
 
 static struct entry *new_entry(struct dd_context *ctx, const struct key *key)
 {
-  size_t bytes = key->words * sizeof *key->word;
-  struct entry *e = mem_resize(&ctx->allocator, NULL, 0, sizeof *e + bytes);
+  struct entry *e = lines_new(&ctx->allocator, entry_size(key->words));
 
   if (!e) return NULL;
-  memset(e, 0, sizeof *e);
   e->match = key->match;
   e->words = key->words;
   e->hash = key->hash;
-  memcpy(e->word, key->word, bytes);
+  memcpy(e->word, key->word, key->words * sizeof *key->word);
   return e;
 }
 

@@ -44,15 +44,21 @@ static inline uint32_t key_hash(uint64_t hash) /* the better mixed half */
 
 /* A call's arguments as a plan takes them. */
 struct entry {
-  dd_plan *plan;                  /* the context's own */
-  uint8_t source[OP_MAX_TENSORS]; /* of each buffer, the entry point's tensor,
-                                     or the place of it */
-  uint8_t attr[OP_MAX_ATTRS];     /* of each attribute of the op, 1 + which of
-                                     the entry point's it is; 0: none */
+  dd_plan *plan;      /* the context's own */
   entry_match *match; /* one entry point knows what another's words mean */
   uint32_t words, hash;
-  int64_t word[];
+  uint32_t pointers;          /* of a plain plan, as launch_plain() takes them */
+  uint8_t attr[OP_MAX_ATTRS]; /* of each attribute of the op, 1 + which of the
+                                 entry point's it is; 0: none */
+  uint8_t source[OP_MAX_TENSORS]; /* of each buffer, the entry point's tensor,
+                                     or the place of it */
+  int64_t word[]; /* then the pointers */
 };
+
+static inline struct plan_pointer *entry_pointers(const struct entry *e)
+{
+  return (struct plan_pointer *)(e->word + e->words);
+}
 
 /* Open addressing: at least half of the slots are empty. */
 struct typed {
@@ -78,7 +84,10 @@ static inline struct entry *entry_find(struct dd_context *ctx, uint32_t hash,
   struct entry *e = atomic_load_explicit(&ctx->quick[hash % QUICK_ENTRIES],
                                          memory_order_acquire);
 
-  if (LIKELY(e && entry_is(e, hash, match, args))) return e;
+  /* One by one: else the way on is laid behind all the rest. */
+  if (LIKELY(e) && LIKELY(e->hash == hash) && LIKELY(e->match == match) &&
+      LIKELY(match(e, args)))
+    return e;
   return entry_search(ctx, hash, match, args);
 }
 

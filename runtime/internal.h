@@ -2,8 +2,9 @@
  * internal.h - the library's own structs: the context and the plan.
  *
  * context.c opens and closes, plan.c makes and launches, special.c compiles what
- * a miss may have instead of the generic default, prepared.c keeps plans, entry.c finds them by the arguments of typed.c and tensors.c, trace.c
- * counts, explain.c puts a choice in words.
+ * a miss may have instead of the generic default, prepared.c keeps plans,
+ * entry.c finds them by the arguments of typed.c and tensors.c, which launch
+ * them by launch.h, trace.c counts, explain.c puts a choice in words.
  */
 #ifndef DIFFDISPATCH_INTERNAL_H
 #define DIFFDISPATCH_INTERNAL_H
@@ -154,7 +155,7 @@ struct plan_pointer {
   uint16_t offset;
   uint16_t buffer; /* 1 + its index; or IN_WORKSPACE + tensor */
 };
-enum { IN_WORKSPACE = 0x8000, POINTER_GROUP = 4 };
+enum { IN_WORKSPACE = 0x8000, POINTER_GROUP = 2 };
 struct plan_attr {
   double baked; /* what the argument struct has already */
   uint16_t offset;
@@ -162,17 +163,19 @@ struct plan_attr {
   uint8_t attr; /* of the whole problem's op */
 };
 
-/* What a launch reads comes first: caches are cold after a driver's call. */
+/* What a launch reads comes first, by lines of the cache, which is cold after a
+ * driver's call. */
+enum { CACHE_LINE = 64, MAX_POINTERS = OP_MAX_TENSORS * 2 + POINTER_GROUP };
 struct plan_step {
-  struct launch launch; /* without args */
+  _Alignas(CACHE_LINE) struct launch launch; /* without args */
   uint32_t pointer_count, attr_count;
   uint32_t buffer_pointers; /* how many come first that are of buffers: whole
                                groups, whose last pointer may come again */
-  struct plan_pointer pointers[OP_MAX_TENSORS * 2 + POINTER_GROUP];
-  uint8_t args[OP_MAX_ARGS_SIZE];
+  struct plan_pointer pointers[MAX_POINTERS];
+  _Alignas(CACHE_LINE) uint8_t args[OP_MAX_ARGS_SIZE];
   struct plan_attr attrs[OP_MAX_ATTRS * 2];
   /* Bytes of its buffer that stand before the tensor, in a split plan. */
-  int64_t skip[OP_MAX_TENSORS * 2 + POINTER_GROUP];
+  int64_t skip[MAX_POINTERS];
 };
 
 struct plan_buffer {
@@ -183,11 +186,13 @@ struct plan_buffer {
 
 struct dd_plan {
   struct device *device;
-  dd_status (*launch)(struct device *d, const struct launch *l, void *stream);
+  dd_status (*start)(struct device *d, const struct launch *l, const void *args,
+                     void *stream);
   struct launches *launches; /* counts them; NULL: the plan is a host's own */
   uintptr_t mask; /* of all buffers: the bits that any of them must not have */
   uint32_t forks, buffer_count; /* forks: the context's */
-  bool plain;  /* one step, not of a split form, that has something to do */
+  bool plain;  /* one step, not of a split form, that has something to do and
+                  takes all buffers */
   bool traced; /* the context's */
   bool empty;  /* nothing to do: launches return at once */
   bool split;
@@ -206,13 +211,36 @@ struct dd_plan {
   struct plan_step steps[];
 };
 
+/* context_check() of what is at hand. */
+static inline dd_status plan_check(const struct dd_plan *plan)
+{
+  return LIKELY(plan->forks == forks_seen()) ? DD_OK : refuse_forked();
+}
+
 /* dd_plan_make() without a word to the host. */
 dd_status plan_make(struct dd_context *ctx, const dd_problem *problem,
                     struct dd_plan **out);
 /* `attr` has one value per attribute of plan->op, or is NULL: those baked in
- * when the plan was made. */
+ * when the plan was made.  Any plan; plain ones have launch.h. */
 dd_status plan_launch(const struct dd_plan *plan, void *const *buffers,
                       void *workspace, const double *attr, void *stream);
+
+/* A step's attributes into its argument struct. */
+dd_status plan_attrs(const struct plan_step *s, const double *attr,
+                     uint8_t *args);
+
+/* Asking is a call of the driver more: only for a trace. */
+void count_traced(const struct dd_plan *plan, void *stream);
+static inline void count_launch(const struct dd_plan *plan, void *stream)
+{
+  if (!plan->launches) return;
+  if (!LIKELY(!plan->traced)) count_traced(plan, stream);
+  else launches_add(plan->launches, LAUNCH_EAGER);
+}
+
+/* Blocks that begin with a line of the cache.  Zeros; NULL: out of memory. */
+void *lines_new(struct allocator *a, size_t size);
+void lines_free(struct allocator *a, void *block, size_t size);
 
 /* "exact", "near", ... */
 const char *match_word(dd_match how);

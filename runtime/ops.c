@@ -1,8 +1,8 @@
 /*
  * ops.c - the ops' entry points, each made of its list in diffdispatch.h.
  *
- * The structs of arguments begin alike: one function reads them all, and has
- * each op's own take its tensors and attributes out.
+ * The structs of arguments begin alike: one function, compiled for each op,
+ * takes its tensors and attributes out.
  */
 #include "call.h"
 
@@ -24,8 +24,9 @@ struct any_args {
 #define TAKE_TENSOR(name) *tensors++ = args->name;
 #define TAKE_ATTR(name) *attrs++ = args->name;
 #define TAKE(op)                                                               \
-  static HOT void op##_take(const void *from, const dd_tensor **tensors,       \
-                            double *attrs)                                     \
+  static ALWAYS_INLINE void op##_take(const void *from,                        \
+                                      const dd_tensor **tensors,               \
+                                      double *attrs)                           \
   {                                                                            \
     const dd_##op##_args *args = from;                                         \
     DD_##op##_ARGS(TAKE_TENSOR, TAKE_ATTR)                                     \
@@ -46,56 +47,55 @@ DD_OP_MAP(TAKE)
       #op, 0 DD_##op##_ARGS(ONE_TENSOR, NO_NAME),                              \
       0 DD_##op##_ARGS(NO_NAME, ONE_TENSOR),                                   \
       {DD_##op##_ARGS(NAME_TENSOR, NO_NAME) NULL},                             \
-      {DD_##op##_ARGS(NO_NAME, NAME_ATTR) NULL},                               \
-      op##_take};
+      {DD_##op##_ARGS(NO_NAME, NAME_ATTR) NULL}};
 DD_OP_MAP(ENTRY_POINT)
 
-static HOT dd_status run(struct dd_context *ctx, const struct head *head,
-                         const struct entry_point *point, void *stream)
+/* Compiled for each op: a call of it takes no loop over its fields. */
+typedef void take_args(const void *from, const dd_tensor **tensors,
+                       double *attrs);
+static ALWAYS_INLINE dd_status run(struct dd_context *ctx,
+                                   const struct head *head,
+                                   const struct entry_point *point,
+                                   take_args *take, void *stream)
 {
   const dd_tensor *tensors[OP_MAX_TENSORS];
-  double given[OP_MAX_ATTRS], attr[OP_MAX_ATTRS];
-  const char *options = head->options ? head->options : "";
-  struct call c = {point, options, tensors, point->tensor_count,
-                   head->workspace, head->workspace_size,
-                   head->workspace_needed, *options ? strlen(options) : 0};
-  struct entry *e;
+  double given[OP_MAX_ATTRS];
+  struct call c;
 
-  point->take(head, tensors, given);
-  TRY(call_resolve(ctx, &c, stream, &e));
-  if (!attrs_given(given, point->attr_count))
-    return call_launch(e, &c, NULL, stream);
-  TRY(entry_attrs(e, given, attr));
-  return call_launch(e, &c, attr, stream);
-}
-
-/* Of a host with another header; apart, for its copy takes a large frame. */
-static NOINLINE dd_status run_other(struct dd_context *ctx, const char *name,
-                                    const void *args, size_t known,
-                                    const struct entry_point *point,
-                                    void *stream)
-{
-  struct any_args a;
-
-  TRY(struct_read(name, args, sizeof a.head, &a, known));
-  return run(ctx, &a.head, point, stream);
-}
-
-static HOT dd_status read_args(struct dd_context *ctx, const char *name,
-                               const void *args, size_t known,
-                               const struct entry_point *point, void *stream)
-{
-  TRY(context_check(ctx));
-  if (LIKELY(args && *(const size_t *)args == known))
-    return run(ctx, args, point, stream);
-  return run_other(ctx, name, args, known, point, stream);
+  take(head, tensors, given);
+  c.entry = point;
+  c.given = attrs_given(given, point->attr_count) ? given : NULL;
+  c.attr_count = 0;
+  c.text = head->options ? head->options : "";
+  c.length = *c.text ? strlen(c.text) : 0;
+  c.tensors = tensors;
+  c.count = point->tensor_count;
+  c.workspace = head->workspace;
+  c.workspace_size = head->workspace_size;
+  c.workspace_needed = head->workspace_needed;
+  return call_run(ctx, &c, stream);
 }
 
 #define ENTRY(op)                                                              \
+  /* Of a host with another header, or not right; apart, for its copy takes a  \
+   * large frame. */                                                           \
+  static NOINLINE dd_status op##_other(dd_context *ctx, const void *args,      \
+                                       void *stream)                           \
+  {                                                                            \
+    struct any_args a;                                                         \
+                                                                               \
+    TRY(context_check(ctx));                                                   \
+    TRY(struct_read("dd_" #op "_args", args, sizeof a.head, &a,                \
+                    sizeof(dd_##op##_args)));                                  \
+    return run(ctx, &a.head, &op##_entry, op##_take, stream);                  \
+  }                                                                            \
   HOT dd_status dd_##op(dd_context *ctx, const dd_##op##_args *args,           \
                         struct CUstream_st *stream)                            \
   {                                                                            \
-    return read_args(ctx, "dd_" #op "_args", args, sizeof *args, &op##_entry,  \
-                     stream);                                                  \
+    /* A fork is seen at the plan. */                                          \
+    if (LIKELY(ctx && args && args->struct_size == sizeof *args))              \
+      return run(ctx, (const struct head *)args, &op##_entry, op##_take,       \
+                 stream);                                                      \
+    return op##_other(ctx, args, stream);                                      \
   }
 DD_OP_MAP(ENTRY)

@@ -7,6 +7,7 @@
  */
 #include "special.h"
 #include "compiler.h"
+#include "launch.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -386,6 +387,16 @@ static dd_status make_step(struct dd_plan *plan, const struct match *m,
   return DD_OK;
 }
 
+/* Whether a look at its pointers is one at all buffers. */
+static bool takes_all(const struct dd_plan *plan, const struct plan_step *s)
+{
+  uint32_t taken = 0;
+
+  for (uint32_t i = 0; i < s->buffer_pointers; ++i)
+    taken |= 1u << (s->pointers[i].buffer - 1);
+  return taken && taken == (1u << plan->buffer_count) - 1;
+}
+
 static dd_status fill_plan(struct dd_plan *plan, const struct match *m,
                            const double *attr)
 {
@@ -396,7 +407,8 @@ static dd_status fill_plan(struct dd_plan *plan, const struct match *m,
   for (uint32_t i = 0; i < plan->step_count; ++i)
     TRY(make_step(plan, m, i, attr, place));
   plan->empty = nothing_to_do(plan->op, plan, place);
-  plan->plain = !plan->empty && !plan->split && plan->step_count == 1;
+  plan->plain = !plan->empty && !plan->split && plan->step_count == 1 &&
+                takes_all(plan, plan->steps);
   return DD_OK;
 }
 
@@ -414,11 +426,10 @@ static dd_status new_plan(struct dd_context *ctx, const struct match *m,
   match_print(m, &text);
   status = bytes_status(&text);
   if (!status) {
-    plan = mem_resize(&ctx->allocator, NULL, 0, head + text.size + 1);
+    plan = lines_new(&ctx->allocator, head + text.size + 1);
     if (!plan) status = no_memory();
   }
   if (!status) {
-    memset(plan, 0, head);
     plan->size = head + text.size + 1;
     plan->text = memcpy((char *)plan + head, bytes_string(&text),
                         text.size + 1);
@@ -427,7 +438,7 @@ static dd_status new_plan(struct dd_context *ctx, const struct match *m,
     plan->forks = ctx->forks;
     plan->traced = ctx->traced;
     plan->device = ctx->device;
-    plan->launch = ctx->device->api->launch;
+    plan->start = ctx->device->api->start;
     plan->op = m->problem.op;
     plan->how = m->how;
     plan->loss = m->loss;
@@ -542,7 +553,7 @@ dd_status dd_plan_make(dd_context *ctx, const dd_problem *problem,
 
 void dd_plan_free(dd_plan *plan)
 {
-  if (plan) mem_resize(&plan->ctx->allocator, plan, plan->size, 0);
+  if (plan) lines_free(&plan->ctx->allocator, plan, plan->size);
 }
 
 /* ---- Asking -------------------------------------------------------------- */
@@ -669,41 +680,14 @@ static void put_attr(const struct plan_attr *a, double value, uint8_t *args)
   }
 }
 
-enum { PIECE = 64, FIRST_ARGS = 4 * PIECE };
-
-/* By pieces of a fixed size, which need no call; both ends are arrays of
- * OP_MAX_ARGS_SIZE, so that a piece may be longer than what is left.  What most
- * kernels take is copied without a branch: where caches are cold none is
- * foreseen, not even a loop's last. */
-static inline void copy_args(uint8_t *to, const uint8_t *from, size_t size)
-{
-  _Static_assert(OP_MAX_ARGS_SIZE % PIECE == 0, "no piece leaves its array");
-#pragma GCC unroll 4
-  for (size_t i = 0; i < FIRST_ARGS; i += PIECE)
-    memcpy(to + i, from + i, PIECE);
-  for (size_t i = FIRST_ARGS; !LIKELY(i >= size); i += PIECE)
-    memcpy(to + i, from + i, PIECE);
-}
-
-static void put_buffer(const struct plan_pointer *p, void *const *buffers,
-                       uint8_t *args)
-{
-  memcpy(args + p->offset, &buffers[p->buffer - 1], sizeof *buffers);
-}
-
 /* A tensor without elements may be NULL, and nobody reads what lies behind. */
 static void put_buffers(const struct plan_step *s, void *const *buffers,
                         uint8_t *args)
 {
   const struct plan_pointer *p = s->pointers, *end = p + s->buffer_pointers;
 
-  _Static_assert(POINTER_GROUP == 4, "a group is put by four lines");
-  for (; p < end; p += POINTER_GROUP) {
-    put_buffer(&p[0], buffers, args);
-    put_buffer(&p[1], buffers, args);
-    put_buffer(&p[2], buffers, args);
-    put_buffer(&p[3], buffers, args);
-  }
+  for (; p < end; ++p)
+    memcpy(args + p->offset, &buffers[p->buffer - 1], sizeof *buffers);
 }
 
 /* What only a split plan has: parts of a buffer, and scratch tensors. */
@@ -720,58 +704,39 @@ static void put_split(const struct dd_plan *plan, const struct plan_step *s,
   }
 }
 
-static void put_attrs(const struct plan_step *s, const double *attr,
-                      uint8_t *args)
+HOT dd_status plan_attrs(const struct plan_step *s, const double *attr,
+                         uint8_t *args)
 {
   const struct plan_attr *end = s->attrs + s->attr_count;
 
-  for (const struct plan_attr *a = s->attrs; a < end; ++a)
-    if (attr[a->attr] != a->baked) put_attr(a, attr[a->attr], args);
+  for (const struct plan_attr *a = s->attrs; a < end; ++a) {
+    if (attr[a->attr] == a->baked) continue;
+    TRY(check_attr(a, attr[a->attr]));
+    put_attr(a, attr[a->attr], args);
+  }
+  return DD_OK;
 }
 
-/* `split` is known where it is compiled. */
-static inline __attribute__((always_inline)) dd_status
-launch_step(const struct dd_plan *plan, const struct plan_step *s, bool split,
-            void *const *buffers, void *workspace, const double *attr,
-            void *stream)
+static dd_status launch_step(const struct dd_plan *plan,
+                             const struct plan_step *s, void *const *buffers,
+                             void *workspace, const double *attr, void *stream)
 {
   _Alignas(16) uint8_t args[OP_MAX_ARGS_SIZE];
-  struct launch launch = s->launch;
+  const uint32_t *g = s->launch.grid;
 
-  copy_args(args, s->args, launch.args_size);
+  if (!g[0] || !g[1] || !g[2]) return DD_OK;
+  copy_args(args, s->args, s->launch.args_size);
   put_buffers(s, buffers, args);
-  if (split) put_split(plan, s, buffers, workspace, args);
-  if (attr) put_attrs(s, attr, args);
-  launch.args = args;
-  return plan->launch(plan->device, &launch, stream);
+  if (plan->split) put_split(plan, s, buffers, workspace, args);
+  if (attr) TRY(plan_attrs(s, attr, args));
+  return plan->start(plan->device, &s->launch, args, stream);
 }
 
-/* Asking is a call of the driver more: only for a trace. */
-static NOINLINE void count_traced(const struct dd_plan *plan, void *stream)
+void count_traced(const struct dd_plan *plan, void *stream)
 {
   bool captured = plan->device->api->capturing(plan->device, stream);
 
   launches_add(plan->launches, captured ? LAUNCH_CAPTURED : LAUNCH_EAGER);
-}
-
-static inline void count_launch(const struct dd_plan *plan, void *stream)
-{
-  if (!plan->launches) return;
-  if (plan->traced) count_traced(plan, stream);
-  else launches_add(plan->launches, LAUNCH_EAGER);
-}
-
-/* Whether no pointer needs a closer look, which may still find it right. */
-static inline bool plainly_fit(const struct dd_plan *plan, void *const *buffers)
-{
-  void *const *end = buffers + plan->buffer_count;
-  uintptr_t bits = 0;
-
-  for (; buffers < end; ++buffers) {
-    if (!LIKELY(*buffers)) return false;
-    bits |= (uintptr_t)*buffers;
-  }
-  return !(bits & plan->mask);
 }
 
 static dd_status check_buffers(const struct dd_plan *plan,
@@ -785,14 +750,16 @@ static dd_status check_buffers(const struct dd_plan *plan,
   return DD_OK;
 }
 
-/* What is not plain: no work, many steps, or pointers to be looked at. */
-static NOINLINE dd_status launch_any(const struct dd_plan *plan,
-                                  void *const *buffers, void *workspace,
-                                  const double *attr, void *stream)
+dd_status plan_launch(const struct dd_plan *plan, void *const *buffers,
+                      void *workspace, const double *attr, void *stream)
 {
   const struct plan_step *s = plan->steps, *end = s + plan->step_count;
 
+  TRY(plan_check(plan));
   if (plan->empty) return DD_OK;
+  if (!buffers)
+    return fail(DD_BAD_ARGUMENT, "'%s': no buffers were given",
+                plan->op->name);
   if (plan->workspace_size && (!workspace || (uintptr_t)workspace % 16))
     return fail(DD_BAD_ARGUMENT, "'%s': the workspace of %zu bytes is at %p, "
                 "which is %s", plan->op->name, plan->workspace_size, workspace,
@@ -800,31 +767,27 @@ static NOINLINE dd_status launch_any(const struct dd_plan *plan,
   TRY(check_buffers(plan, buffers));
   if (attr) TRY(check_attrs(plan, attr));
   for (; s < end; ++s)
-    TRY(launch_step(plan, s, plan->split, buffers, workspace, attr, stream));
+    TRY(launch_step(plan, s, buffers, workspace, attr, stream));
   count_launch(plan, stream);
   return DD_OK;
 }
 
-HOT dd_status plan_launch(const struct dd_plan *plan, void *const *buffers,
-                          void *workspace, const double *attr, void *stream)
+static ALWAYS_INLINE void *buffer_at(const void *from, uint32_t number)
 {
-  dd_status status;
-
-  if (!LIKELY(plan->plain && plainly_fit(plan, buffers)))
-    return launch_any(plan, buffers, workspace, attr, stream);
-  if (attr) TRY(check_attrs(plan, attr));
-  status = launch_step(plan, plan->steps, false, buffers, NULL, attr, stream);
-  if (LIKELY(!status)) count_launch(plan, stream);
-  return status;
+  return ((void *const *)from)[(int)number - 1];
 }
 
 HOT dd_status dd_plan_launch(const dd_plan *plan, void *const *buffers,
                              void *workspace, struct CUstream_st *stream)
 {
+  const struct plan_step *s;
+  dd_status status = LOOK_CLOSER;
+
   if (!plan) return fail(DD_BAD_ARGUMENT, "no plan was given");
-  if (plan->forks != forks_seen()) return refuse_forked();
-  if (!buffers && !plan->empty)
-    return fail(DD_BAD_ARGUMENT, "'%s': no buffers were given",
-                plan->op->name);
+  s = plan->steps;
+  if (LIKELY(buffers))
+    status = launch_plain(plan, s->pointers, s->buffer_pointers, buffer_at,
+                          buffers, NULL, stream);
+  if (LIKELY(status != LOOK_CLOSER)) return status;
   return plan_launch(plan, buffers, workspace, NULL, stream);
 }

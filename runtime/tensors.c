@@ -7,6 +7,7 @@
  * key looks at the specs.
  */
 #include "call.h"
+#include "launch.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -45,7 +46,7 @@ static int64_t rank_and_type(const dd_tensor *t)
 }
 
 /* Writing and comparing are made of them apart. */
-#define WALK static inline __attribute__((always_inline)) int64_t *
+#define WALK static ALWAYS_INLINE int64_t *
 
 /* The walks return where the next word is; NULL: one is another. */
 WALK walk_sizes(const int64_t *size, int rank, int64_t *at, bool write)
@@ -115,7 +116,7 @@ WALK walk(const struct call *c, int64_t *at, bool write)
   return at + 1;
 }
 
-static HOT bool is_made_for(struct entry *e, const void *call)
+static ALWAYS_INLINE bool is_made_for(struct entry *e, const void *call)
 {
   return walk(call, e->word, false);
 }
@@ -126,7 +127,7 @@ static bool has_rank(const dd_tensor *t)
 }
 
 /* The first tensor's sizes, and the end of the text: "norm:bf16". */
-static uint32_t hash_call(const struct call *c)
+static ALWAYS_INLINE uint32_t hash_call(const struct call *c)
 {
   const dd_tensor *t = c->count ? c->tensors[0] : NULL;
   uint64_t hash = key_mix(c->length, (int64_t)(uintptr_t)c->entry);
@@ -406,23 +407,11 @@ static NOINLINE dd_status call_make(struct dd_context *ctx,
   const struct op_set *set;
   const struct op *op;
 
+  TRY(context_check(ctx));
   TRY(check_call(c));
   key.words = (uint32_t)(walk(c, key.word, true) - key.word);
   TRY(find_op(ctx, name, &set, &op));
   return resolve_op(ctx, set, op, c, &key, stream, out);
-}
-
-HOT dd_status call_resolve(struct dd_context *ctx, struct call *c, void *stream,
-                           struct entry **out)
-{
-  uint32_t hash;
-
-  if (c->count > OP_MAX_TENSORS || (c->count && !c->tensors))
-    return fail(DD_BAD_ARGUMENT, "dd_%s: %zu tensors%s", who(c), c->count,
-                c->tensors ? " are too many" : ", but no list of them");
-  hash = hash_call(c);
-  *out = entry_find(ctx, hash, is_made_for, c);
-  return *out ? DD_OK : call_make(ctx, c, hash, stream, out);
 }
 
 /* ---- Launching ---------------------------------------------------------- */
@@ -446,40 +435,71 @@ static dd_status read_attrs(const struct op *op, const dd_attr *attrs,
   return DD_OK;
 }
 
-HOT dd_status call_launch(const struct entry *e, const struct call *c,
-                          const double *attr, void *stream)
+static ALWAYS_INLINE void *data_at(const void *from, uint32_t number)
+{
+  return tensor_data(((const dd_tensor *const *)from)[number]);
+}
+
+/* A plan that is not plain, or tensors that are to be looked at. */
+static NOINLINE dd_status launch_closer(const struct entry *e,
+                                        const struct call *c,
+                                        const double *attr, void *stream)
 {
   const struct dd_plan *plan = e->plan;
-  uint32_t count = plan->buffer_count;
   void *buffers[OP_MAX_TENSORS];
 
-  if (c->workspace_needed) {
-    *c->workspace_needed = plan->workspace_size;
-    return DD_OK;
-  }
   if (plan->workspace_size > c->workspace_size)
     return fail(DD_BAD_ARGUMENT, "dd_%s: the plan takes a workspace of %zu "
                 "bytes, not %zu; workspace_needed asks for the size", who(c),
                 plan->workspace_size, c->workspace_size);
-  for (uint32_t i = 0; i < count; ++i)
-    buffers[i] = tensor_data(c->tensors[e->source[i]]);
+  for (uint32_t i = 0; i < plan->buffer_count; ++i)
+    buffers[i] = data_at(c->tensors, e->source[i]);
   return plan_launch(plan, buffers, c->workspace, attr, stream);
 }
 
-static HOT dd_status launch(struct dd_context *ctx, struct call *c,
-                        const dd_attr *attrs, size_t attr_count, void *stream)
+static NOINLINE dd_status find_attrs(const struct entry *e,
+                                     const struct call *c,
+                                     double attr[OP_MAX_ATTRS])
 {
-  double attr[OP_MAX_ATTRS];
-  struct entry *e;
+  TRY(plan_check(e->plan));
+  if (c->given) return entry_attrs(e, c->given, attr);
+  return read_attrs(e->plan->op, c->attrs, c->attr_count, attr);
+}
 
-  if (attr_count && !attrs)
+HOT dd_status call_run(struct dd_context *ctx, const struct call *c,
+                       void *stream)
+{
+  double values[OP_MAX_ATTRS], *attr = NULL;
+  dd_status status;
+  struct entry *e;
+  uint32_t hash = hash_call(c);
+
+  e = entry_find(ctx, hash, is_made_for, c);
+  if (!LIKELY(e)) TRY(call_make(ctx, c, hash, stream, &e));
+  if (c->given || c->attr_count) TRY(find_attrs(e, c, attr = values));
+  if (!LIKELY(!c->workspace_needed)) {
+    *c->workspace_needed = e->plan->workspace_size;
+    return plan_check(e->plan);
+  }
+  status = launch_plain(e->plan, entry_pointers(e), e->pointers, data_at,
+                        c->tensors, attr, stream);
+  if (LIKELY(status != LOOK_CLOSER)) return status;
+  return launch_closer(e, c, attr, stream);
+}
+
+/* Of dd_launch() and dd_call_launch(). */
+static HOT dd_status launch(struct dd_context *ctx, struct call *c,
+                            void *stream)
+{
+  if (c->attr_count && !c->attrs)
     return fail(DD_BAD_ARGUMENT, "%zu attributes, but no list of them",
-                attr_count);
+                c->attr_count);
   if (!c->text) return fail(DD_BAD_ARGUMENT, "dd_launch: no op was given");
   c->length = strlen(c->text);
-  TRY(call_resolve(ctx, c, stream, &e));
-  TRY(read_attrs(e->plan->op, attrs, attr_count, attr));
-  return call_launch(e, c, attr, stream);
+  if (c->count > OP_MAX_TENSORS || (c->count && !c->tensors))
+    return fail(DD_BAD_ARGUMENT, "dd_%s: %zu tensors%s", who(c), c->count,
+                c->tensors ? " are too many" : ", but no list of them");
+  return call_run(ctx, c, stream);
 }
 
 dd_status dd_launch(dd_context *ctx, const char *op,
@@ -487,10 +507,11 @@ dd_status dd_launch(dd_context *ctx, const char *op,
                     const dd_attr *attrs, size_t attr_count,
                     struct CUstream_st *stream)
 {
-  struct call c = {.text = op, .tensors = tensors, .count = count};
+  struct call c = {.text = op, .tensors = tensors, .count = count,
+                   .attrs = attrs, .attr_count = attr_count};
 
   TRY(context_check(ctx));
-  return launch(ctx, &c, attrs, attr_count, stream);
+  return launch(ctx, &c, stream);
 }
 
 dd_status dd_call_launch(dd_context *ctx, const dd_call *call,
@@ -509,5 +530,7 @@ dd_status dd_call_launch(dd_context *ctx, const dd_call *call,
   c.workspace = given.workspace;
   c.workspace_size = given.workspace_size;
   c.workspace_needed = given.workspace_needed;
-  return launch(ctx, &c, given.attrs, given.attr_count, stream);
+  c.attrs = given.attrs;
+  c.attr_count = given.attr_count;
+  return launch(ctx, &c, stream);
 }

@@ -1,5 +1,6 @@
 /* typed.c - dd_qknorm_rope(): the arguments as a key, a spelling, buffers. */
 #include "entry.h"
+#include "launch.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -92,19 +93,28 @@ _Static_assert(offsetof(qk_args, q) - offsetof(qk_args, io) == SIZES * 8 &&
                        STRIDES * 8,
                "sizes and strides stand together");
 
+static inline void say(uint64_t *bits, bool bit)
+{
+  *bits += *bits + bit;
+}
+
 /* What pointers say: which are there, which are the same, and what they are all
  * a multiple of. */
-static inline int64_t qk_pointers(const qk_args *a)
+static ALWAYS_INLINE int64_t qk_pointers(const qk_args *a)
 {
   uint64_t bits = 16 | (uintptr_t)a->q | (uintptr_t)a->k |
                   (uintptr_t)a->q_out | (uintptr_t)a->k_out |
                   (uintptr_t)a->q_weight | (uintptr_t)a->k_weight |
                   (uintptr_t)a->cos | (uintptr_t)a->sin;
+  uint64_t said = 0;
 
-  return (int64_t)(bits & -bits) | (int64_t)!a->q_out << 8 |
-         (int64_t)!a->k_out << 9 | (int64_t)(a->q_out == a->q) << 10 |
-         (int64_t)(a->k_out == a->k) << 11 | (int64_t)!a->sin << 12 |
-         (int64_t)!a->positions << 13;
+  say(&said, !a->q_out);
+  say(&said, !a->k_out);
+  say(&said, a->q_out == a->q);
+  say(&said, a->k_out == a->k);
+  say(&said, !a->sin);
+  say(&said, !a->positions);
+  return (int64_t)((bits & -bits) | said << 8);
 }
 
 /* No bit where eight words are the same. */
@@ -118,8 +128,7 @@ static inline int64_t differ(const void *given, const int64_t *word)
   return away[0] | away[1];
 }
 
-static inline __attribute__((always_inline)) bool
-is_made_for(struct entry *e, const void *args)
+static ALWAYS_INLINE bool is_made_for(struct entry *e, const void *args)
 {
   const qk_args *a = args;
 
@@ -181,6 +190,15 @@ static void qk_spell(const qk_args *a, bool in_place, int64_t align,
   spell_stride(b, "k_out", a->k_out_stride);
 }
 
+static dd_status check_offset(const qk_args *a)
+{
+  const int64_t far = INT64_C(1) << 53; /* a double holds all below it */
+
+  if (a->position_offset <= far && a->position_offset >= -far) return DD_OK;
+  return fail(DD_BAD_ARGUMENT, "dd_qknorm_rope: position_offset is %" PRId64
+              ", beyond 2^53", a->position_offset);
+}
+
 static NOINLINE dd_status qk_resolve(struct dd_context *ctx, const qk_args *a,
                             uint32_t hash, void *stream, struct entry **out)
 {
@@ -191,6 +209,8 @@ static NOINLINE dd_status qk_resolve(struct dd_context *ctx, const qk_args *a,
   struct key key;
   bool in_place;
 
+  TRY(context_check(ctx));
+  TRY(check_offset(a));
   TRY(check_qk(a, &in_place));
   qk_key(a, hash, &key);
   qk_spell(a, in_place, qk_align(a, in_place), &spelling);
@@ -204,54 +224,74 @@ static NOINLINE dd_status qk_resolve(struct dd_context *ctx, const qk_args *a,
   return status;
 }
 
-static inline __attribute__((always_inline)) dd_status
-qk_launch(const struct entry *e, const qk_args *a, void *stream)
+static ALWAYS_INLINE void *qk_at(const void *from, uint32_t place)
+{
+  void *tensor;
+
+  memcpy(&tensor, (const char *)from + place, sizeof tensor);
+  return tensor;
+}
+
+static NOINLINE dd_status qk_closer(const struct entry *e, const qk_args *a,
+                                    const double *attr, void *stream)
+{
+  void *buffers[OP_MAX_TENSORS];
+
+  for (uint32_t i = 0; i < e->plan->buffer_count; ++i)
+    buffers[i] = qk_at(a, e->source[i]);
+  return plan_launch(e->plan, buffers, NULL, attr, stream);
+}
+
+static NOINLINE dd_status find_attrs(const struct entry *e, const qk_args *a,
+                                   double attr[OP_MAX_ATTRS])
 {
   const double given[] = {a->eps, (double)a->position_offset};
-  bool some = attrs_given(given, COUNT_OF(given));
-  void *buffers[COUNT_OF(qk_places)];
-  double attr[OP_MAX_ATTRS];
 
-  if (some) TRY(entry_attrs(e, given, attr));
-  /* All that there can be: behind the last are places without a meaning. */
-#pragma GCC unroll 9
-  for (size_t i = 0; i < COUNT_OF(buffers); ++i)
-    memcpy(&buffers[i], (const char *)a + e->source[i], sizeof buffers[i]);
-  return plan_launch(e->plan, buffers, NULL, some ? attr : NULL, stream);
+  TRY(plan_check(e->plan));
+  TRY(check_offset(a));
+  return entry_attrs(e, given, attr);
 }
 
-static inline __attribute__((always_inline)) dd_status
+/* Whether one is not the default, with which the plan was made. */
+static inline bool qk_attrs_given(const qk_args *a)
+{
+  return a->eps != 0 || a->position_offset; /* a NaN too */
+}
+
+static ALWAYS_INLINE dd_status
 qk_run(struct dd_context *ctx, const qk_args *a, void *stream)
 {
-  const int64_t far = INT64_C(1) << 53; /* a double holds all below it */
-  struct entry *e;
-  uint32_t hash;
+  double values[OP_MAX_ATTRS], *attr = NULL;
+  uint32_t hash = qk_hash(a);
+  struct entry *e = entry_find(ctx, hash, is_made_for, a);
+  dd_status status;
 
-  if (a->position_offset > far || a->position_offset < -far)
-    return fail(DD_BAD_ARGUMENT, "dd_qknorm_rope: position_offset is %" PRId64
-                ", beyond 2^53", a->position_offset);
-  hash = qk_hash(a);
-  e = entry_find(ctx, hash, is_made_for, a);
   if (!LIKELY(e)) TRY(qk_resolve(ctx, a, hash, stream, &e));
-  return qk_launch(e, a, stream);
+  if (qk_attrs_given(a)) TRY(find_attrs(e, a, attr = values));
+  status = launch_plain(e->plan, entry_pointers(e), e->pointers, qk_at, a, attr,
+                        stream);
+  if (LIKELY(status != LOOK_CLOSER)) return status;
+  return qk_closer(e, a, attr, stream);
 }
 
-/* Of a host with another header; apart, for its copy takes a large frame. */
+/* Of a host with another header, or not right; apart, for its copy takes a
+ * large frame. */
 static NOINLINE dd_status
 qk_other(struct dd_context *ctx, const qk_args *args, void *stream)
 {
   qk_args a;
 
+  TRY(context_check(ctx));
   TRY(struct_read("dd_qknorm_rope_args", args,
                   offsetof(qk_args, eps) + sizeof(double), &a, sizeof a));
   return qk_run(ctx, &a, stream);
 }
 
+/* A fork is seen at the plan. */
 HOT dd_status dd_qknorm_rope(dd_context *ctx, const dd_qknorm_rope_args *args,
                              struct CUstream_st *stream)
 {
-  TRY(context_check(ctx));
-  if (LIKELY(args && args->struct_size == sizeof *args))
+  if (LIKELY(ctx && args && args->struct_size == sizeof *args))
     return qk_run(ctx, args, stream);
   return qk_other(ctx, args, stream);
 }
