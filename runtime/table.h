@@ -68,9 +68,7 @@ struct table_variant {
 };
 
 /* One choice for a run of sizes of one dynamic field, the rest of the problem
- * being as in the plan that the interval stands in, whose size is among them.
- * Between two runs there is one of a single measured size from either side, up
- * to where the two choices would take as long, by their races at both ends. */
+ * being as in the plan that the interval stands in, whose size is among them. */
 struct table_interval {
   uint32_t field; /* a symbol of the op */
   int64_t first, last;
@@ -78,8 +76,7 @@ struct table_interval {
   bool split;
   uint32_t step_count;
   uint32_t steps[OP_MAX_STEPS];
-  double loss; /* to the best, at most: 0.02 is 2 %.  Of a single size, what
-                  is expected where it ends */
+  double loss; /* to the best, that is expected at most: 0.02 is 2 % */
   double gain; /* over the split form at each of them, at least; 0 as below */
   uint64_t bits; /* as below */
 };

@@ -55,7 +55,7 @@ struct problem_rows {
 
 struct emit {
   const char *variants, *db_path, *device, *policy, *out, *loss_text;
-  double loss; /* what an interval may lose: 0.02 is 2 % */
+  double loss; /* what an interval may lose to others: 0.005 is 0.5 % */
   struct texts without;
   bool json, agree; /* agree: --same-bits */
   struct same_bits same_bits;
@@ -691,7 +691,7 @@ static bool read_percent(const char *text, double *out)
 
 int cmd_emit(int argc, char **argv)
 {
-  struct emit e = {.loss_text = "2%"};
+  struct emit e = {.loss_text = "0.5%"};
   const struct option table[] = {
       OPT_VARIANTS(&e.variants),
       OPT_DB(&e.db_path),
@@ -700,7 +700,7 @@ int cmd_emit(int argc, char **argv)
       OPT_TEXT("policy", 0, &e.policy, "POLICY",
                "\"cold graph\", ..., where there are several"),
       OPT_TEXT("loss", 0, &e.loss_text, "PERCENT",
-               "what one choice for a run of sizes may lose at each (2%)"),
+               "what one choice for many sizes may lose to another (0.5%)"),
       OPT_FLAG("same-bits", 0, &e.agree,
                "plans that agree bit by bit, for DD_OPEN_SAME_BITS"),
       OPT_TEXTS("without", 0, &e.without, "SPELLING|FILE",

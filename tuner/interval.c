@@ -18,6 +18,7 @@ struct search {
   uint32_t field;
   uint32_t *first; /* of plan i: races[first[i]] to races[first[i + 1] - 1] */
   struct point *points; /* room for one per plan */
+  double *least;        /* and for one per gap; INFINITY: nothing serves it */
   uint32_t count;
   struct table_interval *found;
   uint32_t *place; /* the plan that each stands in */
@@ -41,7 +42,7 @@ static const struct raced *find_raced(const struct search *s, uint32_t plan,
 
 /* How the choice of one plan did on the problem of another. */
 struct result {
-  double us, loss, gain;
+  double loss, gain;
   bool split_known; /* and with it the gain; a split form has none */
 };
 
@@ -63,7 +64,6 @@ static bool result_of(const struct search *s, uint32_t from, uint32_t at,
 
   *out = (struct result){0};
   if (!r) return false;
-  out->us = r->us;
   out->loss = loss_of(s, r);
   out->split_known = !job->plans[from].split && low > 0;
   if (out->split_known)
@@ -76,83 +76,118 @@ static bool gains(const struct search *s, const struct result *r)
   return !r->split_known || r->gain > s->job->margin;
 }
 
-/* How badly one choice did on the sizes so far. */
-struct worst {
-  double loss, gain;
-  bool gain_known; /* at one size at least */
+/* ---- Gaps --------------------------------------------------------------- */
+
+/* By how many measured sizes on each side a gap is judged. */
+enum { REACH = 2 };
+
+/* What a choice does in a gap, and in a run of them. */
+struct outlook {
+  double loss;     /* to expect; of a run, where it is most */
+  double gain;     /* on the split form at the ends; the least */
+  bool gain_known; /* at one end at least */
 };
 
-static void note(struct worst *w, const struct result *r)
+static void add_outlook(struct outlook *sum, const struct outlook *o)
 {
-  if (r->loss > w->loss) w->loss = r->loss;
-  if (r->split_known && (!w->gain_known || r->gain < w->gain))
-    w->gain = r->gain;
-  w->gain_known |= r->split_known;
+  if (o->loss > sum->loss) sum->loss = o->loss;
+  if (o->gain_known && (!sum->gain_known || o->gain < sum->gain))
+    sum->gain = o->gain;
+  sum->gain_known |= o->gain_known;
 }
 
-/* Whether the choice of plan `from` serves the problem of plan `at`, too. */
-static bool serves(const struct search *s, uint32_t from, uint32_t at,
-                   struct worst *w)
+static double log_size(const struct point *p)
 {
-  struct result r;
+  return log(p->size > 1 ? (double)p->size : 1.0);
+}
 
-  if (!result_of(s, from, at, &r) || r.loss > s->job->loss || !gains(s, &r))
-    return false;
-  note(w, &r);
+/* At one end of a gap: false where it did not race or hardly gains. */
+static bool holds(const struct search *s, const struct result *r,
+                  struct outlook *o)
+{
+  struct outlook end = {.gain = r->gain, .gain_known = r->split_known};
+
+  if (!gains(s, r)) return false;
+  add_outlook(o, &end);
   return true;
+}
+
+/* What the choice of plan `from` will lose between points i and i + 1: the mean of
+ * what it lost at the sizes around, by the inverse square of their distances to
+ * the middle, on a log scale (Shepard 1968).  Neighbours farther away count as
+ * times do not change steadily: blocks come in waves.  False: not for this gap. */
+static bool expect(const struct search *s, const struct point *p, uint32_t n,
+                   uint32_t from, uint32_t i, struct outlook *out)
+{
+  double middle = (log_size(&p[i]) + log_size(&p[i + 1])) / 2;
+  double sum = 0, weights = 0;
+  uint32_t first = i + 1 > REACH ? i + 1 - REACH : 0;
+
+  *out = (struct outlook){0};
+  for (uint32_t j = first; j < n && j <= i + REACH; ++j) {
+    bool is_end = j == i || j == i + 1, raced;
+    double distance = log_size(&p[j]) - middle;
+    double weight = 1 / (distance * distance);
+    struct result r;
+    raced = result_of(s, from, p[j].plan, &r);
+    if (is_end && (!raced || !holds(s, &r, out))) return false;
+    if (!raced) continue;
+    sum += weight * log1p(r.loss);
+    weights += weight;
+  }
+  out->loss = expm1(sum / weights);
+  return true;
+}
+
+/* The least that any winner of the line will lose in each gap. */
+static void find_least(struct search *s, const struct point *p, uint32_t n)
+{
+  for (uint32_t i = 0; i + 1 < n; ++i) {
+    s->least[i] = INFINITY;
+    for (uint32_t c = 0; c < n; ++c) {
+      struct outlook o;
+      if (expect(s, p, n, p[c].plan, i, &o) && o.loss < s->least[i])
+        s->least[i] = o.loss;
+    }
+  }
 }
 
 /* ---- Runs --------------------------------------------------------------- */
 
-/* The last point that the choice of `from` serves, going up from `i`; i - 1,
- * which may be one below nothing: not even that. */
-static uint32_t reach(const struct search *s, const struct point *p, uint32_t n,
-                      uint32_t from, uint32_t i, struct worst *w)
-{
-  uint32_t at = i;
-
-  memset(w, 0, sizeof *w);
-  for (; at < n; ++at) {
-    struct worst next = *w;
-    if (!serves(s, from, p[at].plan, &next)) break;
-    *w = next;
-  }
-  return at - 1;
-}
-
-/* A choice, and the points from begin to end that it serves. */
+/* A choice, and the points from begin to end between which it serves. */
 struct run {
   uint32_t from, begin, end;
-  struct worst worst;
+  double sum; /* of what it will lose in each gap */
+  struct outlook outlook;
 };
 
-/* The longest from `i` on; of equals what lost least, then the first. */
-static struct run longest(const struct search *s, const struct point *p,
-                          uint32_t n, uint32_t i)
+static struct run reach(const struct search *s, const struct point *p,
+                        uint32_t n, uint32_t from, uint32_t begin)
 {
-  struct run best = {p[i].plan, i, i, {0, 0, false}};
+  struct run r = {.from = from, .begin = begin, .end = begin};
 
-  for (uint32_t c = 0; c < n; ++c) {
-    struct worst w;
-    uint32_t end = reach(s, p, n, p[c].plan, i, &w);
-    if (end == UINT32_MAX || end <= i || end < best.end) continue;
-    if (end == best.end && w.loss >= best.worst.loss) continue;
-    best = (struct run){p[c].plan, i, end, w};
+  for (; r.end + 1 < n; ++r.end) {
+    struct outlook o;
+    if (!expect(s, p, n, from, r.end, &o) ||
+        o.loss > s->least[r.end] + s->job->loss)
+      break;
+    r.sum += o.loss;
+    add_outlook(&r.outlook, &o);
   }
-  return best;
+  return r;
 }
 
-static void grow_left(const struct search *s, const struct point *p,
-                      struct run *r)
+/* The longest from `begin` on; of equals what loses least, then the first. */
+static struct run longest(const struct search *s, const struct point *p,
+                          uint32_t n, uint32_t begin)
 {
-  if (r->begin == r->end && !serves(s, r->from, p[r->end].plan, &r->worst))
-    return; /* not even its own size: it hardly gains */
-  while (r->begin > 0) {
-    struct worst next = r->worst;
-    if (!serves(s, r->from, p[r->begin - 1].plan, &next)) return;
-    r->worst = next;
-    r->begin--;
+  struct run best = {.begin = begin, .end = begin};
+
+  for (uint32_t c = 0; c < n; ++c) {
+    struct run r = reach(s, p, n, p[c].plan, begin);
+    if (r.end > best.end || (r.end == best.end && r.sum < best.sum)) best = r;
   }
+  return best;
 }
 
 static dd_status make_room(struct search *s)
@@ -171,104 +206,26 @@ static dd_status make_room(struct search *s)
   return DD_OK;
 }
 
-/* An interval of the plan at this point, for the choice of plan `from`. */
-static dd_status keep(struct search *s, const struct point *at, uint32_t from,
-                      int64_t first, int64_t last, uint32_t sizes,
-                      const struct worst *w)
+/* An interval of the plan at its first point. */
+static dd_status keep(struct search *s, const struct point *p,
+                      const struct run *r)
 {
-  const struct table_plan *plan = &s->job->plans[from];
+  const struct table_plan *plan = &s->job->plans[r->from];
   struct table_interval *v;
 
   if (s->found_count == s->room) TRY(make_room(s));
-  s->place[s->found_count] = at->plan;
+  s->place[s->found_count] = p[r->begin].plan;
   v = &s->found[s->found_count++];
   *v = (struct table_interval){.field = s->field,
-                               .first = first,
-                               .last = last,
-                               .sizes = sizes,
+                               .first = p[r->begin].size,
+                               .last = p[r->end].size,
+                               .sizes = r->end - r->begin + 1,
                                .split = plan->split,
                                .step_count = plan->step_count,
                                .bits = plan->bits,
-                               .loss = w->loss,
-                               .gain = w->gain};
+                               .loss = r->outlook.loss,
+                               .gain = r->outlook.gain};
   memcpy(v->steps, plan->steps, sizeof v->steps);
-  return DD_OK;
-}
-
-static dd_status keep_run(struct search *s, const struct point *p,
-                          const struct run *r)
-{
-  if (r->begin == r->end) return DD_OK;
-  return keep(s, &p[r->begin], r->from, p[r->begin].size, p[r->end].size,
-              r->end - r->begin + 1, &r->worst);
-}
-
-/* ---- Gaps --------------------------------------------------------------- */
-
-/* Two choices, `own` the better one at its end of the gap. */
-struct side {
-  struct result own, other; /* at its own end, and at the other's */
-  struct worst worst;
-};
-
-/* False: it did not race at both ends, or is no faster than the split form. */
-static bool side_of(const struct search *s, uint32_t from, uint32_t own,
-                    uint32_t other, struct side *out)
-{
-  memset(out, 0, sizeof *out);
-  if (!result_of(s, from, own, &out->own) ||
-      !result_of(s, from, other, &out->other) || !gains(s, &out->own) ||
-      !gains(s, &out->other))
-    return false;
-  note(&out->worst, &out->own);
-  note(&out->worst, &out->other);
-  return true;
-}
-
-/* How far into the gap, from 0 to 1, the left choice is the faster one; and
- * what it is expected to lose there.  False: one is faster at both ends. */
-static bool cross(const struct side *left, const struct side *right, double *at,
-                  double *loss)
-{
-  double lead = log(right->other.us / left->own.us);
-  double lag = log(left->other.us / right->own.us);
-
-  if (!(lead > 0 && lag > 0)) return false;
-  *at = lead / (lead + lag);
-  *loss = exp((1 - *at) * log1p(left->own.loss) +
-              *at * log1p(left->other.loss)) - 1;
-  return true;
-}
-
-/* The last size of the left choice's part. */
-static int64_t size_at(const struct point *a, const struct point *b, double at)
-{
-  double low = log(a->size > 1 ? (double)a->size : 1.0);
-  double high = log((double)b->size);
-  int64_t size = (int64_t)exp(low + (high - low) * at);
-
-  if (size < a->size) return a->size;
-  return size < b->size ? size : b->size - 1;
-}
-
-static dd_status bridge(struct search *s, const struct point *p,
-                        const struct run *left, const struct run *right)
-{
-  const struct point *a = &p[left->end], *b = &p[right->begin];
-  struct side l, r;
-  double at, loss;
-  int64_t size;
-
-  if (!side_of(s, left->from, a->plan, b->plan, &l) ||
-      !side_of(s, right->from, b->plan, a->plan, &r) ||
-      !cross(&l, &r, &at, &loss))
-    return DD_OK;
-  l.worst.loss = r.worst.loss = loss;
-  size = size_at(a, b, at);
-  if (size > a->size)
-    TRY(keep(s, a, left->from, a->size, size, 1, &l.worst));
-  if (size + 1 < b->size)
-    TRY(keep(s, b, right->from, size + 1, b->size, 1, &r.worst));
   return DD_OK;
 }
 
@@ -277,14 +234,11 @@ static dd_status bridge(struct search *s, const struct point *p,
 /* Going as far as one can each time leaves the fewest runs. */
 static dd_status cut_line(struct search *s, const struct point *p, uint32_t n)
 {
-  struct run last = {0}, r;
-
-  for (uint32_t i = 0; i < n; i = r.end + 1) {
-    r = longest(s, p, n, i);
-    grow_left(s, p, &r);
-    TRY(keep_run(s, p, &r));
-    if (i && r.begin == i) TRY(bridge(s, p, &last, &r));
-    last = r;
+  find_least(s, p, n);
+  for (uint32_t i = 0; i + 1 < n;) {
+    struct run r = longest(s, p, n, i);
+    if (r.end > i) TRY(keep(s, p, &r));
+    i = r.end > i ? r.end : i + 1;
   }
   return DD_OK;
 }
@@ -376,7 +330,8 @@ static dd_status index_races(struct search *s)
 
   s->first = ARENA_ARRAY(job->arena, uint32_t, job->plan_count + 1);
   s->points = ARENA_ARRAY(job->arena, struct point, job->plan_count);
-  if (!s->first || !s->points) return no_memory();
+  s->least = ARENA_ARRAY(job->arena, double, job->plan_count);
+  if (!s->first || !s->points || !s->least) return no_memory();
   for (uint32_t i = 0; i < job->plan_count; ++i) {
     s->first[i] = at;
     while (at < job->race_count && job->races[at].plan == i) at++;

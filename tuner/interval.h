@@ -1,16 +1,13 @@
 /*
  * interval.h - one choice for many sizes, where the races say that it does.
  *
- * Problems that differ in one dynamic field stand on a line, by size.  A winner
- * of one of them serves a run of the line's sizes if it raced at each of them,
- * lost at most `loss` to the best there, and, being fused, beat the split
- * form by more than `margin`, by the bounds of their 95 % intervals.  Each line
- * is cut into the fewest such runs; a run of one size is no interval, the plan
- * itself says as much.  A run then grows to the left where its choice also
- * holds, so that the sizes between two runs belong to one.
- * Where they still belong to none, both choices may have raced at both ends of
- * the gap: the boundary is where they would take as long, times being straight
- * lines between the ends, on a log scale.
+ * Problems that differ in one dynamic field stand on a line, by size, and a gap
+ * lies between each two neighbours.  A winner of the line may serve a gap if it
+ * raced at both ends and, being fused, beat the split form there by more than
+ * `margin`, by the bounds of their 95 % intervals.  What it will lose in the gap
+ * is expected from what it lost to the best at the two sizes on each side.  The
+ * gaps of each line are cut into the fewest runs that one winner serves, losing
+ * in each gap at most `loss` more than the best winner would.
  */
 #ifndef DIFFTUNE_INTERVAL_H
 #define DIFFTUNE_INTERVAL_H
@@ -26,7 +23,7 @@ struct raced {
 
 struct interval_job {
   struct arena *arena;
-  double loss, margin; /* 0.02 is 2 % */
+  double loss, margin; /* 0.005 is 0.5 % */
   uint32_t plan_count;
   struct table_plan *plans;     /* with problems, steps and times */
   const int64_t *candidates;    /* what each plan has chosen */
