@@ -9,7 +9,7 @@
 # 20 minutes on one H200.  `again`, `recheck` and `bits` need what `zoo` left in the
 # working folder.
 #
-#   check     every value of every tunable of every op, proven         1 min
+#   check     every value of every tunable of every op, proven         4 min
 #   zoo       a cold sweep of the zoo                                  3 min
 #   again     two more into its database: who keeps winning            5 min
 #   recheck   the last database measured again, ten rows reproduced    4 min
@@ -37,7 +37,7 @@ next() { # of, name, seed
 }
 
 part_check() {
-  timeout 150 "$difftune" check --gpu 0 -q --cover >"$out/check.txt" 2>"$out/check.log"
+  timeout 280 "$difftune" check --gpu 0 -q --cover >"$out/check.txt" 2>"$out/check.log"
   echo "exit $?, $(grep -c 'refused (' "$out/check.log") refused"
 }
 part_zoo() { sweep_zoo zoo 1; }
