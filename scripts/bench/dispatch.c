@@ -14,6 +14,7 @@
  * problem, and dd_norm(), each against the driver's bare cuLaunchKernelEx of
  * the same kernel with the same grid: the median of the differences round by
  * round and its 95 % interval, and the 99th percentile over the bare call's.
+ * And other ways to call the driver: would one of them be faster?
  * Without $DIFFTUNE_LIBCUDA this is the tests' driver without a GPU, whose
  * launch is a few nanoseconds: it is timed as it is, and walking through memory
  * and code in each launch, which leaves the caches as cold as a driver does
@@ -294,9 +295,11 @@ enum { ROUNDS = 4000, COLD_ROUNDS = 1000, BATCH = 32, STREAMS = 2 };
  * left to do but the call. */
 struct bare {
   PFN_cuLaunchKernelEx_v11060 call;
+  PFN_cuLaunchKernel_v4000 older;
   CUfunction kernel;
   CUlaunchConfig config;
   void *extra[5];
+  void *params[1]; /* all arguments are one struct */
   size_t size;
   _Alignas(16) uint8_t args[OP_MAX_ARGS_SIZE];
 };
@@ -323,6 +326,7 @@ static void bare_take(struct bare *b, CUstream stream)
                          CU_LAUNCH_PARAM_END};
 
   memcpy(b->extra, extra, sizeof extra);
+  b->params[0] = b->args;
   b->config.hStream = stream;
 }
 
@@ -336,6 +340,26 @@ static dd_status via_bare(const struct launching *l, CUstream stream)
 {
   (void)stream; /* it has it */
   return bare_call(&l->bare_rope);
+}
+
+static dd_status via_params(const struct launching *l, CUstream stream)
+{
+  const struct bare *b = &l->bare_rope;
+
+  (void)stream;
+  return b->call(&b->config, b->kernel, (void **)b->params, NULL) ? DD_DEVICE
+                                                                  : DD_OK;
+}
+
+static dd_status via_older(const struct launching *l, CUstream stream)
+{
+  const struct bare *b = &l->bare_rope;
+  const CUlaunchConfig *c = &b->config;
+
+  (void)stream;
+  return b->older(b->kernel, c->gridDimX, c->gridDimY, c->gridDimZ,
+                  c->blockDimX, 1, 1, c->sharedMemBytes, c->hStream, NULL,
+                  (void **)b->extra) ? DD_DEVICE : DD_OK;
 }
 
 static dd_status via_bare_norm(const struct launching *l, CUstream stream)
@@ -378,11 +402,13 @@ static const struct column {
   int over;
 } columns[] = {{"bare qknorm_rope", via_bare, 0},
                {"the same again", via_bare, 0},
+               {"by kernelParams", via_params, 0},
+               {"cuLaunchKernel", via_older, 0},
                {"dd_plan_launch", via_plan, 0},
                {"dd_qknorm_rope", via_typed, 0},
                {"dd_launch", via_tensors, 0},
-               {"bare norm", via_bare_norm, 5},
-               {"dd_norm", via_norm, 5}};
+               {"bare norm", via_bare_norm, 7},
+               {"dd_norm", via_norm, 7}};
 enum { COLUMNS = COUNT_OF(columns) };
 
 /* ---- Rounds ------------------------------------------------------------- */
@@ -556,6 +582,16 @@ static const struct dd_plan *kept_plan(const struct launching *l,
   return found;
 }
 
+static PFN_cuLaunchKernel_v4000 find_older(void)
+{
+  void *driver = dlopen(getenv("DIFFTUNE_LIBCUDA"), RTLD_NOW | RTLD_NOLOAD);
+  PFN_cuLaunchKernel_v4000 found = NULL;
+
+  if (driver) *(void **)&found = dlsym(driver, "cuLaunchKernel");
+  if (!found) must(DD_BUG, "no cuLaunchKernel");
+  return found;
+}
+
 static void make_bare(const struct dd_plan *plan, void *const *buffers,
                       struct bare *out)
 {
@@ -566,6 +602,7 @@ static void make_bare(const struct dd_plan *plan, void *const *buffers,
     memcpy(out->args + s->pointers[i].offset,
            &buffers[s->pointers[i].buffer - 1], sizeof *buffers);
   out->call = cuda.cuLaunchKernelEx_;
+  out->older = find_older();
   out->kernel = s->launch.kernel.handle;
   out->size = s->launch.args_size;
   out->config = (CUlaunchConfig){

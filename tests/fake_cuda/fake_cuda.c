@@ -578,6 +578,19 @@ CUresult cuLaunchKernelEx(const CUlaunchConfig *c, CUfunction f, void **params,
   return CUDA_SUCCESS;
 }
 
+/* What the library does not call: scripts/bench/dispatch.c does. */
+CUresult cuLaunchKernel(CUfunction f, unsigned x, unsigned y, unsigned z,
+                        unsigned bx, unsigned by, unsigned bz, unsigned shared,
+                        CUstream stream, void **params, void **extra)
+{
+  CUlaunchConfig c = {
+      .gridDimX = x, .gridDimY = y, .gridDimZ = z, .blockDimX = bx,
+      .blockDimY = by, .blockDimZ = bz, .sharedMemBytes = shared,
+      .hStream = stream};
+
+  return cuLaunchKernelEx(&c, f, params, extra);
+}
+
 /* ---- Memory ---------------------------------------------------------- */
 
 CUresult cuMemAlloc(CUdeviceptr *out, size_t size)
