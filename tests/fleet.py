@@ -8,7 +8,7 @@ processor: DIFFTUNE_CPU_DEVICES), undisturbed, with one board's process killed,
 with the parent killed and the sweep resumed, and after Ctrl-C.  Each time the
 database must end with one complete sweep and the same proofs and measurements.
 """
-import os, pathlib, signal, sqlite3, subprocess, sys, tempfile, time
+import os, pathlib, re, signal, sqlite3, subprocess, sys, tempfile, time
 
 from checks import check, end_test
 
@@ -17,12 +17,13 @@ SHAPES = ["qknorm_rope:bf16 tokens=3 q_heads=2 head_dim=64"] + [
     f"rope:bf16 tokens={t} q_heads=1 head_dim=64" for t in range(4, 24)]
 
 
-def start(db, boards, *more):
+def start(db, boards, *more, shapes=SHAPES, cache=None):
     words = [program, "sweep", "--cpu", "--sample", "3", "--db", str(db), "--quiet", *more]
-    for shape in SHAPES:
+    for shape in shapes:
         words += ["--shapes", shape]
     return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                            env=dict(os.environ, DIFFTUNE_CPU_DEVICES=str(boards)))
+                            env=dict(os.environ, DIFFTUNE_CPU_DEVICES=str(boards),
+                                     **({"DIFFTUNE_CACHE": str(cache)} if cache else {})))
 
 
 def finish(run, seconds=240):
@@ -67,6 +68,30 @@ def boards_of(run):
     except OSError:
         return []
     return [int(pid) for pid in text.split() if is_board(pid)]
+
+
+def descendants(pid):
+    try:
+        text = pathlib.Path(f"/proc/{pid}/task/{pid}/children").read_text()
+    except OSError:
+        return []
+    found = [int(child) for child in text.split()]
+    return found + [below for child in found for below in descendants(child)]
+
+
+def holds_claims(pid):
+    try:
+        return any("difftune-claims" in os.readlink(fd)
+                   for fd in pathlib.Path(f"/proc/{pid}/fd").iterdir())
+    except OSError:
+        return False
+
+
+def maps_claims(pid):
+    try:
+        return "difftune-claims" in pathlib.Path(f"/proc/{pid}/maps").read_text()
+    except OSError:
+        return False
 
 
 def until(holds, run, seconds=60):
@@ -140,6 +165,25 @@ with tempfile.TemporaryDirectory(prefix="difftune-fleet-") as name:
     check("what no board can sweep is said once", run.returncode == 64 and
           err.count("nonesuch") == 1, (run.returncode, err))
     check("and begins no sweep", ask(db, "SELECT count(*) FROM sweep") == [(2,)])
+
+    # Nothing is in the cache, and all problems have the same units.  A board with
+    # one worker compiles what the other is at only when nothing else is left;
+    # and both begin with the anchor.
+    db, cache, more = folder / "cold.db", folder / "cold", ("--sample", "0", "--batch", "1")
+    run = start(db, 2, "-j", "2", "-v", *more, shapes=SHAPES[1:7], cache=cache)
+    check("boards share their claims",
+          until(lambda: sum(map(maps_claims, boards_of(run))) == 2, run))
+    until(lambda: len(descendants(run.pid)) >= 6, run)  # each has a device and a compiler
+    held = [pid for pid in [run.pid, *descendants(run.pid)] if holds_claims(pid)]
+    check("and nobody keeps the descriptor", not held, held)
+    out, err = finish(run)
+    units = sum(1 for _ in cache.glob("??/*"))
+    finish(start(folder / "warm.db", 1, *more, shapes=SHAPES[1:7], cache=cache))
+    check_whole("two boards and an empty cache", db, rows(folder / "warm.db"))
+    put = [int(count) for count in re.findall(r"(\d+) put into it", err)]
+    check("there was something to share", units > 8, units)
+    check("each unit is compiled once, the last ones aside",
+          len(put) == 2 and units <= sum(put) <= units + 3, (put, units))
 
     db = folder / "board.db"
     run = start(db, 3)

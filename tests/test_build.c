@@ -151,6 +151,48 @@ static void stored_code_is_known_again(void **state)
   build_close(&together);
 }
 
+static void add_shared(struct build *b, const struct claims *claims)
+{
+  uint32_t part;
+
+  assert_ok(build_open(b, &specs, "cpu", 1, 1));
+  assert_ok(cache_open(&b->cache));
+  build_share(b, claims);
+  for (uint32_t i = 0; i < POINTS; ++i)
+    assert_ok(build_add(b, &points[i], &part));
+}
+
+static void pump_all(struct build *b)
+{
+  while (farm_pending(b->farm)) assert_ok(build_pump(b, true));
+  for (uint32_t i = 0; i < POINTS; ++i)
+    assert_int_equal(b->parts[i]->state, PART_COMPILED);
+}
+
+/* Each compiles at once what it has claimed, `second` the one that `first` has
+ * not; that is silent then, so that `first` has to compile it too. */
+static void builds_share_what_they_compile(void **state)
+{
+  struct build first, second;
+  struct claims claims;
+
+  (void)state;
+  claims_open(&claims, claims_make());
+  assert_non_null(claims.slot);
+  add_shared(&first, &claims);
+  add_shared(&second, &claims);
+  assert_int_equal(farm_pending(second.farm), POINTS);
+  pump_all(&first);
+  pump_all(&second);
+  assert_int_equal(first.cache.stored, POINTS);
+  assert_int_equal(first.cache.found, 0);
+  assert_int_equal(second.cache.stored, 1);
+  assert_int_equal(second.cache.found, POINTS - 1);
+  build_close(&first);
+  build_close(&second);
+  claims_close(&claims);
+}
+
 static void print_row(const struct variant *v, struct bytes *label,
                       struct bytes *facts, struct db_variant_row *row)
 {
@@ -382,6 +424,7 @@ int main(int argc, char **argv)
       WITH_SPECS(machine_code_is_known_by_its_bytes),
       WITH_SPECS(a_unit_is_cached_under_its_text),
       WITH_SPECS(stored_code_is_known_again),
+      WITH_SPECS(builds_share_what_they_compile),
       WITH_SPECS(stored_variants_share_what_is_folded),
       WITH_SPECS(a_stored_text_becomes_the_same_code),
       WITH_SPECS(a_winner_is_compiled_beside_the_others),

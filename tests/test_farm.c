@@ -180,6 +180,169 @@ static void an_urgent_unit_goes_before_those_that_wait(void **state)
   farm_close(f);
 }
 
+/* ---- Peers ----------------------------------------------------------- */
+
+struct others {
+  uint32_t claimed, has; /* units, a bit each */
+  int claims[32], kept[32];
+};
+
+static bool claim(void *user, int64_t id)
+{
+  struct others *o = user;
+
+  o->claims[id]++;
+  return !(o->claimed >> id & 1);
+}
+
+static bool find(void *user, int64_t id, struct bytes *code)
+{
+  const struct others *o = user;
+
+  if (!(o->has >> id & 1)) return false;
+  bytes_text(code, "found");
+  return !code->failed;
+}
+
+static void keep(void *user, int64_t id, const struct bytes *code)
+{
+  struct others *o = user;
+
+  o->kept[id]++;
+  assert_true(code->size > 0);
+}
+
+static struct farm *open_among(struct others *o, int workers, double patience)
+{
+  const struct farm_peers peers = {claim, find, keep, o, patience};
+  struct farm *f;
+
+  assert_ok(farm_open(workers, &f));
+  farm_set_peers(f, &peers);
+  return f;
+}
+
+static void check_next(struct farm *f, int64_t id, const char *code)
+{
+  struct farm_result r;
+
+  assert_true(farm_next(f, &r, true));
+  assert_int_equal(r.id, id);
+  assert_string_equal(bytes_string(&r.code), code);
+  assert_int_equal(r.kept, r.status == DD_OK);
+  farm_result_release(&r);
+}
+
+/* Though nobody has it in the end: who claimed it may have died.  An urgent one
+ * is not put off. */
+static void a_unit_claimed_elsewhere_is_taken_last(void **state)
+{
+  static const int order[] = {0, 4, 2, 3, 1};
+  struct others o = {.claimed = 1 << 1 | 1 << 4};
+  struct farm *f = open_among(&o, 1, 3600);
+
+  (void)state;
+  for (int i = 0; i < 4; ++i) assert_ok(farm_submit(f, i, "cpu", "echo it"));
+  assert_ok(farm_submit_first(f, 4, "cpu", "echo it"));
+  assert_int_equal(farm_queued(f), 4);
+  for (int i = 0; i < 5; ++i) {
+    check_next(f, order[i], "it");
+    if (i == 1) assert_int_equal(farm_queued(f), 1); /* 3: 1 is another's */
+  }
+  for (int i = 0; i < 5; ++i) {
+    assert_int_equal(o.claims[i], 1);
+    assert_int_equal(o.kept[i], 1);
+  }
+  assert_int_equal(farm_queued(f), 0);
+  assert_int_equal(farm_pending(f), 0);
+  farm_close(f);
+}
+
+/* The one worker is busy all the time. */
+static void what_others_have_needs_no_worker(void **state)
+{
+  struct others o = {.claimed = 1 << 1 | 1 << 2};
+  struct farm *f = open_among(&o, 1, 3600);
+  struct farm_result r;
+
+  (void)state;
+  for (int i = 0; i < 3; ++i) assert_ok(farm_submit(f, i, "cpu", "echo it"));
+  assert_ok(farm_submit(f, 3, "cpu", "hang"));
+  check_next(f, 0, "it");
+  assert_int_not_equal(farm_worker_of(f, 3), 0);
+  assert_false(farm_next(f, &r, false));
+  o.has = 1 << 2;
+  check_next(f, 2, "found");
+  o.has = 1 << 1;
+  check_next(f, 1, "found");
+  kill(farm_worker_of(f, 3), SIGKILL);
+  check_next(f, 3, "");
+  assert_int_equal(o.kept[0], 1);
+  for (int i = 1; i < 4; ++i) assert_int_equal(o.kept[i], 0);
+  assert_int_equal(farm_pending(f), 0);
+  farm_close(f);
+}
+
+/* A wait is not for others: one worker takes the first, the rest stay free. */
+static void one_worker_takes_what_others_have_claimed(void **state)
+{
+  struct others o = {.claimed = 7};
+  struct farm *f = open_among(&o, 3, 3600);
+  struct farm_result r;
+
+  (void)state;
+  for (int i = 0; i < 3; ++i) assert_ok(farm_submit(f, i, "cpu", "hang"));
+  farm_turn(f);
+  assert_int_equal(farm_worker_of(f, 0), 0);
+  for (int i = 0; i < 2; ++i) {
+    farm_set_end(f, seconds_now() + 0.01);
+    assert_false(farm_next(f, &r, true));
+  }
+  assert_int_not_equal(farm_worker_of(f, 0), 0);
+  assert_int_equal(farm_worker_of(f, 1), 0);
+  assert_int_equal(farm_worker_of(f, 2), 0);
+  assert_ok(farm_submit(f, 3, "cpu", "hang"));
+  assert_int_not_equal(farm_worker_of(f, 3), 0);
+  farm_close(f);
+}
+
+static void a_claim_is_not_believed_for_ever(void **state)
+{
+  struct others o = {.claimed = 3};
+  struct farm *f = open_among(&o, 2, -1);
+
+  (void)state;
+  for (int i = 0; i < 2; ++i) assert_ok(farm_submit(f, i, "cpu", "hang"));
+  farm_turn(f);
+  for (int i = 0; i < 2; ++i) assert_int_not_equal(farm_worker_of(f, i), 0);
+  farm_close(f);
+}
+
+enum { SHARED = 32 };
+
+/* Some are found in time, some too late or never; some crash. */
+static void units_come_back_once_whoever_has_them(void **state)
+{
+  struct others o = {.claimed = 0x5a5af0f0};
+  struct farm *f = open_among(&o, 3, 0.01);
+  int seen[SHARED] = {0};
+  struct farm_result r;
+
+  (void)state;
+  for (int i = 0; i < SHARED; ++i)
+    assert_ok(farm_submit(f, i, "cpu", i % 7 == 3 ? "crash" : "echo it"));
+  for (int i = 0; i < SHARED; ++i) {
+    assert_true(farm_next(f, &r, true));
+    assert_int_equal(seen[r.id]++, 0);
+    o.has |= 1u << (r.id * 5 % SHARED);
+    farm_result_release(&r);
+  }
+  assert_false(farm_next(f, &r, true));
+  farm_close(f);
+}
+
+/* ---- Sizes and ends -------------------------------------------------- */
+
 /* 3 MB each way: many times what a pipe holds. */
 static void large_units_pass(void **state)
 {
@@ -419,10 +582,13 @@ static void a_killed_farm_is_cleaned_up_after(void **state)
 static void use_a_farm(void)
 {
   static const char *const texts[] = {"echo a", "crash", "echo b", ""};
+  struct others o = {.claimed = 6, .has = 4};
+  const struct farm_peers peers = {claim, find, keep, &o, 3600};
   struct farm_result r;
   struct farm *f;
 
   if (farm_open(2, &f)) return;
+  farm_set_peers(f, &peers);
   for (size_t i = 0; i < COUNT_OF(texts); ++i)
     if (farm_submit(f, (int64_t)i, "cpu", texts[i])) break;
   while (farm_next(f, &r, true)) farm_result_release(&r);
@@ -547,6 +713,11 @@ int main(int argc, char **argv)
       cmocka_unit_test(crashes_cost_one_unit),
       cmocka_unit_test(units_come_back_once_in_any_order),
       cmocka_unit_test(an_urgent_unit_goes_before_those_that_wait),
+      cmocka_unit_test(a_unit_claimed_elsewhere_is_taken_last),
+      cmocka_unit_test(what_others_have_needs_no_worker),
+      cmocka_unit_test(one_worker_takes_what_others_have_claimed),
+      cmocka_unit_test(a_claim_is_not_believed_for_ever),
+      cmocka_unit_test(units_come_back_once_whoever_has_them),
       cmocka_unit_test(large_units_pass),
       cmocka_unit_test(a_killed_worker_is_replaced),
       cmocka_unit_test(a_worker_that_dies_idle_costs_nothing),

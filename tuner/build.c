@@ -50,6 +50,38 @@ void build_close(struct build *b)
   memset(b, 0, sizeof *b);
 }
 
+/* ---- Others that build the same ------------------------------------------ */
+
+static bool claim_unit(void *user, int64_t unit)
+{
+  const struct build *b = user;
+
+  return claims_take(b->claims, &b->units[unit].key);
+}
+
+static bool find_unit(void *user, int64_t unit, struct bytes *code)
+{
+  struct build *b = user;
+
+  return cache_find(&b->cache, &b->units[unit].key, code);
+}
+
+static void keep_unit(void *user, int64_t unit, const struct bytes *code)
+{
+  struct build *b = user;
+
+  cache_store(&b->cache, &b->units[unit].key, code);
+}
+
+void build_share(struct build *b, const struct claims *claims)
+{
+  const struct farm_peers peers = {claim_unit, find_unit, keep_unit, b, 10};
+
+  if (!b->cache.folder[0]) return;
+  b->claims = claims;
+  farm_set_peers(b->farm, &peers);
+}
+
 /* ---- Parts by hash ----------------------------------------------------------- */
 
 static char *label_of(struct build *b, const struct variant *v)
@@ -295,7 +327,7 @@ static dd_status take_result(struct build *b, struct farm_result *r)
   uint32_t first = b->units[r->id].first, count = b->units[r->id].count;
 
   if (r->status == DD_OK) {
-    cache_store(&b->cache, &b->units[r->id].key, &r->code);
+    if (!r->kept) cache_store(&b->cache, &b->units[r->id].key, &r->code);
     unit_arrives(b, (size_t)r->id, &r->code);
     return DD_OK;
   }

@@ -10,6 +10,7 @@
 #define DIFFTUNE_BUILD_H
 
 #include "cache.h"
+#include "claims.h"
 #include "client.h"
 #include "compiler.h"
 #include "emit.h"
@@ -57,6 +58,7 @@ struct build {
   struct bytes identity; /* the compiler's */
   uint32_t batch;        /* variants per unit */
   struct cache cache;    /* off, unless the caller opens it */
+  const struct claims *claims; /* build_share()'s */
   struct arena arena;
   struct scheme_text *schemes;
   struct part **parts;
@@ -75,6 +77,9 @@ struct build {
 dd_status build_open(struct build *b, struct specs *specs, const char *target,
                      int jobs, uint32_t batch);
 void build_close(struct build *b);
+/* Other builds have this table too and meet in the same cache, which is open:
+ * they compile what this one need not.  `claims` stays the caller's. */
+void build_share(struct build *b, const struct claims *claims);
 
 /* The part of a variant; new ones are queued for compiling. */
 dd_status build_add(struct build *b, struct variant *v, uint32_t *part);

@@ -60,7 +60,7 @@ static void set_signals(posix_spawnattr_t *attr)
   posix_spawnattr_setsigmask(attr, &none);
 }
 
-static int spawn(pid_t *pid, const char *word, int in, int out,
+static int spawn(pid_t *pid, const char *word, int in, int out, int shared,
                  char *const *environment)
 {
   char self[] = "/proc/self/exe", argument[64] = "";
@@ -73,6 +73,8 @@ static int spawn(pid_t *pid, const char *word, int in, int out,
   posix_spawnattr_init(&attr);
   set_signals(&attr);
   posix_spawn_file_actions_init(&files);
+  if (shared >= 0) /* first of all: it may have the number of one of these */
+    posix_spawn_file_actions_adddup2(&files, shared, WORKER_SHARED);
   posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
   posix_spawn_file_actions_adddup2(&files, 2, 1);
   posix_spawn_file_actions_adddup2(&files, in, WORKER_IN);
@@ -83,25 +85,25 @@ static int spawn(pid_t *pid, const char *word, int in, int out,
   return error;
 }
 
-static dd_status start_with(struct child *c, const char *word,
+static dd_status start_with(struct child *c, const char *word, int shared,
                             char *const *environment, int to[2], int from[2])
 {
   int error;
 
   TRY(make_pipe(to));
   TRY(make_pipe(from));
-  error = spawn(&c->pid, word, to[0], from[1],
+  error = spawn(&c->pid, word, to[0], from[1], shared,
                 environment ? environment : environ);
   if (!error) return DD_OK;
   c->pid = 0;
   return fail(DD_IO, "cannot start a worker: %s", strerror(error));
 }
 
-dd_status child_start(struct child *c, const char *word,
-                      char *const *environment)
+dd_status child_start_sharing(struct child *c, const char *word, int shared,
+                              char *const *environment)
 {
   int to[2] = {-1, -1}, from[2] = {-1, -1};
-  dd_status status = start_with(c, word, environment, to, from);
+  dd_status status = start_with(c, word, shared, environment, to, from);
 
   if (status) {
     close_pipe(to);
@@ -113,6 +115,12 @@ dd_status child_start(struct child *c, const char *word,
   close(to[0]);
   close(from[1]);
   return DD_OK;
+}
+
+dd_status child_start(struct child *c, const char *word,
+                      char *const *environment)
+{
+  return child_start_sharing(c, word, -1, environment);
 }
 
 /* ---- Stopping -------------------------------------------------------- */

@@ -21,6 +21,10 @@ struct child {
  * NULL: ours.  Fails with DD_IO and leaves nothing behind. */
 dd_status child_start(struct child *c, const char *word,
                       char *const *environment);
+/* The same, and it gets `shared` as WORKER_SHARED, which its own children
+ * inherit unless it closes it; -1: nothing. */
+dd_status child_start_sharing(struct child *c, const char *word, int shared,
+                              char *const *environment);
 
 /* It has ended: child_stop() will not wait. */
 bool child_has_ended(const struct child *c);

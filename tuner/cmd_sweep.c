@@ -419,6 +419,7 @@ static dd_status open_build(struct build *b, const struct asked *q,
                  (uint32_t)(q->batch ? q->batch : 16)));
   farm_set_deadline(b->farm, (double)q->compile_limit);
   if (q->cache && cache_open(&b->cache)) say("%s", dd_last_error());
+  if (q->task) build_share(b, &q->task->claims);
   return DD_OK;
 }
 
@@ -680,8 +681,11 @@ int cmd_check(int argc, char **argv)
 int sweep_worker_main(int in_fd, int out_fd)
 {
   struct fleet_task task;
+  int code;
 
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (fleet_task_read(&task, in_fd, out_fd)) return say_failure(DD_IO);
-  return sweep_or_check(task.argc, task.argv, true, &task);
+  code = sweep_or_check(task.argc, task.argv, true, &task);
+  claims_close(&task.claims);
+  return code;
 }

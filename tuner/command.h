@@ -38,7 +38,7 @@ COMMAND_MAP(COMMAND_PROTOTYPE)
 #define WORKER_COMPILE "--worker-compile"
 #define WORKER_DEVICE "--worker-device"
 #define WORKER_SWEEP "--worker-sweep"
-enum { WORKER_IN = 3, WORKER_OUT = 4 };
+enum { WORKER_IN = 3, WORKER_OUT = 4, WORKER_SHARED = 5 };
 
 /* One board's share of a sweep (fleet.h); in cmd_sweep.c. */
 int sweep_worker_main(int in_fd, int out_fd);

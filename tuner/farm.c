@@ -29,6 +29,7 @@ enum {
   REQUEST_LIMIT = 64 << 20, /* the largest unit seen is 200 kB */
   REPLY_LIMIT = 512 << 20,
   LOG_LIMIT = 1 << 20,
+  LOOKS = 4, /* a turn, for units of others; each is a system call */
 };
 
 /* From the queue to a worker to the finished ones: one block all the way, so
@@ -36,6 +37,8 @@ enum {
 struct unit {
   struct farm_result result;
   struct bytes message; /* as it goes over the pipe, length first */
+  bool urgent, elsewhere; /* not to be put off; another has claimed it */
+  double believed;        /* that it compiles it: until then */
   struct unit *next;
 };
 
@@ -57,6 +60,7 @@ struct farm {
   int count;
   struct list queue, done;
   size_t pending, queued;
+  struct farm_peers peers; /* all zero: none */
   double deadline, end;
   struct farm_folder folder;
 };
@@ -83,14 +87,19 @@ static void list_add_first(struct list *l, struct unit *u)
   l->first = u;
 }
 
+/* `at` points to it. */
+static struct unit *list_take_at(struct list *l, struct unit **at)
+{
+  struct unit *u = *at;
+
+  *at = u->next;
+  if (!*at) l->end = at;
+  return u;
+}
+
 static struct unit *list_take(struct list *l)
 {
-  struct unit *u = l->first;
-
-  if (!u) return NULL;
-  l->first = u->next;
-  if (!l->first) l->end = &l->first;
-  return u;
+  return l->first ? list_take_at(l, &l->first) : NULL;
 }
 
 void farm_result_release(struct farm_result *r)
@@ -179,6 +188,14 @@ static void finish(struct farm *f, struct worker *w)
   w->unit = NULL;
   w->sent = 0;
   bytes_clear(&w->reply);
+}
+
+/* At once: its caller may look at what is done much later. */
+static void keep(struct farm *f, struct farm_result *r)
+{
+  if (r->status || !f->peers.keep) return;
+  f->peers.keep(f->peers.user, r->id, &r->code);
+  r->kept = true;
 }
 
 static void lose(struct farm *f, struct worker *w, dd_status status,
@@ -299,8 +316,10 @@ static void take_reply(struct farm *f, struct worker *w)
   if (wire_status(&in, true, DD_IO) || bytes_status(&r->code) ||
       bytes_status(&r->log) || bytes_status(&r->error))
     lose_to_nonsense(f, w, dd_last_error());
-  else
+  else {
+    keep(f, r);
     finish(f, w);
+  }
 }
 
 static void move(struct farm *f, struct worker *w)
@@ -323,20 +342,75 @@ static void move_all(struct farm *f)
     if (f->worker[i].unit) move(f, &f->worker[i]);
 }
 
-/* Gives queued units to idle workers, and starts those that are missing. */
+/* ---- The queue ------------------------------------------------------- */
+
+static struct unit *take_queued(struct farm *f, struct unit **at)
+{
+  struct unit *u = list_take_at(&f->queue, at);
+
+  if (!u->elsewhere) f->queued--;
+  return u;
+}
+
+/* Nobody else is at it, as far as is known. */
+static bool is_free(struct farm *f, struct unit *u)
+{
+  if (u->elsewhere) return seconds_now() > u->believed;
+  if (!f->peers.claim || f->peers.claim(f->peers.user, u->result.id) ||
+      u->urgent)
+    return true;
+  u->elsewhere = true;
+  u->believed = seconds_now() + f->peers.patience;
+  f->queued--;
+  return false;
+}
+
+static struct unit *choose(struct farm *f)
+{
+  struct unit **at = &f->queue.first;
+
+  while (*at && !is_free(f, *at)) at = &(*at)->next;
+  return *at ? take_queued(f, at) : NULL;
+}
+
+/* The worker is idle; it is started if it is missing. */
+static void give(struct farm *f, struct worker *w, struct unit *u)
+{
+  bury_idle(w);
+  w->unit = u;
+  w->started = seconds_now();
+  if (!w->child.pid && worker_start(w))
+    lose(f, w, DD_IO, dd_last_error());
+  else
+    move(f, w);
+}
+
+/* Gives queued units to idle workers. */
 static void feed(struct farm *f)
 {
   for (int i = 0; i < f->count && f->queue.first; ++i) {
-    struct worker *w = &f->worker[i];
-    if (w->unit) continue;
-    bury_idle(w);
-    w->unit = list_take(&f->queue);
-    f->queued--;
-    w->started = seconds_now();
-    if (!w->child.pid && worker_start(w))
-      lose(f, w, DD_IO, dd_last_error());
-    else
-      move(f, w);
+    struct unit *u = f->worker[i].unit ? NULL : choose(f);
+    if (u) give(f, &f->worker[i], u);
+  }
+}
+
+/* What others have compiled meanwhile, of the first `looks` that are theirs. */
+static void find(struct farm *f, size_t looks)
+{
+  struct unit **at = &f->queue.first;
+
+  while (*at && looks) {
+    struct farm_result *r = &(*at)->result;
+    if (!(*at)->elsewhere) {
+      at = &(*at)->next;
+    } else if (f->peers.find(f->peers.user, r->id, &r->code)) {
+      r->kept = true;
+      list_add(&f->done, take_queued(f, at));
+    } else {
+      bytes_clear(&r->code);
+      at = &(*at)->next;
+      looks--;
+    }
   }
 }
 
@@ -415,6 +489,11 @@ void farm_set_end(struct farm *f, double end)
   f->end = end;
 }
 
+void farm_set_peers(struct farm *f, const struct farm_peers *peers)
+{
+  f->peers = *peers;
+}
+
 bool farm_is_over(const struct farm *f)
 {
   return f->end > 0 && seconds_now() >= f->end;
@@ -446,13 +525,13 @@ static dd_status make_unit(int64_t id, const char *target, const char *text,
 }
 
 static dd_status submit(struct farm *f, int64_t id, const char *target,
-                        const char *text,
-                        void add(struct list *, struct unit *))
+                        const char *text, bool urgent)
 {
   struct unit *u;
 
   TRY(make_unit(id, target, text, &u));
-  add(&f->queue, u);
+  u->urgent = urgent;
+  (urgent ? list_add_first : list_add)(&f->queue, u);
   f->pending++;
   f->queued++;
   feed(f);
@@ -462,13 +541,13 @@ static dd_status submit(struct farm *f, int64_t id, const char *target,
 dd_status farm_submit(struct farm *f, int64_t id, const char *target,
                       const char *text)
 {
-  return submit(f, id, target, text, list_add);
+  return submit(f, id, target, text, false);
 }
 
 dd_status farm_submit_first(struct farm *f, int64_t id, const char *target,
                             const char *text)
 {
-  return submit(f, id, target, text, list_add_first);
+  return submit(f, id, target, text, true);
 }
 
 size_t farm_queued(const struct farm *f)
@@ -533,7 +612,32 @@ static bool wait_for_one(const struct farm *f)
 void farm_turn(struct farm *f)
 {
   move_all(f);
+  find(f, LOOKS);
   feed(f);
+}
+
+/* An idle worker, unless one is already at what another has claimed. */
+static struct worker *worker_for_others(struct farm *f)
+{
+  struct worker *idle = NULL;
+
+  for (int i = f->count; i-- > 0;)
+    if (!f->worker[i].unit) idle = &f->worker[i];
+    else if (f->worker[i].unit->elsewhere) return NULL;
+  return idle;
+}
+
+/* Before a wait: what others have claimed is all that is left for an idle
+ * worker.  One takes the first, so that the wait ends whatever the others do;
+ * more would be in the way of what is submitted next. */
+static void feed_one_of_others(struct farm *f)
+{
+  struct worker *w;
+
+  find(f, SIZE_MAX);
+  if (f->done.first || !f->queue.first) return;
+  w = worker_for_others(f);
+  if (w) give(f, w, take_queued(f, &f->queue.first));
 }
 
 bool farm_next(struct farm *f, struct farm_result *out, bool wait)
@@ -544,8 +648,9 @@ bool farm_next(struct farm *f, struct farm_result *out, bool wait)
   for (;;) {
     farm_turn(f);
     if (take_done(f, out)) return true;
-    if (!f->pending || !wait || farm_is_over(f) || !wait_for_one(f))
-      return false;
+    if (!f->pending || !wait || farm_is_over(f)) return false;
+    feed_one_of_others(f);
+    if (!f->done.first && !wait_for_one(f)) return false;
   }
 }
 

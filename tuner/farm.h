@@ -25,6 +25,7 @@ struct farm_result {
   struct bytes code, log;
   struct bytes error; /* the sentence where status is not DD_OK */
   double seconds;     /* from the hand-over to the worker to the answer */
+  bool kept;          /* the peers have the code: found there, or given them */
 };
 void farm_result_release(struct farm_result *r);
 
@@ -42,14 +43,29 @@ void farm_set_deadline(struct farm *f, double seconds);
 void farm_set_end(struct farm *f, double end);
 bool farm_is_over(const struct farm *f);
 
+/* Other farms that compile the same units, for other devices.  A unit that
+ * cannot be claimed is another's: it stays in the queue, and farm_turn() looks
+ * whether it can be found.  Nothing depends on what became of the other farm:
+ * before farm_next() waits with idle workers, one of them compiles the first
+ * such unit all the same, and after `patience` seconds it is one like others. */
+struct farm_peers {
+  bool (*claim)(void *user, int64_t id); /* once, when a worker is idle */
+  bool (*find)(void *user, int64_t id, struct bytes *code);
+  void (*keep)(void *user, int64_t id, const struct bytes *code);
+  void *user;
+  double patience;
+};
+void farm_set_peers(struct farm *f, const struct farm_peers *peers);
+
 /* Queues a unit; the text is copied.  `id` is the caller's and comes back. */
 dd_status farm_submit(struct farm *f, int64_t id, const char *target,
                       const char *text);
-/* The same, before all that wait for a worker. */
+/* The same, before all that wait for a worker, and though it is another's. */
 dd_status farm_submit_first(struct farm *f, int64_t id, const char *target,
                             const char *text);
 size_t farm_pending(const struct farm *f); /* not yet given by farm_next() */
-size_t farm_queued(const struct farm *f);  /* not yet given to a worker */
+/* Not yet given to a worker, and not another's. */
+size_t farm_queued(const struct farm *f);
 
 /* Gives the next finished unit, in the order in which they finish; the caller
  * releases it.  False: nothing is pending, or `wait` is false and nothing has

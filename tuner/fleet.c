@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "command.h"
 #include "resume.h"
@@ -23,7 +24,7 @@ enum { PIECES_AHEAD = 2 }; /* the one at hand and the next */
 /* ---- The task, as bytes -------------------------------------------------- */
 
 static void put_task(struct bytes *out, const struct fleet_task *t,
-                     const struct device_info *info)
+                     const struct device_info *info, int claims)
 {
   wire_put_u32(out, (uint32_t)t->argc);
   for (int i = 0; i < t->argc; ++i) wire_put_text(out, t->argv[i]);
@@ -31,6 +32,7 @@ static void put_task(struct bytes *out, const struct fleet_task *t,
   wire_put_i64(out, t->jobs);
   wire_put_u32(out, t->boards);
   wire_put_f64(out, t->began);
+  wire_put_u32(out, claims >= 0);
 }
 
 static void get_task(struct wire_reader *r, struct fleet_task *t)
@@ -43,6 +45,8 @@ static void get_task(struct wire_reader *r, struct fleet_task *t)
   t->jobs = wire_i64(r, "a number of workers");
   t->boards = wire_u32(r, "a number of boards");
   t->began = wire_f64(r, "a time");
+  claims_open(&t->claims,
+              wire_u32(r, "whether there are claims") ? WORKER_SHARED : -1);
 }
 
 dd_status fleet_task_read(struct fleet_task *t, int in_fd, int out_fd)
@@ -360,16 +364,16 @@ static dd_status make_pieces(struct fleet *f)
 /* ---- The parent: members ------------------------------------------------- */
 
 static dd_status start_member(struct fleet *f, const struct fleet_task *task,
-                              const struct device_info *info)
+                              const struct device_info *info, int claims)
 {
   struct member *m = &f->members[f->member_count++];
   struct bytes message = BYTES_INIT;
   dd_status status;
 
   m->info = info;
-  TRY(child_start(&m->child, WORKER_SWEEP, NULL));
+  TRY(child_start_sharing(&m->child, WORKER_SWEEP, claims, NULL));
   m->alive = true;
-  put_task(&message, task, info);
+  put_task(&message, task, info, claims);
   status = wire_send(m->child.to, &message);
   bytes_release(&message);
   return status;
@@ -588,12 +592,15 @@ dd_status fleet_start(struct fleet *f, struct sweep *s,
                       const struct device_info *infos, size_t count)
 {
   dd_status status = DD_OK;
+  int claims;
 
   *f = (struct fleet){.sweep = s};
   f->members = ARENA_ARRAY(&s->arena, struct member, count);
   if (!f->members) return fail(DD_NO_MEMORY, "out of memory");
+  claims = claims_make();
   for (size_t i = 0; i < count && !status; ++i)
-    status = start_member(f, task, &infos[i]);
+    status = start_member(f, task, &infos[i], claims);
+  if (claims >= 0) close(claims);
   return status;
 }
 

@@ -17,6 +17,7 @@
 #ifndef DIFFTUNE_FLEET_H
 #define DIFFTUNE_FLEET_H
 
+#include "claims.h"
 #include "sweep.h"
 
 /* What a board's process is told when it starts. */
@@ -30,6 +31,7 @@ struct fleet_task {
   int64_t jobs;  /* compile workers */
   uint32_t boards;
   double began; /* the parent, for its budget */
+  struct claims claims; /* all boards'; a board's own to close */
 };
 
 /* ---- The parent --------------------------------------------------------- */
