@@ -32,6 +32,8 @@ enum {
   LOOKS = 4, /* a turn, for units of others; each is a system call */
 };
 
+static const double LOOK_AGAIN = 0.02; /* seconds */
+
 /* From the queue to a worker to the finished ones: one block all the way, so
  * that finishing a unit needs no memory. */
 struct unit {
@@ -60,6 +62,7 @@ struct farm {
   int count;
   struct list queue, done;
   size_t pending, queued;
+  size_t elsewhere; /* in the queue, claimed by others */
   struct farm_peers peers; /* all zero: none */
   double deadline, end;
   struct farm_folder folder;
@@ -348,7 +351,8 @@ static struct unit *take_queued(struct farm *f, struct unit **at)
 {
   struct unit *u = list_take_at(&f->queue, at);
 
-  if (!u->elsewhere) f->queued--;
+  if (u->elsewhere) f->elsewhere--;
+  else f->queued--;
   return u;
 }
 
@@ -362,6 +366,7 @@ static bool is_free(struct farm *f, struct unit *u)
   u->elsewhere = true;
   u->believed = seconds_now() + f->peers.patience;
   f->queued--;
+  f->elsewhere++;
   return false;
 }
 
@@ -582,12 +587,14 @@ size_t farm_poll(const struct farm *f, struct pollfd *fds, size_t capacity)
   return n;
 }
 
-/* Milliseconds to the first deadline, or the end. */
+/* Milliseconds to the first deadline, the end, or another look for what others
+ * have compiled, of which nothing tells us. */
 static int poll_timeout(const struct farm *f)
 {
   double now = seconds_now();
   double least = f->end > 0 ? f->end - now : 3600;
 
+  if (f->elsewhere && least > LOOK_AGAIN) least = LOOK_AGAIN;
   for (int i = 0; i < f->count; ++i) {
     double left = f->worker[i].started + f->deadline - now;
     if (f->worker[i].unit && left < least) least = left;
