@@ -75,7 +75,9 @@ static void keep_unit(void *user, int64_t unit, const struct bytes *code)
 
 void build_share(struct build *b, const struct claims *claims)
 {
-  const struct farm_peers peers = {claim_unit, find_unit, keep_unit, b, 10};
+  const struct farm_peers peers = {.claim = claim_unit, .find = find_unit,
+                                   .keep = keep_unit, .user = b,
+                                   .patience = 10};
 
   if (!b->cache.folder[0]) return;
   b->claims = claims;

@@ -317,12 +317,12 @@ static void take_reply(struct farm *f, struct worker *w)
   read_part(&in, &r->log, "a log");
   read_part(&in, &r->error, "a sentence");
   if (wire_status(&in, true, DD_IO) || bytes_status(&r->code) ||
-      bytes_status(&r->log) || bytes_status(&r->error))
+      bytes_status(&r->log) || bytes_status(&r->error)) {
     lose_to_nonsense(f, w, dd_last_error());
-  else {
-    keep(f, r);
-    finish(f, w);
+    return;
   }
+  keep(f, r);
+  finish(f, w);
 }
 
 static void move(struct farm *f, struct worker *w)

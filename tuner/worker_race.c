@@ -174,27 +174,35 @@ static dd_status record_finalists(struct race_job *job)
   return DD_OK;
 }
 
+/* To ask for the occupancy is also to be allowed the shared memory. */
+static dd_status load_twin(struct race_job *job, const struct candidate *c,
+                           struct run_step *step)
+{
+  struct device *d = job->w->device;
+  char entry[VARIANT_ENTRY];
+  const struct held *l;
+  int occupancy;
+
+  TRY(find_variant(job->w, &c->steps[0], &l));
+  TRY(d->api->load(d, l->origin->bytes.data, l->origin->bytes.size,
+                   &job->twin));
+  variant_entry(&l->loaded.variant, entry);
+  TRY(d->api->kernel(d, job->twin, entry, &step->kernel));
+  return d->api->occupancy(d, &step->kernel, step->geometry.block,
+                           step->geometry.shared_bytes, &occupancy);
+}
+
 /* A fused candidate's code again, loaded a second time: whatever differs between
  * the two is noise. */
 static dd_status enter_twin(struct race_job *job)
 {
-  struct worker *w = job->w;
-  const struct candidate *c;
-  const struct held *l;
-  struct run run;
-  char entry[VARIANT_ENTRY];
   int of = race_original(&job->race);
+  struct run run;
 
   if (of < 0 || job->candidates[of].split) return DD_OK;
-  c = &job->candidates[of];
-  TRY(find_variant(w, &c->steps[0], &l));
-  TRY(note(w, (uint32_t)of));
-  TRY(w->device->api->load(w->device, l->origin->bytes.data,
-                           l->origin->bytes.size, &job->twin));
-  TRY(make_run(job, c, &run));
-  variant_entry(&l->loaded.variant, entry);
-  TRY(w->device->api->kernel(w->device, job->twin, entry,
-                             &run.steps[0].kernel));
+  TRY(note(job->w, (uint32_t)of));
+  TRY(make_run(job, &job->candidates[of], &run));
+  TRY(load_twin(job, &job->candidates[of], &run.steps[0]));
   TRY(bench_record(&job->bench, &run, job->timing[of].launches, 0, true,
                    &job->timing[job->count]));
   race_enter_twin(&job->race, of);
