@@ -37,6 +37,7 @@ fail_in(dd_status status, const char *format, ...);
  * are fetched where caches are cold; each begins with a line. */
 #define HOT __attribute__((hot, aligned(64)))
 #define NOINLINE __attribute__((noinline))
+#define FALL_THROUGH __attribute__((fallthrough))
 #define ALWAYS_INLINE inline __attribute__((always_inline))
 #define LIKELY(condition) __builtin_expect(!!(condition), 1)
 

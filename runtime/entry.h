@@ -78,8 +78,9 @@ struct entry *entry_search(struct dd_context *ctx, uint32_t hash,
                            entry_match *match, const void *args);
 
 /* Finds without a lock; NULL: not there yet. */
-static inline struct entry *entry_find(struct dd_context *ctx, uint32_t hash,
-                                       entry_match *match, const void *args)
+static ALWAYS_INLINE struct entry *entry_find(struct dd_context *ctx,
+                                              uint32_t hash, entry_match *match,
+                                              const void *args)
 {
   struct entry *e = atomic_load_explicit(&ctx->quick[hash % QUICK_ENTRIES],
                                          memory_order_acquire);

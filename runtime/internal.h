@@ -118,6 +118,10 @@ static inline void launches_add(struct launches *l, enum launch_kind kind)
       memory_order_relaxed);
 }
 
+/* For a launch that was counted as eager, unless `l` is NULL, and then failed:
+ * returns the status. */
+dd_status not_launched(struct launches *l, dd_status status);
+
 /* A problem that dd_prepare() or an entry point met.  All but the launches is
  * under the context's lock. */
 struct prepared {
@@ -155,7 +159,8 @@ struct plan_pointer {
   uint16_t offset;
   uint16_t buffer; /* 1 + its index; or IN_WORKSPACE + tensor */
 };
-enum { IN_WORKSPACE = 0x8000, POINTER_GROUP = 2 };
+enum { IN_WORKSPACE = 0x8000, POINTER_GROUP = 2,
+       PLAIN_POINTERS = 16 /* of a plain plan, at most */ };
 struct plan_attr {
   double baked; /* what the argument struct has already */
   uint16_t offset;
@@ -192,7 +197,7 @@ struct dd_plan {
   uintptr_t mask; /* of all buffers: the bits that any of them must not have */
   uint32_t forks, buffer_count; /* forks: the context's */
   bool plain;  /* one step, not of a split form, that has something to do and
-                  takes all buffers */
+                  takes all buffers; and no trace asks what is captured */
   bool traced; /* the context's */
   bool empty;  /* nothing to do: launches return at once */
   bool split;
@@ -228,15 +233,6 @@ dd_status plan_launch(const struct dd_plan *plan, void *const *buffers,
 /* A step's attributes into its argument struct. */
 dd_status plan_attrs(const struct plan_step *s, const double *attr,
                      uint8_t *args);
-
-/* Asking is a call of the driver more: only for a trace. */
-void count_traced(const struct dd_plan *plan, void *stream);
-static inline void count_launch(const struct dd_plan *plan, void *stream)
-{
-  if (!plan->launches) return;
-  if (!LIKELY(!plan->traced)) count_traced(plan, stream);
-  else launches_add(plan->launches, LAUNCH_EAGER);
-}
 
 /* Blocks that begin with a line of the cache.  Zeros; NULL: out of memory. */
 void *lines_new(struct allocator *a, size_t size);

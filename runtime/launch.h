@@ -37,26 +37,42 @@ static ALWAYS_INLINE void copy_args(uint8_t *to, const uint8_t *from,
     memcpy(to + i, from + i, PIECE);
 }
 
-/* False: one is NULL, or has a bit that not all of them may have. */
+#define PUT_POINTER(i)                                                         \
+  do {                                                                         \
+    uintptr_t pointer = (uintptr_t)at(from, p[i].buffer);                      \
+    memcpy(args + p[i].offset, &pointer, sizeof pointer);                      \
+    bits |= pointer;                                                           \
+    none |= pointer - 1;                                                       \
+  } while (0)
+#define PUT_GROUP(n)                                                           \
+  case n:                                                                      \
+    PUT_POINTER(2 * (n) - 1);                                                  \
+    PUT_POINTER(2 * (n) - 2);                                                  \
+    FALL_THROUGH
+
+/* False: one is NULL (or not an address), or has a bit that not all of them may
+ * have.  One jump, which is where it was the last time, in place of a loop's
+ * end. */
 static ALWAYS_INLINE bool put_pointers(const struct plan_pointer *p,
                                        uint32_t count, tensor_at *at,
                                        const void *from, uintptr_t mask,
                                        uint8_t *args)
 {
-  const struct plan_pointer *end = p + count;
   uintptr_t bits = 0, none = 0;
 
-  do {
-#pragma GCC unroll 2
-    for (int i = 0; i < POINTER_GROUP; ++i) {
-      uintptr_t pointer = (uintptr_t)at(from, p[i].buffer);
-      memcpy(args + p[i].offset, &pointer, sizeof pointer);
-      bits |= pointer;
-      none += !pointer;
-    }
-    p += POINTER_GROUP;
-  } while (p < end);
-  return !((bits & mask) | none);
+  _Static_assert(POINTER_GROUP == 2 && PLAIN_POINTERS == 16, "the cases");
+  switch (count / POINTER_GROUP) {
+    PUT_GROUP(8);
+    PUT_GROUP(7);
+    PUT_GROUP(6);
+    PUT_GROUP(5);
+    PUT_GROUP(4);
+    PUT_GROUP(3);
+    PUT_GROUP(2);
+    PUT_GROUP(1);
+    default: break;
+  }
+  return !(bits & mask) && (intptr_t)none >= 0;
 }
 
 /* `list` has `count` pointers, whole groups: where each is put, and its number
@@ -75,9 +91,9 @@ launch_plain(const struct dd_plan *plan, const struct plan_pointer *list,
   if (!LIKELY(put_pointers(list, count, at, from, plan->mask, args)))
     return LOOK_CLOSER;
   if (attr) TRY(plan_attrs(s, attr, args));
+  if (plan->launches) launches_add(plan->launches, LAUNCH_EAGER);
   status = plan->start(plan->device, &s->launch, args, stream);
-  if (LIKELY(!status)) count_launch(plan, stream);
-  return status;
+  return LIKELY(!status) ? DD_OK : not_launched(plan->launches, status);
 }
 
 #endif

@@ -66,8 +66,9 @@ static ALWAYS_INLINE dd_status run(struct dd_context *ctx,
   c.entry = point;
   c.given = attrs_given(given, point->attr_count) ? given : NULL;
   c.attr_count = 0;
-  c.text = head->options ? head->options : "";
-  c.length = *c.text ? strlen(c.text) : 0;
+  c.text = "";
+  c.length = 0;
+  if (!LIKELY(!head->options)) c.length = strlen(c.text = head->options);
   c.tensors = tensors;
   c.count = point->tensor_count;
   c.workspace = head->workspace;

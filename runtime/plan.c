@@ -408,7 +408,8 @@ static dd_status fill_plan(struct dd_plan *plan, const struct match *m,
     TRY(make_step(plan, m, i, attr, place));
   plan->empty = nothing_to_do(plan->op, plan, place);
   plan->plain = !plan->empty && !plan->split && plan->step_count == 1 &&
-                takes_all(plan, plan->steps);
+                !plan->traced && takes_all(plan, plan->steps) &&
+                plan->steps->buffer_pointers <= PLAIN_POINTERS;
   return DD_OK;
 }
 
@@ -732,9 +733,11 @@ static dd_status launch_step(const struct dd_plan *plan,
   return plan->start(plan->device, &s->launch, args, stream);
 }
 
-void count_traced(const struct dd_plan *plan, void *stream)
+/* Whether it is captured takes a call of the driver more: only a trace asks. */
+static void count(const struct dd_plan *plan, void *stream)
 {
-  bool captured = plan->device->api->capturing(plan->device, stream);
+  bool captured = plan->traced &&
+                  plan->device->api->capturing(plan->device, stream);
 
   launches_add(plan->launches, captured ? LAUNCH_CAPTURED : LAUNCH_EAGER);
 }
@@ -768,7 +771,7 @@ dd_status plan_launch(const struct dd_plan *plan, void *const *buffers,
   if (attr) TRY(check_attrs(plan, attr));
   for (; s < end; ++s)
     TRY(launch_step(plan, s, buffers, workspace, attr, stream));
-  count_launch(plan, stream);
+  if (plan->launches) count(plan, stream);
   return DD_OK;
 }
 

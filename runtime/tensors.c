@@ -1,21 +1,13 @@
 /*
  * tensors.c - any op, its problem read off tensors as DLPack has them: what
- * dd_launch() and the entry points of ops.c share.
- *
- * What tensors say (sizes, strides, alignment) goes into the key as numbers,
- * what they cannot say as the bytes of the op's text.  Only a call with a new
- * key looks at the specs.
+ * dd_launch() and the entry points of ops.c share where a call's key is new, or
+ * its plan is not plain; and dd_launch().
  */
 #include "call.h"
-#include "launch.h"
 
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
-
-enum { DL_INT = 0, DL_FLOAT = 2, DL_BFLOAT = 4, TEXT_WORDS = 32 };
-
-/* ---- The key ------------------------------------------------------------ */
 
 int64_t tensor_dtype(const dd_tensor *t)
 {
@@ -25,121 +17,6 @@ int64_t tensor_dtype(const dd_tensor *t)
     return t->type_bits == 32 ? DD_F32 : t->type_bits == 16 ? DD_F16 : 0;
   if (t->type_code != DL_INT) return 0;
   return t->type_bits == 32 ? DD_I32 : t->type_bits == 64 ? DD_I64 : 0;
-}
-
-static char *tensor_data(const dd_tensor *t)
-{
-  return (char *)t->data + t->byte_offset;
-}
-
-enum { GIVEN = 1 << 28, STRIDED = 1 << 29 }; /* bits that no rank has */
-
-static int64_t rank_and_type(const dd_tensor *t)
-{
-  int64_t word;
-
-  _Static_assert(offsetof(dd_tensor, shape) ==
-                     offsetof(dd_tensor, rank) + sizeof word,
-                 "rank, type and lanes are one word");
-  memcpy(&word, &t->rank, sizeof word);
-  return word;
-}
-
-/* Writing and comparing are made of them apart. */
-#define WALK static ALWAYS_INLINE int64_t *
-
-/* The walks return where the next word is; NULL: one is another. */
-WALK walk_sizes(const int64_t *size, int rank, int64_t *at, bool write)
-{
-  int64_t away = 0;
-
-#pragma GCC unroll 4
-  for (int d = 0; d < OP_MAX_RANK; ++d) {
-    if (d >= rank) break;
-    if (write) at[d] = size[d];
-    away |= at[d] ^ size[d];
-  }
-  return away ? NULL : at + rank;
-}
-
-WALK walk_tensor(const dd_tensor *t, int64_t *at, uint64_t *bits, bool write)
-{
-  int64_t word = rank_and_type(t) | GIVEN | (t->strides ? STRIDED : 0);
-
-  if (!key_word(at++, word, write) || (t->rank && !t->shape)) return NULL;
-  at = walk_sizes(t->shape, t->rank, at, write);
-  if (at && t->strides) at = walk_sizes(t->strides, t->rank, at, write);
-  if (t->type_code != DL_INT) *bits |= (uintptr_t)tensor_data(t);
-  return at;
-}
-
-/* By words, the last of which may overlap. */
-static inline bool same_text(const char *a, const char *b, size_t length)
-{
-  uint64_t x, y;
-
-  if (length < sizeof x) return !length || !memcmp(a, b, length);
-  for (size_t i = 0;; i += sizeof x) {
-    if (i + sizeof x > length) i = length - sizeof x;
-    memcpy(&x, a + i, sizeof x);
-    memcpy(&y, b + i, sizeof y);
-    if (x != y || i + sizeof x == length) return x == y;
-  }
-}
-
-/* Behind the text lie zeros up to a whole word. */
-WALK walk_text(const struct call *c, int64_t *at, bool write)
-{
-  if (write) {
-    at[c->length / 8] = 0;
-    memcpy(at, c->text, c->length);
-  }
-  if (!same_text((const char *)at, c->text, c->length)) return NULL;
-  return at + c->length / 8 + 1;
-}
-
-/* What is compared is what was written: it ends before an entry's end. */
-WALK walk(const struct call *c, int64_t *at, bool write)
-{
-  int64_t counts = (int64_t)c->count | (int64_t)c->length << 32;
-  uint64_t bits = 16;
-
-  if (!key_word(at++, (int64_t)(uintptr_t)c->entry, write)) return NULL;
-  if (!key_word(at++, counts, write)) return NULL;
-  at = walk_text(c, at, write);
-  for (size_t i = 0; at && i < c->count; ++i) {
-    const dd_tensor *t = c->tensors[i];
-    if (t) at = walk_tensor(t, at, &bits, write);
-    else at = key_word(at, 0, write) ? at + 1 : NULL;
-  }
-  if (!at || !key_word(at, (int64_t)(bits & -bits), write)) return NULL;
-  return at + 1;
-}
-
-static ALWAYS_INLINE bool is_made_for(struct entry *e, const void *call)
-{
-  return walk(call, e->word, false);
-}
-
-static bool has_rank(const dd_tensor *t)
-{
-  return (uint32_t)t->rank <= OP_MAX_RANK && (!t->rank || t->shape);
-}
-
-/* The first tensor's sizes, and the end of the text: "norm:bf16". */
-static ALWAYS_INLINE uint32_t hash_call(const struct call *c)
-{
-  const dd_tensor *t = c->count ? c->tensors[0] : NULL;
-  uint64_t hash = key_mix(c->length, (int64_t)(uintptr_t)c->entry);
-  int64_t end;
-
-  if (c->length >= sizeof end) {
-    memcpy(&end, c->text + c->length - sizeof end, sizeof end);
-    hash = key_mix(hash, end);
-  }
-  for (int i = 0; t && has_rank(t) && i < t->rank; ++i)
-    hash = key_mix(hash, t->shape[i]);
-  return key_hash(hash);
 }
 
 static const char *who(const struct call *c)
@@ -398,18 +275,17 @@ static dd_status resolve_op(struct dd_context *ctx, const struct op_set *set,
   return status;
 }
 
-static NOINLINE dd_status call_make(struct dd_context *ctx,
-                                    const struct call *c, uint32_t hash,
-                                    void *stream, struct entry **out)
+dd_status call_make(struct dd_context *ctx, const struct call *c, uint32_t hash,
+                    entry_match *match, void *stream, struct entry **out)
 {
   const char *name = c->entry ? c->entry->op : c->text;
-  struct key key = {.match = is_made_for, .args = c, .hash = hash};
+  struct key key = {.match = match, .args = c, .hash = hash};
   const struct op_set *set;
   const struct op *op;
 
   TRY(context_check(ctx));
   TRY(check_call(c));
-  key.words = (uint32_t)(walk(c, key.word, true) - key.word);
+  key.words = (uint32_t)(call_walk(c, key.word, true) - key.word);
   TRY(find_op(ctx, name, &set, &op));
   return resolve_op(ctx, set, op, c, &key, stream, out);
 }
@@ -435,15 +311,8 @@ static dd_status read_attrs(const struct op *op, const dd_attr *attrs,
   return DD_OK;
 }
 
-static ALWAYS_INLINE void *data_at(const void *from, uint32_t number)
-{
-  return tensor_data(((const dd_tensor *const *)from)[number]);
-}
-
-/* A plan that is not plain, or tensors that are to be looked at. */
-static NOINLINE dd_status launch_closer(const struct entry *e,
-                                        const struct call *c,
-                                        const double *attr, void *stream)
+dd_status call_closer(const struct entry *e, const struct call *c,
+                      const double *attr, void *stream)
 {
   const struct dd_plan *plan = e->plan;
   void *buffers[OP_MAX_TENSORS];
@@ -453,38 +322,16 @@ static NOINLINE dd_status launch_closer(const struct entry *e,
                 "bytes, not %zu; workspace_needed asks for the size", who(c),
                 plan->workspace_size, c->workspace_size);
   for (uint32_t i = 0; i < plan->buffer_count; ++i)
-    buffers[i] = data_at(c->tensors, e->source[i]);
+    buffers[i] = tensor_data(c->tensors[e->source[i]]);
   return plan_launch(plan, buffers, c->workspace, attr, stream);
 }
 
-static NOINLINE dd_status find_attrs(const struct entry *e,
-                                     const struct call *c,
-                                     double attr[OP_MAX_ATTRS])
+dd_status call_attrs(const struct entry *e, const struct call *c,
+                     double attr[OP_MAX_ATTRS])
 {
   TRY(plan_check(e->plan));
   if (c->given) return entry_attrs(e, c->given, attr);
   return read_attrs(e->plan->op, c->attrs, c->attr_count, attr);
-}
-
-HOT dd_status call_run(struct dd_context *ctx, const struct call *c,
-                       void *stream)
-{
-  double values[OP_MAX_ATTRS], *attr = NULL;
-  dd_status status;
-  struct entry *e;
-  uint32_t hash = hash_call(c);
-
-  e = entry_find(ctx, hash, is_made_for, c);
-  if (!LIKELY(e)) TRY(call_make(ctx, c, hash, stream, &e));
-  if (c->given || c->attr_count) TRY(find_attrs(e, c, attr = values));
-  if (!LIKELY(!c->workspace_needed)) {
-    *c->workspace_needed = e->plan->workspace_size;
-    return plan_check(e->plan);
-  }
-  status = launch_plain(e->plan, entry_pointers(e), e->pointers, data_at,
-                        c->tensors, attr, stream);
-  if (LIKELY(status != LOOK_CLOSER)) return status;
-  return launch_closer(e, c, attr, stream);
 }
 
 /* Of dd_launch() and dd_call_launch(). */

@@ -33,13 +33,26 @@ void launches_add_shared(struct launches *l, enum launch_kind kind)
                             memory_order_relaxed);
 }
 
+/* This thread has a number: it has counted. */
+dd_status not_launched(struct launches *l, dd_status status)
+{
+  uint32_t shard = launch_thread - 1;
+
+  if (!l) return status;
+  if (shard > LAUNCH_SHARDS - 1) shard = LAUNCH_SHARDS - 1;
+  atomic_fetch_sub_explicit(&l->shard[shard].count[LAUNCH_EAGER], 1,
+                            memory_order_relaxed);
+  return status;
+}
+
+/* One that was taken back behind a reset is below what was there before. */
 static uint64_t launches_sum(const struct launches *l, enum launch_kind kind)
 {
   uint64_t sum = 0;
 
   for (int i = 0; i < LAUNCH_SHARDS; ++i)
     sum += atomic_load_explicit(&l->shard[i].count[kind], memory_order_relaxed);
-  return sum - l->before[kind];
+  return sum > l->before[kind] ? sum - l->before[kind] : 0;
 }
 
 /* What others add meanwhile is not lost: nobody but they writes their counts.

@@ -267,7 +267,7 @@ qk_run(struct dd_context *ctx, const qk_args *a, void *stream)
   dd_status status;
 
   if (!LIKELY(e)) TRY(qk_resolve(ctx, a, hash, stream, &e));
-  if (qk_attrs_given(a)) TRY(find_attrs(e, a, attr = values));
+  if (!LIKELY(!qk_attrs_given(a))) TRY(find_attrs(e, a, attr = values));
   status = launch_plain(e->plan, entry_pointers(e), e->pointers, qk_at, a, attr,
                         stream);
   if (LIKELY(status != LOOK_CLOSER)) return status;

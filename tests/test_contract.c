@@ -307,6 +307,44 @@ static void test_alike(void **state)
   host_close(&h);
 }
 
+static CUresult refuse_launch(const CUlaunchConfig *config, CUfunction kernel,
+                              void **params, void **extra)
+{
+  (void)config;
+  (void)kernel;
+  (void)params;
+  (void)extra;
+  return CUDA_ERROR_LAUNCH_OUT_OF_RESOURCES;
+}
+
+/* A launch is counted before it is tried. */
+static void test_only_what_was_launched_counts(void **state)
+{
+  static dd_status (*const doors[])(struct host *h) = {launch_typed, launch_op};
+  const PFN_cuLaunchKernelEx_v11060 real = cuda.cuLaunchKernelEx_;
+  dd_counters counters = DD_COUNTERS_INIT;
+  struct host h;
+  char text[1024];
+
+  (void)state;
+  host_open(&h);
+  for (size_t i = 0; i < COUNT_OF(doors); ++i) {
+    assert_ok(doors[i](&h));
+    cuda.cuLaunchKernelEx_ = refuse_launch;
+    for (int k = 0; k < 3; ++k)
+      assert_fails(DD_DEVICE, "cuLaunchKernelEx", doors[i](&h));
+    cuda.cuLaunchKernelEx_ = real;
+    assert_ok(doors[i](&h));
+  }
+  assert_ok(dd_trace(h.ctx, text, sizeof text, NULL));
+  assert_non_null(strstr(text, "head_dim=128 # 2 launches, "));
+  assert_non_null(strstr(text, "hidden=64 # 2 launches, "));
+  assert_ok(dd_count(h.ctx, &counters, 1));
+  assert_ok(dd_trace(h.ctx, text, sizeof text, NULL));
+  assert_non_null(strstr(text, "head_dim=128 # 0 launches, "));
+  host_close(&h);
+}
+
 /* ---- Captures ----------------------------------------------------------- */
 
 static void test_capture(void **state)
@@ -742,6 +780,7 @@ int main(void)
       cmocka_unit_test(test_first_use_by_many),
       cmocka_unit_test(test_one_call_each),
       cmocka_unit_test(test_alike),
+    cmocka_unit_test(test_only_what_was_launched_counts),
       cmocka_unit_test(test_capture),
       cmocka_unit_test(test_trace_of_captures),
       cmocka_unit_test(test_prepare_refusals),
