@@ -14,7 +14,8 @@
  * problem, and dd_norm(), each against the driver's bare cuLaunchKernelEx of
  * the same kernel with the same grid: the median of the differences round by
  * round and its 95 % interval, and the 99th percentile over the bare call's.
- * And other ways to call the driver: would one of them be faster?
+ * The library's own share, which a driver's noise is not in: what passes until
+ * the driver is called and after it has returned, over the bare call's.
  * Without $DIFFTUNE_LIBCUDA this is the tests' driver without a GPU, whose
  * launch is a few nanoseconds: it is timed as it is, and walking through memory
  * and code in each launch, which leaves the caches as cold as a driver does
@@ -32,6 +33,9 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+#ifdef __x86_64__
+#include <x86intrin.h>
+#endif
 
 #include "cuda_driver.h"
 #include "emit.h"
@@ -289,17 +293,16 @@ static void bench_opening(struct large *l)
  * compared with the bare one of its round.  A batch is far shorter than the
  * queue of a stream (1024), which would else have the host wait for kernels,
  * and the kernels are done before the next. */
-enum { ROUNDS = 4000, COLD_ROUNDS = 1000, BATCH = 32, STREAMS = 2 };
+enum { ROUNDS = 4000, COLD_ROUNDS = 1000, SHARE_ROUNDS = 1000, BATCH = 32,
+       STREAMS = 2 };
 
 /* The kernel of a problem as the driver takes it, for one stream: nothing is
  * left to do but the call. */
 struct bare {
   PFN_cuLaunchKernelEx_v11060 call;
-  PFN_cuLaunchKernel_v4000 older;
   CUfunction kernel;
   CUlaunchConfig config;
   void *extra[5];
-  void *params[1]; /* all arguments are one struct */
   size_t size;
   _Alignas(16) uint8_t args[OP_MAX_ARGS_SIZE];
 };
@@ -326,7 +329,6 @@ static void bare_take(struct bare *b, CUstream stream)
                          CU_LAUNCH_PARAM_END};
 
   memcpy(b->extra, extra, sizeof extra);
-  b->params[0] = b->args;
   b->config.hStream = stream;
 }
 
@@ -340,26 +342,6 @@ static dd_status via_bare(const struct launching *l, CUstream stream)
 {
   (void)stream; /* it has it */
   return bare_call(&l->bare_rope);
-}
-
-static dd_status via_params(const struct launching *l, CUstream stream)
-{
-  const struct bare *b = &l->bare_rope;
-
-  (void)stream;
-  return b->call(&b->config, b->kernel, (void **)b->params, NULL) ? DD_DEVICE
-                                                                  : DD_OK;
-}
-
-static dd_status via_older(const struct launching *l, CUstream stream)
-{
-  const struct bare *b = &l->bare_rope;
-  const CUlaunchConfig *c = &b->config;
-
-  (void)stream;
-  return b->older(b->kernel, c->gridDimX, c->gridDimY, c->gridDimZ,
-                  c->blockDimX, 1, 1, c->sharedMemBytes, c->hStream, NULL,
-                  (void **)b->extra) ? DD_DEVICE : DD_OK;
 }
 
 static dd_status via_bare_norm(const struct launching *l, CUstream stream)
@@ -402,13 +384,11 @@ static const struct column {
   int over;
 } columns[] = {{"bare qknorm_rope", via_bare, 0},
                {"the same again", via_bare, 0},
-               {"by kernelParams", via_params, 0},
-               {"cuLaunchKernel", via_older, 0},
                {"dd_plan_launch", via_plan, 0},
                {"dd_qknorm_rope", via_typed, 0},
                {"dd_launch", via_tensors, 0},
-               {"bare norm", via_bare_norm, 7},
-               {"dd_norm", via_norm, 7}};
+               {"bare norm", via_bare_norm, 5},
+               {"dd_norm", via_norm, 5}};
 enum { COLUMNS = COUNT_OF(columns) };
 
 /* ---- Rounds ------------------------------------------------------------- */
@@ -427,6 +407,7 @@ struct timer {
   int rounds;
   CUstream stream;
   double ns[COLUMNS][ROUNDS];
+  double share[COLUMNS][SHARE_ROUNDS];
 };
 
 static void meet(struct meeting *m)
@@ -464,6 +445,109 @@ static void shuffle(int order[COLUMNS], uint64_t *seed)
   }
 }
 
+/* ---- The library's share ------------------------------------------------- */
+
+#ifdef __x86_64__
+/* Waits for what was begun before it: nothing of a call is hidden behind what
+ * comes next, as some of it is where nobody looks. */
+static uint64_t read_ticks(void)
+{
+  unsigned core;
+  uint64_t ticks;
+
+  _mm_lfence();
+  ticks = __rdtscp(&core);
+  _mm_lfence();
+  return ticks;
+}
+
+static struct {
+  PFN_cuLaunchKernelEx_v11060 call;
+  uint64_t entered, left;
+} watch;
+
+/* In the driver's place, for the library and the bare calls. */
+static CUresult watched(const CUlaunchConfig *config, CUfunction kernel,
+                        void **params, void **extra)
+{
+  CUresult result;
+
+  watch.entered = read_ticks();
+  result = watch.call(config, kernel, params, extra);
+  watch.left = read_ticks();
+  return result;
+}
+
+/* The mean of the middle half of a batch. */
+static double share_of_batch(struct timer *t, one_call *call)
+{
+  double ticks[BATCH], sum = 0;
+  dd_status status = DD_OK;
+
+  for (int i = 0; i < BATCH; ++i) {
+    uint64_t before = read_ticks(), after;
+    status |= call(&t->l, t->stream);
+    after = read_ticks();
+    ticks[i] = (double)(watch.entered - before + after - watch.left);
+  }
+  must(status, "a launch");
+  must(t->l.gpu->api->wait(t->l.gpu), "the kernels");
+  qsort(ticks, BATCH, sizeof *ticks, by_value);
+  for (int i = BATCH / 4; i < BATCH * 3 / 4; ++i) sum += ticks[i];
+  return sum / (BATCH / 2);
+}
+
+static double find_ticks_per_ns(void)
+{
+  double began = now(), end = began + 5e7;
+  uint64_t ticks = read_ticks();
+
+  while (now() < end) continue;
+  return (double)(read_ticks() - ticks) / (now() - began);
+}
+
+static void time_shares(struct timer *t)
+{
+  double ticks_per_ns = find_ticks_per_ns();
+  int order[COLUMNS];
+  uint64_t seed = 1;
+
+  watch.call = cuda.cuLaunchKernelEx_;
+  cuda.cuLaunchKernelEx_ = t->l.bare_rope.call = t->l.bare_norm.call = watched;
+  for (int c = 0; c < COLUMNS; ++c) order[c] = c;
+  for (int r = 0; r < SHARE_ROUNDS; ++r) {
+    shuffle(order, &seed);
+    for (int i = 0; i < COLUMNS; ++i)
+      t->share[order[i]][r] =
+          share_of_batch(t, columns[order[i]].call) / ticks_per_ns;
+  }
+  cuda.cuLaunchKernelEx_ = t->l.bare_rope.call = t->l.bare_norm.call =
+      watch.call;
+}
+
+static void print_share(struct timer *t, int c)
+{
+  double *bare = t->share[columns[c].over], away[SHARE_ROUNDS];
+
+  if (columns[c].over == c) return;
+  for (int r = 0; r < SHARE_ROUNDS; ++r) away[r] = t->share[c][r] - bare[r];
+  printf("  %-17s %+7.1f ns\n", columns[c].name,
+         quantile(away, SHARE_ROUNDS, 0.5));
+}
+#else
+static void time_shares(struct timer *t)
+{
+  (void)t;
+}
+static void print_share(struct timer *t, int c)
+{
+  (void)t;
+  (void)c;
+}
+#endif
+
+/* ---- Threads ------------------------------------------------------------- */
+
 /* As a host's thread: it has the context, and a stream of its own. */
 static void *time_rounds(void *timer)
 {
@@ -482,6 +566,7 @@ static void *time_rounds(void *timer)
     for (int i = 0; i < COLUMNS; ++i)
       t->ns[order[i]][r] = time_batch(t, columns[order[i]].call);
   }
+  if (t->meeting->count == 1) time_shares(t);
   must(CUDA(cuStreamDestroy, t->stream), "a stream");
   return cuda_leave(DD_OK) ? NULL : timer;
 }
@@ -524,6 +609,8 @@ static void time_threads(const struct launching *l, unsigned count, int rounds)
   printf("launching, %u thread%s: %d rounds of %d calls, medians\n", count,
          count > 1 ? "s" : "", rounds, BATCH);
   for (int c = 0; c < COLUMNS; ++c) print_column(&timers[0], c);
+  if (count == 1) printf("of that the library's own share\n");
+  for (int c = 0; c < COLUMNS && count == 1; ++c) print_share(&timers[0], c);
   free(timers);
 }
 
@@ -582,16 +669,6 @@ static const struct dd_plan *kept_plan(const struct launching *l,
   return found;
 }
 
-static PFN_cuLaunchKernel_v4000 find_older(void)
-{
-  void *driver = dlopen(getenv("DIFFTUNE_LIBCUDA"), RTLD_NOW | RTLD_NOLOAD);
-  PFN_cuLaunchKernel_v4000 found = NULL;
-
-  if (driver) *(void **)&found = dlsym(driver, "cuLaunchKernel");
-  if (!found) must(DD_BUG, "no cuLaunchKernel");
-  return found;
-}
-
 static void make_bare(const struct dd_plan *plan, void *const *buffers,
                       struct bare *out)
 {
@@ -602,7 +679,6 @@ static void make_bare(const struct dd_plan *plan, void *const *buffers,
     memcpy(out->args + s->pointers[i].offset,
            &buffers[s->pointers[i].buffer - 1], sizeof *buffers);
   out->call = cuda.cuLaunchKernelEx_;
-  out->older = find_older();
   out->kernel = s->launch.kernel.handle;
   out->size = s->launch.args_size;
   out->config = (CUlaunchConfig){
