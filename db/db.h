@@ -195,6 +195,12 @@ struct db_filter {
 dd_status db_each(struct db *db, const struct db_filter *f, db_visit *visit,
                   void *user);
 
+/* What one sweep has raced, in the same order but for the devices'; a row's rank
+ * is its position in that race.  `spelling` NULL: all problems.  Without `all`
+ * only winners and split forms, of a large file without a look at the rest. */
+dd_status db_each_of_sweep(struct db *db, int64_t sweep, const char *spelling,
+                           bool all, db_visit *visit, void *user);
+
 /* Who has won a race, by the order of the view `ranked`, which alone decides:
  * the first candidate with fresh rounds in this sweep; with `fused` the first
  * that is not the split form.  0: there is none.  Also inside a batch, of what

@@ -227,20 +227,22 @@ static dd_status verify_standing(struct db *db, const struct db_row *row,
   TRY(verified(db, TABLE_STANDING, id, &s));
   same = sqlite3_column_int64(s, STANDING_RACE) == row->race &&
          sqlite3_column_int64(s, STANDING_MEASUREMENT) == row->measurement &&
-         sqlite3_column_int64(s, STANDING_POSITION) == 1;
+         sqlite3_column_int64(s, STANDING_POSITION) == row->rank;
   row_done(s);
   return same ? DD_OK : not_of_index(db);
 }
 
-static dd_status find_standing(struct db *db, int64_t race, int64_t *id)
+static dd_status find_standing(struct db *db, const struct db_row *row,
+                               int64_t *id)
 {
   sqlite3_stmt *s = NULL;
   int rc;
 
   *id = 0;
-  TRY(db_prepare(db, "SELECT id FROM standing WHERE race = ?1 AND position = 1",
-                 &s));
-  rc = sqlite3_bind_int64(s, 1, race);
+  TRY(db_prepare(db, "SELECT id FROM standing WHERE race = ?1 AND "
+                     "position = ?2", &s));
+  rc = sqlite3_bind_int64(s, 1, row->race);
+  if (!rc) rc = sqlite3_bind_int64(s, 2, row->rank);
   if (!rc) rc = sqlite3_step(s);
   if (rc == SQLITE_ROW) *id = sqlite3_column_int64(s, 0);
   sqlite3_finalize(s);
@@ -258,7 +260,7 @@ static dd_status visit_checked(void *user, const struct db_row *row)
   struct checked *c = user;
   int64_t standing;
 
-  TRY(find_standing(c->db, row->race, &standing));
+  TRY(find_standing(c->db, row, &standing));
   TRY(verify_standing(c->db, row, standing));
   TRY(verify_proof(c->db, row->measurement));
   TRY(verify(c->db, TABLE_CANDIDATE, row->candidate));
@@ -284,6 +286,61 @@ static dd_status all_raced(struct db *db, bool *raced)
                     "(SELECT count(*) FROM standing)", &alone));
   *raced = alone == 0;
   return DD_OK;
+}
+
+/* ---- One sweep ----------------------------------------------------------- */
+
+#define SWEEP_ROWS                                                             \
+  "SELECT m.id AS measurement, m.candidate, p.spelling AS problem, "           \
+  "d.name AS device, d.kind AS device_kind, r.policy, c.label, m.stopped, "    \
+  "d.arch, d.sms, c.split, c.step_count, m.median_us, m.low_us, m.high_us, "   \
+  "m.copy_us, nullif(r.split_us, 0) AS split_us, m.noise, f.error, "           \
+  "m.sample_count, s.position AS rank, m.sweep, f.toolchain, s.tied, "         \
+  "m.dropped, r.id AS race, s.registers, r.again, r.sm_mhz, r.floor, "         \
+  "r.throttle, r.board, coalesce(w.apart, 0) AS apart "                        \
+  "FROM race AS r "                                                            \
+  "JOIN problem AS p ON p.id = r.problem "                                     \
+  "JOIN device AS d ON d.id = r.device "                                       \
+  "JOIN standing AS s ON s.race = r.id "                                       \
+  "JOIN measurement AS m ON m.id = s.measurement "                             \
+  "JOIN proof AS f ON f.id = m.proof "                                         \
+  "JOIN candidate AS c ON c.id = m.candidate "                                 \
+  "LEFT JOIN twin AS w ON w.race = r.id "                                      \
+  "WHERE r.sweep = ?1 AND (?2 IS NULL OR p.spelling = ?2) AND "                \
+  "(?3 OR s.position = 1 OR c.split) "                                         \
+  "ORDER BY problem, r.policy, race, rank"
+
+static dd_status rows_of_sweep(struct db *db, int64_t sweep,
+                               const char *spelling, bool all, db_visit *visit,
+                               void *user)
+{
+  sqlite3_stmt *rows = NULL, *steps = NULL;
+  dd_status status = db_prepare(db, SWEEP_ROWS, &rows);
+  int rc = SQLITE_OK;
+
+  if (!status) status = db_prepare(db, STEPS, &steps);
+  if (!status) rc = sqlite3_bind_int64(rows, 1, sweep);
+  if (!status && !rc)
+    rc = sqlite3_bind_text(rows, 2, spelling, -1, SQLITE_STATIC);
+  if (!status && !rc) rc = sqlite3_bind_int(rows, 3, all);
+  if (rc) status = db_fail(db, rc);
+  if (!status) status = visit_rows(db, rows, steps, visit, user);
+  sqlite3_finalize(rows);
+  sqlite3_finalize(steps);
+  return status;
+}
+
+dd_status db_each_of_sweep(struct db *db, int64_t sweep, const char *spelling,
+                           bool all, db_visit *visit, void *user)
+{
+  struct checked c = {db, visit, user};
+
+  if (all) {
+    TRY(db_check_rows(db, false));
+    return rows_of_sweep(db, sweep, spelling, true, visit, user);
+  }
+  TRY(db_check_races(db));
+  return rows_of_sweep(db, sweep, spelling, false, visit_checked, &c);
 }
 
 bool db_row_is_of(const struct db_row *row, const struct device_info *info,

@@ -720,6 +720,82 @@ static void test_newest_is_best(void **state)
   world_release(&w);
 }
 
+enum { FUSED_WINS = 1, SPLIT_WINS = 2 }; /* two sweeps */
+struct one_sweep {
+  int64_t sweep;
+  bool all;
+  struct bytes text;
+};
+
+/* All but the rank, which db_each() has among all sweeps' rows. */
+static dd_status dump_of_sweep(void *user, const struct db_row *row)
+{
+  struct one_sweep *one = user;
+  struct db_row copy = *row;
+
+  if (row->sweep != one->sweep) return DD_OK;
+  if (!one->all && !row->split && row->sweep == SPLIT_WINS) return DD_OK;
+  copy.rank = 0;
+  return dump_row(&one->text, &copy);
+}
+
+static void check_sweep(struct db *db, int64_t sweep, const char *spelling,
+                        bool all)
+{
+  struct one_sweep expected = {sweep, all, BYTES_INIT}, found = expected;
+  struct db_filter f = {.problem = spelling};
+
+  found.all = true;
+  assert_ok(db_each(db, &f, dump_of_sweep, &expected));
+  assert_ok(db_each_of_sweep(db, sweep, spelling, all, dump_of_sweep, &found));
+  assert_true(expected.text.size > 0);
+  assert_string_equal(bytes_string(&found.text), bytes_string(&expected.text));
+  bytes_release(&expected.text);
+  bytes_release(&found.text);
+}
+
+static void store_split_wins(struct db *db, struct world *w, int count)
+{
+  struct ids ids = {0};
+  int64_t measurement[2];
+
+  for (int i = 0; i < count; ++i) {
+    assert_ok(try_ids(db, w, i, &ids));
+    assert_ok(try_race(db, &ids, ids.split, 3.0, &measurement[0]));
+    assert_ok(try_race(db, &ids, ids.candidate, 30.0, &measurement[1]));
+    assert_ok(try_standings(db, &ids, measurement, 3.0));
+  }
+}
+
+static void test_one_sweep_is_as_each_says(void **state)
+{
+  struct world w;
+  struct db *db;
+  struct one_sweep none = {.all = true};
+
+  (void)state;
+  make(&w, 7);
+  db = open_ok(w.path, DB_WRITE);
+  store_split_wins(db, &w, 7);
+  for (int64_t sweep = FUSED_WINS; sweep <= SPLIT_WINS; ++sweep)
+    for (int all = 0; all < 2; ++all) {
+      check_sweep(db, sweep, NULL, all);
+      check_sweep(db, sweep, "demo:bf16 tokens=2 width=128", all);
+    }
+  assert_ok(db_each_of_sweep(db, 3, NULL, true, dump_of_sweep, &none));
+  assert_int_equal(none.text.size, 0);
+  db_close(db);
+  assert_int_equal(raw(w.path, "UPDATE standing SET position = 9 "
+                               "WHERE race = 1 AND position = 1"), SQLITE_OK);
+  db = open_ok(w.path, DB_READ);
+  for (int all = 0; all < 2; ++all)
+    assert_fails(DD_BAD_DATABASE, "damaged",
+                 db_each_of_sweep(db, 1, NULL, all, dump_of_sweep, &none));
+  bytes_release(&none.text);
+  db_close(db);
+  world_release(&w);
+}
+
 static dd_status count_failure(void *user, const struct db_failure_row *row)
 {
   assert_string_equal(row->stage, "check");
@@ -1560,6 +1636,7 @@ int main(void)
     cmocka_unit_test(test_the_newest_sweep_counts),
     cmocka_unit_test(test_no_best_without_fresh_rounds),
     cmocka_unit_test(test_newest_is_best),
+    cmocka_unit_test(test_one_sweep_is_as_each_says),
     cmocka_unit_test(test_filters),
     cmocka_unit_test(test_visitors),
     cmocka_unit_test(test_coverage),
