@@ -321,7 +321,7 @@ static dd_status run(struct sweep *s, const struct asked *q)
                           q->command, s->options.seed, s->options.policy,
                           q->resume);
     s->recorder = &recorder;
-    if (!status && recorder.resumed) status = resume_load(s);
+    if (!status && recorder.resumed) status = resume_load(s, q->json);
     if (!status) status = incumbent_load(s);
   }
   if (!status) status = sweep_run(s);
@@ -456,17 +456,26 @@ static int64_t processors(void)
   return count > 0 ? count : 1;
 }
 
-static dd_status conduct(struct sweep *s, struct fleet *f)
+static dd_status conduct(struct sweep *s, const struct asked *q,
+                         struct fleet *f)
 {
+  double told = seconds_now(), ended;
   dd_status status = s->recorder->complete ? DD_OK : fleet_run(f);
   char sentence[1024];
 
+  ended = seconds_now();
+
   snprintf(sentence, sizeof sentence, "%s", dd_last_error());
   if (status) {
-    resume_load(s); /* what was stored until then is worth seeing */
+    resume_load(s, q->json); /* what was stored until then is worth seeing */
     return fail(status, "%s", sentence);
   }
-  return resume_load(s);
+  status = resume_load(s, q->json);
+  if (q->verbose)
+    say("%.2f s before boards were told what to sweep, %.2f s until all of "
+        "them had ended, %.2f s to read what they stored", told - q->began,
+        ended - told, seconds_now() - ended);
+  return status;
 }
 
 static dd_status conduct_recorded(struct sweep *s, const struct asked *q,
@@ -482,7 +491,7 @@ static dd_status conduct_recorded(struct sweep *s, const struct asked *q,
   status = record_begin(&recorder, q->db, s->build, info, q->command,
                         s->options.seed, s->options.policy, q->resume);
   s->recorder = &recorder;
-  if (!status) status = conduct(s, f);
+  if (!status) status = conduct(s, q, f);
   recorder.cut = budget_is_over(&s->budget) && sweep_left(s);
   s->recorder = NULL;
   return record_end(&recorder, status);

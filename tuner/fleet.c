@@ -18,7 +18,7 @@ enum { ORDER_SWEEP, ORDER_FINISH };
 /* From a board: */
 enum { TOLD_ANCHOR, TOLD_DONE, TOLD_END };
 
-enum { ARGS_MAX = 4096, FLEET_MESSAGE_MAX = 1 << 24 };
+enum { ARGS_MAX = 4096, FLEET_MESSAGE_MAX = 1 << 24, COMING_MAX = 1 << 20 };
 enum { PIECES_AHEAD = 2 }; /* the one at hand and the next */
 
 /* ---- The task, as bytes -------------------------------------------------- */
@@ -70,6 +70,16 @@ dd_status fleet_task_read(struct fleet_task *t, int in_fd, int out_fd)
   return status;
 }
 
+static dd_status get_coming(struct wire_reader *r, struct fleet_task *t)
+{
+  t->coming_count = wire_count(r, COMING_MAX, "outcomes");
+  t->coming = ARENA_ARRAY(&t->arena, uint32_t, t->coming_count + 1);
+  if (!t->coming) return fail(DD_NO_MEMORY, "out of memory");
+  for (uint32_t i = 0; i < t->coming_count; ++i)
+    t->coming[i] = wire_u32(r, "an outcome");
+  return DD_OK;
+}
+
 dd_status fleet_join(struct fleet_task *t)
 {
   struct bytes message = BYTES_INIT;
@@ -79,7 +89,8 @@ dd_status fleet_join(struct fleet_task *t)
   if (!status) {
     wire_reader_init(&r, message.data, message.size);
     t->sweep = wire_i64(&r, "a sweep");
-    status = wire_status(&r, true, DD_BUG);
+    status = get_coming(&r, t);
+    if (!status) status = wire_status(&r, true, DD_BUG);
   }
   bytes_release(&message);
   return status;
@@ -134,9 +145,20 @@ void fleet_task_end(struct fleet_task *t, const struct sweep *s,
 struct board {
   struct sweep *sweep;
   const struct fleet_task *task;
+  uint32_t *place; /* of each outcome in task->coming; else its length */
   bool finished; /* there will be nothing more */
   dd_status status;
 };
+
+/* What is handed out again stands before others that have been given. */
+static void note_given(struct board *b, uint32_t outcome)
+{
+  struct sweep_turns *t = &b->sweep->turns;
+  uint32_t place = b->place[outcome];
+
+  if (place < t->coming_count && place >= t->coming_at)
+    t->coming_at = place + 1;
+}
 
 static dd_status take_piece(struct board *b, struct wire_reader *r)
 {
@@ -146,6 +168,7 @@ static dd_status take_piece(struct board *b, struct wire_reader *r)
     uint32_t outcome = wire_u32(r, "an outcome");
     TRY(wire_status(r, false, DD_BUG));
     TRY(sweep_turn(b->sweep, outcome));
+    note_given(b, outcome);
     TRY(resume_outcome(b->sweep, &b->sweep->outcomes[outcome]));
   }
   return DD_OK;
@@ -225,16 +248,35 @@ static dd_status time_anchor(struct sweep *s, const struct fleet_task *t)
   return status ? status : tell_anchor(t, &a);
 }
 
+static dd_status find_places(struct board *b)
+{
+  const struct fleet_task *t = b->task;
+
+  b->place = ARENA_ARRAY(&b->sweep->arena, uint32_t, b->sweep->count + 1);
+  if (!b->place) return fail(DD_NO_MEMORY, "out of memory");
+  for (uint32_t i = 0; i < b->sweep->count; ++i) b->place[i] = t->coming_count;
+  for (uint32_t i = 0; i < t->coming_count; ++i) {
+    if (t->coming[i] >= b->sweep->count)
+      return fail(DD_BUG, "outcome %u of %u is to come", t->coming[i],
+                  b->sweep->count);
+    b->place[t->coming[i]] = i;
+  }
+  return DD_OK;
+}
+
 dd_status fleet_serve(struct sweep *s, const struct fleet_task *t)
 {
   struct board b = {.sweep = s, .task = t};
   dd_status status;
 
   s->budget.weight /= t->boards; /* the others' share is not its own */
+  TRY(find_places(&b));
   TRY(time_anchor(s, t));
-  s->turns = (struct sweep_turns){take, done, &b};
+  s->turns = (struct sweep_turns){.take = take, .done = done, .user = &b,
+                                  .coming = t->coming,
+                                  .coming_count = t->coming_count};
   status = sweep_run(s);
-  s->turns = (struct sweep_turns){NULL, NULL, NULL};
+  s->turns = (struct sweep_turns){.take = NULL};
   return status ? status : b.status;
 }
 
@@ -604,12 +646,30 @@ dd_status fleet_start(struct fleet *f, struct sweep *s,
   return status;
 }
 
+/* What has a budget is opened when its turn is near: how many of its candidates
+ * fit is known then. */
+static void put_coming(const struct fleet *f, struct bytes *out)
+{
+  uint32_t count = 0, known = 0;
+  uint32_t end = f->sweep->budget.end > 0 ? 0 : f->piece_count;
+
+  while (known < end && count + f->pieces[known].left <= COMING_MAX)
+    count += f->pieces[known++].left;
+  wire_put_u32(out, count);
+  for (uint32_t k = 0; k < known; ++k)
+    for (uint32_t i = 0; i < f->pieces[k].count; ++i) {
+      uint32_t outcome = f->outcome[f->pieces[k].first + i];
+      if (!f->stored[outcome]) wire_put_u32(out, outcome);
+    }
+}
+
 /* One that has ended is noticed when it is read from. */
 static void tell_sweep(struct fleet *f)
 {
   struct bytes message = BYTES_INIT;
 
   wire_put_i64(&message, f->sweep->recorder->sweep);
+  put_coming(f, &message);
   for (uint32_t i = 0; i < f->member_count; ++i)
     wire_send(f->members[i].child.to, &message);
   bytes_release(&message);

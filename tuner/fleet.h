@@ -10,8 +10,9 @@
  * its problems, open their devices meanwhile, and then hear which sweep it is.
  *
  * What belongs together, a problem and the parts of its split form, is handed
- * out together, the longest first, one piece ahead of the device, so that its
- * code is compiled meanwhile.  What a board has not told done when its process
+ * out together, the longest first, one piece ahead of the device.  All boards
+ * know the order, and compile together what will be handed out next to any of
+ * them (claims.h).  What a board has not told done when its process
  * ends goes to the others, who look first what is stored.
  */
 #ifndef DIFFTUNE_FLEET_H
@@ -32,6 +33,8 @@ struct fleet_task {
   uint32_t boards;
   double began; /* the parent, for its budget */
   struct claims claims; /* all boards'; a board's own to close */
+  uint32_t *coming; /* outcomes as they are handed out; after fleet_join() */
+  uint32_t coming_count;
 };
 
 /* ---- The parent --------------------------------------------------------- */

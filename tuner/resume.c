@@ -43,7 +43,7 @@ static dd_status take_row(void *user, const struct db_row *row)
   struct outcome *o = outcome_named(r, row->problem);
   struct entry *e;
 
-  if (!o || !o->restored || row->sweep != s->recorder->sweep) return DD_OK;
+  if (!o || !o->restored) return DD_OK;
   e = row->split ? &r->split[o - s->outcomes] : &o->entries[o->count];
   TRY(fill_entry(s, row, e));
   o->race.copy_us = row->copy_us;
@@ -93,6 +93,10 @@ static dd_status find_stored(struct sweep *s, struct outcome *o)
   stored = o->proven + o->refused;
   if (!stored && !r->complete) return DD_OK;
   o->restored = o->begun = true;
+  o->built = o->entries; /* if it was opened, for whoever has swept it */
+  o->built_count = o->count;
+  o->count = 0;
+  o->has_split = false;
   s->total -= o->point_count + (o->problem.op->step_count > 0);
   o->entries = ARENA_ARRAY(&s->arena, struct entry, stored + 1);
   return o->entries ? DD_OK : fail(DD_NO_MEMORY, "out of memory");
@@ -110,29 +114,29 @@ static dd_status find_all_stored(struct sweep *s)
 }
 
 /* `only` NULL: all that are restored. */
-static dd_status read_rows(struct sweep *s, struct outcome *only)
+static dd_status read_rows(struct sweep *s, struct outcome *only, bool all)
 {
-  struct db_filter filter = {.device_kind = s->client->info.kind,
-                             .problem = only ? only->spelling : NULL};
+  const struct recorder *recorder = s->recorder;
   struct resume r = {.sweep = s};
 
   r.split = ARENA_ARRAY(&s->arena, struct entry, s->count + 1);
   if (!r.split) return fail(DD_NO_MEMORY, "out of memory");
-  TRY(db_each(s->recorder->db, &filter, take_row, &r));
+  TRY(db_each_of_sweep(recorder->db, recorder->sweep,
+                       only ? only->spelling : NULL, all, take_row, &r));
   for (uint32_t i = 0; i < s->count; ++i)
     if (s->outcomes[i].restored && (!only || only == &s->outcomes[i]))
       place_split(&r, &s->outcomes[i]);
   return DD_OK;
 }
 
-dd_status resume_load(struct sweep *s)
+dd_status resume_load(struct sweep *s, bool all)
 {
   TRY(find_all_stored(s));
-  return read_rows(s, NULL);
+  return read_rows(s, NULL, all);
 }
 
 dd_status resume_outcome(struct sweep *s, struct outcome *o)
 {
   TRY(find_stored(s, o));
-  return o->restored ? read_rows(s, o) : DD_OK;
+  return o->restored ? read_rows(s, o, false) : DD_OK;
 }

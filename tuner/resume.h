@@ -10,12 +10,13 @@
 #include "sweep.h"
 
 /* Marks the sweep's outcomes that the recorder's database has as restored, with
- * their standings; their entries have labels, but no parts. */
-dd_status resume_load(struct sweep *s);
+ * the standings of their winners and split forms, or of `all` candidates; their
+ * entries have labels, but no parts. */
+dd_status resume_load(struct sweep *s, bool all);
 /* Whether that would be so of this one. */
 dd_status resume_is_stored(struct sweep *s, const struct outcome *o,
                            bool *stored);
-/* The same as resume_load() for one problem, which has not been opened. */
+/* The same as resume_load() for one problem, which nobody has proven here. */
 dd_status resume_outcome(struct sweep *s, struct outcome *o);
 
 #endif

@@ -88,10 +88,7 @@ static dd_status sweep_problem(struct sweep *s, struct outcome *o)
   int generation = 0;
 
   if (o->restored) return DD_OK;
-  if (!o->opened) {
-    s->ahead = s->current + 1;
-    TRY(sweep_open(s, o));
-  }
+  TRY(sweep_open_now(s, o));
   o->begun = true;
   o->began = seconds_now();
   o->end = budget_begin(&s->budget, o->weight);

@@ -81,6 +81,8 @@ struct outcome {
   uint32_t point_count;
   struct entry *entries;
   uint32_t count;     /* fused; then the split plan, if has_split */
+  struct entry *built; /* as they were opened, of one that was restored since */
+  uint32_t built_count;
   bool has_split;
   int best;           /* the entry that won the race; -1: none */
   int best_fused;     /* the best that is not the split plan; -1: none */
@@ -101,11 +103,18 @@ struct outcome {
 /* Where another process says, piece by piece, what is to be swept: `take` adds
  * with sweep_turn() what it has said until now.  `wait`: there is nothing to
  * do; false then: there will be nothing more.  `done` is told of each that is
- * stored. */
+ * stored.
+ *
+ * `coming` are outcomes in the order in which they are given to somebody, this
+ * process or another that shares its cache and compiles the same.  They are
+ * opened in this order and no other, so that all make the same units of them. */
 struct sweep_turns {
   bool (*take)(void *user, bool wait);
   dd_status (*done)(void *user, uint32_t outcome);
   void *user;
+  const uint32_t *coming;
+  uint32_t coming_count;
+  uint32_t coming_at; /* those before it have been given to somebody */
 };
 
 struct sweep {
@@ -123,6 +132,7 @@ struct sweep {
   struct cover shown;
   double done, total; /* candidates, for the ETA */
   uint32_t current, ahead; /* turns: the one at hand, the next to be opened */
+  uint32_t coming_ahead;   /* of turns.coming: the next to be opened */
   uint32_t stored;         /* turns before it have their rows, or none */
   dd_status ahead_status;  /* what became of opening ahead */
   bool may_record; /* during this call to the worker, which takes its time */

@@ -27,9 +27,10 @@ void sweep_tell(struct sweep *s, const struct outcome *o, const char *doing);
 bool sweep_may_split(const struct outcome *o);
 
 dd_status sweep_add_entry(struct sweep *s, struct entry *e, struct variant *v);
-/* Makes the entries and queues their variants for compiling. */
-dd_status sweep_open(struct sweep *s, struct outcome *o);
+/* Makes the entries and queues their variants for compiling: of what comes next
+ * while compile workers lack work, and of `this` at once. */
 void sweep_open_ahead(struct sweep *s);
+dd_status sweep_open_now(struct sweep *s, struct outcome *this);
 dd_status sweep_wait_for_code(struct sweep *s, struct outcome *o);
 
 /* Failures of the device that are a problem's, or a candidate's; and what the

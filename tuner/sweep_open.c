@@ -83,10 +83,11 @@ static void fit_points(struct sweep *s, struct outcome *o)
   o->point_count = fits;
 }
 
-dd_status sweep_open(struct sweep *s, struct outcome *o)
+static dd_status open_outcome(struct sweep *s, struct outcome *o)
 {
   dd_status status = DD_OK;
 
+  if (o->restored || o->opened) return DD_OK;
   if (o->fixed) return open_fixed(s, o);
   o->opened = true;
   o->entries = ARENA_ARRAY(&s->arena, struct entry, o->point_count + 1);
@@ -108,17 +109,45 @@ static bool is_hungry(const struct sweep *s)
 {
   const struct farm *farm = s->build->farm;
 
-  return s->ahead < s->turn_count &&
-         s->ahead < s->current + PROBLEMS_AHEAD &&
-         farm_queued(farm) < UNITS_AHEAD * (size_t)farm_workers(farm);
+  return farm_queued(farm) < UNITS_AHEAD * (size_t)farm_workers(farm);
+}
+
+static bool next_coming(struct sweep *s, uint32_t end, struct outcome **o)
+{
+  const struct sweep_turns *t = &s->turns;
+
+  if (s->coming_ahead == t->coming_count || s->coming_ahead >= end)
+    return false;
+  *o = &s->outcomes[t->coming[s->coming_ahead++]];
+  return true;
+}
+
+static bool next_turn(struct sweep *s, uint32_t end, struct outcome **o)
+{
+  if (s->ahead == s->turn_count || s->ahead >= end) return false;
+  *o = &s->outcomes[s->order[s->ahead++]];
+  return true;
 }
 
 void sweep_open_ahead(struct sweep *s)
 {
-  while (!s->ahead_status && is_hungry(s)) {
-    struct outcome *o = &s->outcomes[s->order[s->ahead++]];
-    if (!o->restored && !o->opened) s->ahead_status = sweep_open(s, o);
-  }
+  uint32_t coming = s->turns.coming_at + PROBLEMS_AHEAD;
+  struct outcome *o;
+
+  while (!s->ahead_status && is_hungry(s) &&
+         (next_coming(s, coming, &o) ||
+          next_turn(s, s->current + PROBLEMS_AHEAD, &o)))
+    s->ahead_status = open_outcome(s, o);
+}
+
+dd_status sweep_open_now(struct sweep *s, struct outcome *this)
+{
+  struct outcome *o;
+
+  while (!this->opened && next_coming(s, s->turns.coming_at, &o))
+    TRY(open_outcome(s, o));
+  if (s->ahead <= s->current) s->ahead = s->current + 1;
+  return open_outcome(s, this);
 }
 
 dd_status sweep_wait_for_code(struct sweep *s, struct outcome *o)

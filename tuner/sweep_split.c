@@ -3,10 +3,9 @@
 
 #include <string.h>
 
-/* The winner of a part that an earlier run has swept is not built yet. */
-static dd_status build_restored(struct sweep *s, struct outcome *o)
+static dd_status build_of_points(struct sweep *s, const struct outcome *o,
+                                 struct entry *e)
 {
-  struct entry *e = &o->entries[o->best_fused];
   struct bytes label = BYTES_INIT;
   dd_status status = DD_OK;
 
@@ -18,6 +17,28 @@ static dd_status build_restored(struct sweep *s, struct outcome *o)
     break;
   }
   bytes_release(&label);
+  return status;
+}
+
+static void take_built(const struct outcome *o, struct entry *e)
+{
+  for (uint32_t i = 0; i < o->built_count; ++i) {
+    const struct entry *built = &o->built[i];
+    if (strcmp(built->label, e->label)) continue;
+    e->candidate = built->candidate;
+    e->part[0] = built->part[0];
+  }
+}
+
+/* The winner of a part that an earlier run or another board has swept: it is
+ * not built yet, unless the part was opened before that was known. */
+static dd_status build_restored(struct sweep *s, struct outcome *o)
+{
+  struct entry *e = &o->entries[o->best_fused];
+  dd_status status = DD_OK;
+
+  if (o->opened) take_built(o, e);
+  else status = build_of_points(s, o, e);
   if (!status && !e->candidate.step_count)
     status = fail(DD_UNSUPPORTED, "'%s' is no longer a variant", e->label);
   if (!status) status = build_submit(s->build);
