@@ -132,12 +132,62 @@ static void what_is_given_is_built_when_its_turn_is_near(void **state)
   close_fixture(&f);
 }
 
+/* A board of several: it knows what comes, to whomever it is given. */
+static void open_board(struct fixture *f, struct build *b,
+                       const uint32_t *coming, uint32_t given)
+{
+  open_fixture(f, NULL);
+  assert_ok(build_open(b, &f->specs, "cpu", 1, 16));
+  f->sweep.build = b;
+  add_all(f);
+  f->sweep.turns = (struct sweep_turns){.coming = coming,
+                                        .coming_count = f->sweep.count,
+                                        .coming_at = given};
+}
+
+static void close_board(struct fixture *f, struct build *b)
+{
+  build_close(b);
+  close_fixture(f);
+}
+
+static void boards_make_the_same_units(void **state)
+{
+  static const uint32_t coming[] = {2, 1, 0, 3, 4, 5, 6, 7, 8, 9};
+  struct fixture ahead, late, alone;
+  struct build builds[3];
+  struct outcome *wanted;
+
+  (void)state;
+  open_board(&ahead, &builds[0], coming, 0);
+  assert_in_range(ahead.sweep.count, 4, COUNT_OF(coming));
+  sweep_open_ahead(&ahead.sweep); /* nothing has a turn here */
+  assert_ok(ahead.sweep.ahead_status);
+  assert_true(ahead.sweep.outcomes[2].opened);
+  open_board(&late, &builds[1], coming, 4);
+  wanted = &late.sweep.outcomes[3];
+  assert_ok(sweep_turn(&late.sweep, 3));
+  assert_ok(sweep_open_now(&late.sweep, wanted));
+  assert_true(wanted->opened && late.sweep.outcomes[0].opened);
+  assert_in_range(builds[0].unit_count, 1, builds[1].unit_count);
+  for (size_t i = 0; i < builds[0].unit_count; ++i)
+    assert_true(hash_equal(&builds[0].units[i].key, &builds[1].units[i].key));
+  open_board(&alone, &builds[2], coming, 0); /* its turn comes first */
+  assert_ok(sweep_turn(&alone.sweep, 3));
+  assert_ok(sweep_open_now(&alone.sweep, &alone.sweep.outcomes[3]));
+  assert_false(hash_equal(&builds[2].units[0].key, &builds[0].units[0].key));
+  close_board(&ahead, &builds[0]);
+  close_board(&late, &builds[1]);
+  close_board(&alone, &builds[2]);
+}
+
 int main(int argc, char **argv)
 {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(what_was_forgotten_is_added_as_before),
       cmocka_unit_test(nothing_wanted_is_still_told_with_the_nearest),
       cmocka_unit_test(what_is_given_is_built_when_its_turn_is_near),
+      cmocka_unit_test(boards_make_the_same_units),
   };
 
   if (argc > 1 && !strcmp(argv[1], WORKER_COMPILE))
