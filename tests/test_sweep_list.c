@@ -2,6 +2,7 @@
 #include "test.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "command.h"
 #include "farm.h"
@@ -139,6 +140,7 @@ static void open_board(struct fixture *f, struct build *b,
   open_fixture(f, NULL);
   assert_ok(build_open(b, &f->specs, "cpu", 1, 16));
   f->sweep.build = b;
+  f->sweep.options.sample = f->sweep.options.parts = 8;
   add_all(f);
   f->sweep.turns = (struct sweep_turns){.coming = coming,
                                         .coming_count = f->sweep.count,
@@ -181,6 +183,35 @@ static void boards_make_the_same_units(void **state)
   close_board(&alone, &builds[2]);
 }
 
+/* Others may wait for what it has claimed. */
+static void an_idle_board_compiles(void **state)
+{
+  static const uint32_t coming[] = {2, 1, 0, 3, 4, 5, 6, 7, 8, 9};
+  struct fixture f;
+  struct build build;
+  int ends[2];
+  bool said = false;
+
+  (void)state;
+  open_board(&f, &build, coming, 0);
+  f.sweep.turns.coming_count = 1;
+  assert_int_equal(pipe(ends), 0);
+  f.sweep.turns.fd = ends[0];
+  do {
+    assert_true(sweep_idle(&f.sweep, &said));
+    assert_false(said);
+    assert_ok(build_pump(&build, false));
+  } while (farm_pending(build.farm));
+  assert_true(f.sweep.outcomes[2].opened);
+  assert_true(build.compiled > 0);
+  assert_int_equal(build.compiled + build.failed, build.part_count);
+  assert_int_equal(write(ends[1], "x", 1), 1);
+  assert_true(sweep_idle(&f.sweep, &said) && said);
+  close(ends[0]);
+  close(ends[1]);
+  close_board(&f, &build);
+}
+
 int main(int argc, char **argv)
 {
   const struct CMUnitTest tests[] = {
@@ -188,6 +219,7 @@ int main(int argc, char **argv)
       cmocka_unit_test(nothing_wanted_is_still_told_with_the_nearest),
       cmocka_unit_test(what_is_given_is_built_when_its_turn_is_near),
       cmocka_unit_test(boards_make_the_same_units),
+      cmocka_unit_test(an_idle_board_compiles),
   };
 
   if (argc > 1 && !strcmp(argv[1], WORKER_COMPILE))

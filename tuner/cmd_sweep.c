@@ -464,7 +464,6 @@ static dd_status conduct(struct sweep *s, const struct asked *q,
   char sentence[1024];
 
   ended = seconds_now();
-
   snprintf(sentence, sizeof sentence, "%s", dd_last_error());
   if (status) {
     resume_load(s, q->json); /* what was stored until then is worth seeing */

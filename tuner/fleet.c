@@ -12,6 +12,7 @@
 
 #include "command.h"
 #include "resume.h"
+#include "sweep_inner.h"
 
 /* To a board, after its task and the number of the sweep: */
 enum { ORDER_SWEEP, ORDER_FINISH };
@@ -225,6 +226,10 @@ static dd_status sweep_anchor(struct sweep *s, struct sweep *one)
   one->budget = (struct budget){.end = s->budget.end, .stop = s->budget.stop,
                                 .guess = s->budget.guess};
   TRY(sweep_add(one, &s->outcomes[first].problem, false, 1));
+  for (uint32_t i = 0; i < one->count; ++i)
+    TRY(sweep_open_now(one, &one->outcomes[i]));
+  sweep_open_ahead(s); /* for compile workers that the anchor leaves idle */
+  TRY(s->ahead_status);
   return sweep_run(one);
 }
 
@@ -271,11 +276,11 @@ dd_status fleet_serve(struct sweep *s, const struct fleet_task *t)
 
   s->budget.weight /= t->boards; /* the others' share is not its own */
   TRY(find_places(&b));
-  TRY(time_anchor(s, t));
-  s->turns = (struct sweep_turns){.take = take, .done = done, .user = &b,
-                                  .coming = t->coming,
+  s->turns = (struct sweep_turns){.fd = t->in, .take = take, .done = done,
+                                  .user = &b, .coming = t->coming,
                                   .coming_count = t->coming_count};
-  status = sweep_run(s);
+  status = time_anchor(s, t);
+  if (!status) status = sweep_run(s);
   s->turns = (struct sweep_turns){.take = NULL};
   return status ? status : b.status;
 }

@@ -102,13 +102,14 @@ struct outcome {
 
 /* Where another process says, piece by piece, what is to be swept: `take` adds
  * with sweep_turn() what it has said until now.  `wait`: there is nothing to
- * do; false then: there will be nothing more.  `done` is told of each that is
- * stored.
+ * do; false then: there will be nothing more.  `fd` can be read when there is
+ * something to take.  `done` is told of each that is stored.
  *
  * `coming` are outcomes in the order in which they are given to somebody, this
  * process or another that shares its cache and compiles the same.  They are
  * opened in this order and no other, so that all make the same units of them. */
 struct sweep_turns {
+  int fd;
   bool (*take)(void *user, bool wait);
   dd_status (*done)(void *user, uint32_t outcome);
   void *user;

@@ -31,6 +31,9 @@ dd_status sweep_add_entry(struct sweep *s, struct entry *e, struct variant *v);
  * while compile workers lack work, and of `this` at once. */
 void sweep_open_ahead(struct sweep *s);
 dd_status sweep_open_now(struct sweep *s, struct outcome *this);
+/* Waits for a word about turns, or for a while, and keeps compile workers at
+ * work, for whom other boards may wait.  False: a signal came, or no memory. */
+bool sweep_idle(struct sweep *s, bool *said);
 dd_status sweep_wait_for_code(struct sweep *s, struct outcome *o);
 
 /* Failures of the device that are a problem's, or a candidate's; and what the
