@@ -197,7 +197,8 @@ dd_status db_each(struct db *db, const struct db_filter *f, db_visit *visit,
 
 /* What one sweep has raced, in the same order but for the devices'; a row's rank
  * is its position in that race.  `spelling` NULL: all problems.  Without `all`
- * only winners and split forms, of a large file without a look at the rest. */
+ * only the first two and split forms, of a large file without a look at the
+ * rest. */
 dd_status db_each_of_sweep(struct db *db, int64_t sweep, const char *spelling,
                            bool all, db_visit *visit, void *user);
 

@@ -290,6 +290,9 @@ static dd_status all_raced(struct db *db, bool *raced)
 
 /* ---- One sweep ----------------------------------------------------------- */
 
+/* The first two, because the second is the best fused one where the split form
+ * has won.  A standing that points nowhere is a row too, and refused. */
+
 #define SWEEP_ROWS                                                             \
   "SELECT m.id AS measurement, m.candidate, p.spelling AS problem, "           \
   "d.name AS device, d.kind AS device_kind, r.policy, c.label, m.stopped, "    \
@@ -302,12 +305,12 @@ static dd_status all_raced(struct db *db, bool *raced)
   "JOIN problem AS p ON p.id = r.problem "                                     \
   "JOIN device AS d ON d.id = r.device "                                       \
   "JOIN standing AS s ON s.race = r.id "                                       \
-  "JOIN measurement AS m ON m.id = s.measurement "                             \
-  "JOIN proof AS f ON f.id = m.proof "                                         \
-  "JOIN candidate AS c ON c.id = m.candidate "                                 \
+  "LEFT JOIN measurement AS m ON m.id = s.measurement "                        \
+  "LEFT JOIN proof AS f ON f.id = m.proof "                                    \
+  "LEFT JOIN candidate AS c ON c.id = m.candidate "                            \
   "LEFT JOIN twin AS w ON w.race = r.id "                                      \
   "WHERE r.sweep = ?1 AND (?2 IS NULL OR p.spelling = ?2) AND "                \
-  "(?3 OR s.position = 1 OR c.split) "                                         \
+  "(?3 OR s.position <= 2 OR coalesce(c.split, 1)) "                           \
   "ORDER BY problem, r.policy, race, rank"
 
 static dd_status rows_of_sweep(struct db *db, int64_t sweep,

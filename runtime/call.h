@@ -77,6 +77,7 @@ WALK walk_tensor(const dd_tensor *t, int64_t *at, uint64_t *bits, bool write)
 {
   int64_t word = rank_and_type(t) | GIVEN | (t->strides ? STRIDED : 0);
 
+  if (!LIKELY((uint32_t)t->rank <= OP_MAX_RANK)) return NULL; /* no flag is one */
   if (!key_word(at++, word, write) || (t->rank && !t->shape)) return NULL;
   at = walk_sizes(t->shape, t->rank, at, write);
   if (at && t->strides) at = walk_sizes(t->strides, t->rank, at, write);

@@ -3,8 +3,8 @@
  *
  * context.c opens and closes, plan.c makes and launches, special.c compiles what
  * a miss may have instead of the generic default, prepared.c keeps plans,
- * entry.c finds them by the arguments of typed.c and tensors.c, which launch
- * them by launch.h, trace.c counts, explain.c puts a choice in words.
+ * entry.c finds them by the arguments of typed.c, ops.c and tensors.c, which
+ * launch them by launch.h, trace.c counts, explain.c puts a choice in words.
  */
 #ifndef DIFFDISPATCH_INTERNAL_H
 #define DIFFDISPATCH_INTERNAL_H

@@ -45,7 +45,8 @@ dd_status not_launched(struct launches *l, dd_status status)
   return status;
 }
 
-/* One that was taken back behind a reset is below what was there before. */
+/* One that was taken back behind a reset is below what was there before, and
+ * the next is not seen for it. */
 static uint64_t launches_sum(const struct launches *l, enum launch_kind kind)
 {
   uint64_t sum = 0;

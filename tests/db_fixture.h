@@ -291,9 +291,9 @@ static inline dd_status try_race(struct db *db, const struct ids *ids,
   return db_measurement(db, &m, id);
 }
 
-/* The race of two measurements, which came out in this order. */
+/* The race of measurements that came out in this order. */
 static inline dd_status try_standings(struct db *db, const struct ids *ids,
-                                      const int64_t measurement[2],
+                                      const int64_t *measurement, int count,
                                       double split_us)
 {
   static const double ratios[5] = {1.5, 1.25, 1.0, 1.75, 2.0};
@@ -306,7 +306,7 @@ static inline dd_status try_standings(struct db *db, const struct ids *ids,
   int64_t id;
 
   TRY(db_race(db, &race, &s.race));
-  for (int i = 0; i < 2; ++i) {
+  for (int i = 0; i < count; ++i) {
     s.measurement = measurement[i];
     s.position = i + 1;
     s.tied = i == 0;
@@ -336,7 +336,7 @@ static inline dd_status try_store(struct db *db, struct world *w, int number,
   TRY(db_bits(db, &b, &id));
   TRY(try_race(db, ids, ids->candidate, 3.0 + number, &measurement[0]));
   TRY(try_race(db, ids, ids->split, 30.0 + number, &measurement[1]));
-  TRY(try_standings(db, ids, measurement, 30.0 + number));
+  TRY(try_standings(db, ids, measurement, 2, 30.0 + number));
   a.sweep = ids->sweep;
   a.problem = ids->problem;
   a.device = ids->device;

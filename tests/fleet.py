@@ -160,6 +160,14 @@ with tempfile.TemporaryDirectory(prefix="difftune-fleet-") as name:
     check("and sweep when it has", run.returncode == 0 and
           ask(db, "SELECT count(*) FROM sweep WHERE outcome = 'complete'") == [(2,)], err)
 
+    # Two of them hear of nothing but the end, and some of them before they ask.
+    for n in range(3):
+        few = start(folder / f"few-{n}.db", 3, shapes=SHAPES[1:2])
+        out, err = finish(few, 60)
+        check("more boards than problems end with 0", few.returncode == 0, err)
+    out, err = finish(start(folder / "few-0.db", 3, "--resume", shapes=SHAPES[1:2]))
+    check("and what is complete is printed", SHAPES[1] in out, (out, err))
+
     run = start(db, 3, "--variant", "nonesuch")
     out, err = finish(run)
     check("what no board can sweep is said once", run.returncode == 64 and

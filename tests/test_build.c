@@ -181,6 +181,7 @@ static void builds_share_what_they_compile(void **state)
   assert_non_null(claims.slot);
   add_shared(&first, &claims);
   add_shared(&second, &claims);
+  assert_true(build_is_shared(&first));
   assert_int_equal(farm_pending(second.farm), POINTS);
   pump_all(&first);
   pump_all(&second);

@@ -307,6 +307,28 @@ static void test_alike(void **state)
   host_close(&h);
 }
 
+/* A rank is checked before a size is read, also where the key is known and the
+ * bits of a wrong rank are those that the key has for other things. */
+static void test_ranks(void **state)
+{
+  static const int64_t rows[] = {1, 8, 64};
+  static const int32_t ranks[] = {3 | 1 << 27, 3 | 1 << 28, 3 | 1 << 29,
+                                  3 | 1 << 30, -1, 5, 1 << 28};
+  struct host h;
+
+  (void)state;
+  host_open(&h);
+  assert_ok(launch_op(&h));
+  for (size_t i = 0; i < 2 * COUNT_OF(ranks); ++i) {
+    dd_tensor x = {h.buffers[0], 2, 0, 3, 4, 16, 1, rows, NULL, 0}, y = x;
+    dd_norm_args args = {.struct_size = sizeof args, .x = &x, .y = &y};
+    y.data = h.buffers[1];
+    (i % 2 ? &x : &y)->rank = ranks[i / 2];
+    assert_fails(DD_BAD_ARGUMENT, "rank", dd_norm(h.ctx, &args, NULL));
+  }
+  host_close(&h);
+}
+
 static CUresult refuse_launch(const CUlaunchConfig *config, CUfunction kernel,
                               void **params, void **extra)
 {
@@ -780,6 +802,7 @@ int main(void)
       cmocka_unit_test(test_first_use_by_many),
       cmocka_unit_test(test_one_call_each),
       cmocka_unit_test(test_alike),
+    cmocka_unit_test(test_ranks),
     cmocka_unit_test(test_only_what_was_launched_counts),
       cmocka_unit_test(test_capture),
       cmocka_unit_test(test_trace_of_captures),

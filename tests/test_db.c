@@ -734,7 +734,7 @@ static dd_status dump_of_sweep(void *user, const struct db_row *row)
   struct db_row copy = *row;
 
   if (row->sweep != one->sweep) return DD_OK;
-  if (!one->all && !row->split && row->sweep == SPLIT_WINS) return DD_OK;
+  if (!one->all && !strcmp(row->label, "third")) return DD_OK;
   copy.rank = 0;
   return dump_row(&one->text, &copy);
 }
@@ -757,13 +757,16 @@ static void check_sweep(struct db *db, int64_t sweep, const char *spelling,
 static void store_split_wins(struct db *db, struct world *w, int count)
 {
   struct ids ids = {0};
-  int64_t measurement[2];
+  int64_t measurement[3], third;
 
   for (int i = 0; i < count; ++i) {
     assert_ok(try_ids(db, w, i, &ids));
+    assert_ok(try_variant(db, w, 20 + i, 32, &ids));
+    assert_ok(db_candidate(db, false, 1, &ids.variant, "third", &third));
     assert_ok(try_race(db, &ids, ids.split, 3.0, &measurement[0]));
     assert_ok(try_race(db, &ids, ids.candidate, 30.0, &measurement[1]));
-    assert_ok(try_standings(db, &ids, measurement, 3.0));
+    assert_ok(try_race(db, &ids, third, 40.0, &measurement[2]));
+    assert_ok(try_standings(db, &ids, measurement, 3, 3.0));
   }
 }
 
@@ -785,15 +788,39 @@ static void test_one_sweep_is_as_each_says(void **state)
   assert_ok(db_each_of_sweep(db, 3, NULL, true, dump_of_sweep, &none));
   assert_int_equal(none.text.size, 0);
   db_close(db);
-  assert_int_equal(raw(w.path, "UPDATE standing SET position = 9 "
-                               "WHERE race = 1 AND position = 1"), SQLITE_OK);
-  db = open_ok(w.path, DB_READ);
-  for (int all = 0; all < 2; ++all)
-    assert_fails(DD_BAD_DATABASE, "damaged",
-                 db_each_of_sweep(db, 1, NULL, all, dump_of_sweep, &none));
   bytes_release(&none.text);
-  db_close(db);
   world_release(&w);
+}
+
+static void one_sweep_damaged(const char *sql)
+{
+  struct world w;
+  struct one_sweep one = {.sweep = 1, .all = true};
+  struct db *db;
+
+  make(&w, 7);
+  assert_int_equal(raw(w.path, sql), SQLITE_OK);
+  for (int all = 0; all < 2; ++all) {
+    db = open_ok(w.path, DB_READ);
+    assert_fails(DD_BAD_DATABASE, "damaged",
+                 db_each_of_sweep(db, 1, NULL, all, dump_of_sweep, &one));
+    db_close(db);
+  }
+  bytes_release(&one.text);
+  world_release(&w);
+}
+
+/* What is only joined would otherwise be silently less. */
+static void test_one_sweep_is_verified(void **state)
+{
+  (void)state;
+  one_sweep_damaged("UPDATE standing SET position = 9 WHERE race = 1 AND "
+                    "position = 1");
+  one_sweep_damaged("UPDATE standing SET tied = 0 WHERE race = 1");
+  one_sweep_damaged("DELETE FROM measurement WHERE id = 1");
+  one_sweep_damaged("DELETE FROM measurement WHERE id = 2"); /* a split form's */
+  one_sweep_damaged("DELETE FROM candidate WHERE id = 1");
+  one_sweep_damaged("DELETE FROM proof WHERE id = 1");
 }
 
 static dd_status count_failure(void *user, const struct db_failure_row *row)
@@ -1134,7 +1161,7 @@ static void test_a_race_decides(void **state)
   arena_init(&arena, NULL);
   assert_ok(db_ratios(db, measurement[0], &arena, &ratios, &count));
   assert_int_equal(count, 0); /* no race has said anything yet */
-  assert_ok(try_standings(db, &ids, measurement, 0));
+  assert_ok(try_standings(db, &ids, measurement, 2, 0));
   assert_ok(db_ratios(db, measurement[0], &arena, &ratios, &count));
   assert_int_equal(count, 5);
   assert_true(ratios[0] == 1.5 && ratios[4] == 2.0);
@@ -1637,6 +1664,7 @@ int main(void)
     cmocka_unit_test(test_no_best_without_fresh_rounds),
     cmocka_unit_test(test_newest_is_best),
     cmocka_unit_test(test_one_sweep_is_as_each_says),
+    cmocka_unit_test(test_one_sweep_is_verified),
     cmocka_unit_test(test_filters),
     cmocka_unit_test(test_visitors),
     cmocka_unit_test(test_coverage),

@@ -84,6 +84,11 @@ void build_share(struct build *b, const struct claims *claims)
   farm_set_peers(b->farm, &peers);
 }
 
+bool build_is_shared(const struct build *b)
+{
+  return b->claims && b->claims->slot;
+}
+
 /* ---- Parts by hash ----------------------------------------------------------- */
 
 static char *label_of(struct build *b, const struct variant *v)

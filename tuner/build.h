@@ -80,6 +80,8 @@ void build_close(struct build *b);
 /* Other builds have this table too and meet in the same cache, which is open:
  * they compile what this one need not.  `claims` stays the caller's. */
 void build_share(struct build *b, const struct claims *claims);
+/* Whether they do. */
+bool build_is_shared(const struct build *b);
 
 /* The part of a variant; new ones are queued for compiling. */
 dd_status build_add(struct build *b, struct variant *v, uint32_t *part);

@@ -470,7 +470,7 @@ static dd_status conduct(struct sweep *s, const struct asked *q,
     return fail(status, "%s", sentence);
   }
   status = resume_load(s, q->json);
-  if (q->verbose)
+  if (q->verbose && !s->recorder->complete)
     say("%.2f s before boards were told what to sweep, %.2f s until all of "
         "them had ended, %.2f s to read what they stored", told - q->began,
         ended - told, seconds_now() - ended);

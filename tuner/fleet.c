@@ -14,7 +14,7 @@
 #include "resume.h"
 #include "sweep_inner.h"
 
-/* To a board, after its task and the number of the sweep: */
+/* To a board, after its task, and the number of the sweep with what comes: */
 enum { ORDER_SWEEP, ORDER_FINISH };
 /* From a board: */
 enum { TOLD_ANCHOR, TOLD_DONE, TOLD_END };
@@ -191,13 +191,21 @@ static dd_status take_order(struct board *b)
   return status;
 }
 
+static bool has_word(const struct board *b)
+{
+  struct pollfd p = {b->task->in, POLLIN, 0};
+
+  return poll(&p, 1, 0) > 0;
+}
+
 static bool take(void *user, bool wait)
 {
   struct board *b = user;
-  struct pollfd p = {b->task->in, POLLIN, 0};
 
-  if (b->finished || b->status || poll(&p, 1, wait ? -1 : 0) <= 0)
-    return false;
+  if (b->finished || b->status) return false;
+  while (wait && !has_word(b))
+    if (!sweep_idle(b->sweep, b->task->in)) return false;
+  if (!has_word(b)) return false;
   b->status = take_order(b);
   return !b->status && !b->finished;
 }
@@ -276,9 +284,11 @@ dd_status fleet_serve(struct sweep *s, const struct fleet_task *t)
 
   s->budget.weight /= t->boards; /* the others' share is not its own */
   TRY(find_places(&b));
-  s->turns = (struct sweep_turns){.fd = t->in, .take = take, .done = done,
-                                  .user = &b, .coming = t->coming,
-                                  .coming_count = t->coming_count};
+  s->turns = (struct sweep_turns){.take = take, .done = done, .user = &b};
+  if (build_is_shared(s->build)) {
+    s->turns.coming = t->coming;
+    s->turns.coming_count = t->coming_count;
+  }
   status = time_anchor(s, t);
   if (!status) status = sweep_run(s);
   s->turns = (struct sweep_turns){.take = NULL};

@@ -16,7 +16,8 @@ dd_status resume_load(struct sweep *s, bool all);
 /* Whether that would be so of this one. */
 dd_status resume_is_stored(struct sweep *s, const struct outcome *o,
                            bool *stored);
-/* The same as resume_load() for one problem, which nobody has proven here. */
+/* The same as resume_load(s, false) for one problem, which nobody has proven
+ * here. */
 dd_status resume_outcome(struct sweep *s, struct outcome *o);
 
 #endif

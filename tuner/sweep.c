@@ -134,7 +134,7 @@ static dd_status give_all_turns(struct sweep *s)
   return DD_OK;
 }
 
-bool sweep_idle(struct sweep *s, bool *said)
+bool sweep_idle(struct sweep *s, int fd)
 {
   const int tick = 1000; /* ms: for the compilers' deadline */
   struct farm *farm = s->build->farm;
@@ -144,24 +144,19 @@ bool sweep_idle(struct sweep *s, bool *said)
 
   sweep_open_ahead(s);
   if (fds) {
-    fds[0] = (struct pollfd){s->turns.fd, POLLIN, 0};
+    fds[0] = (struct pollfd){fd, POLLIN, 0};
     ready = poll(fds, 1 + farm_poll(farm, fds + 1, capacity - 1), tick);
-    *said = ready > 0 && fds[0].revents;
   }
   mem_resize(NULL, fds, capacity * sizeof *fds, 0);
-  farm_turn(farm);
-  return ready >= 0;
+  if (!s->ahead_status) s->ahead_status = build_pump(s->build, false);
+  return ready >= 0 && !s->ahead_status && !sweep_is_stopped(s);
 }
 
 /* There may be nothing more until all is told that there is to tell. */
 static bool wait_for_turn(struct sweep *s)
 {
-  bool said = false;
-
   if (s->turns.take(s->turns.user, false)) return true;
   sweep_record_more(s, true);
-  while (!s->record_status && !said)
-    if (!sweep_idle(s, &said)) return false;
   return !s->record_status && s->turns.take(s->turns.user, true);
 }
 

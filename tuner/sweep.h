@@ -71,7 +71,8 @@ struct outcome {
   bool is_part;       /* swept only because a split form needs it */
   bool opened, begun;
   bool unstored;      /* swept, and its rows wait for the winner's code */
-  bool restored;      /* stored by an earlier run of this sweep (resume.h) */
+  bool restored;      /* stored by an earlier run of this sweep, or by another
+                         board (resume.h) */
   bool best_is_split; /* of a restored one, until its entries are counted */
   const char *broken; /* why the device cannot even hold it; NULL: it can */
   const struct fixed *fixed; /* its candidates; NULL: the points */
@@ -102,14 +103,13 @@ struct outcome {
 
 /* Where another process says, piece by piece, what is to be swept: `take` adds
  * with sweep_turn() what it has said until now.  `wait`: there is nothing to
- * do; false then: there will be nothing more.  `fd` can be read when there is
- * something to take.  `done` is told of each that is stored.
+ * do; false then: there will be nothing more.  `done` is told of each that is
+ * stored.
  *
  * `coming` are outcomes in the order in which they are given to somebody, this
  * process or another that shares its cache and compiles the same.  They are
- * opened in this order and no other, so that all make the same units of them. */
+ * opened in this order, so that all make the same units of them. */
 struct sweep_turns {
-  int fd;
   bool (*take)(void *user, bool wait);
   dd_status (*done)(void *user, uint32_t outcome);
   void *user;
@@ -178,6 +178,10 @@ dd_status sweep_wants_any(const struct sweep *s);
  * refused; stops early, with DD_OK, when interrupted() says so. */
 dd_status sweep_run(struct sweep *s);
 void sweep_release(struct sweep *s);
+/* Until `fd` can be read, or for a while, keeps compile workers at work, for
+ * whom other boards may wait.  False: stopped, or a signal came, or it failed,
+ * which s->ahead_status says. */
+bool sweep_idle(struct sweep *s, int fd);
 /* This outcome's turn comes after those that have one; see sweep_turns. */
 dd_status sweep_turn(struct sweep *s, uint32_t outcome);
 /* Problems that were asked for and have not been swept. */

@@ -28,12 +28,10 @@ bool sweep_may_split(const struct outcome *o);
 
 dd_status sweep_add_entry(struct sweep *s, struct entry *e, struct variant *v);
 /* Makes the entries and queues their variants for compiling: of what comes next
- * while compile workers lack work, and of `this` at once. */
+ * while compile workers lack work; of `this`, and what comes before it, at
+ * once. */
 void sweep_open_ahead(struct sweep *s);
 dd_status sweep_open_now(struct sweep *s, struct outcome *this);
-/* Waits for a word about turns, or for a while, and keeps compile workers at
- * work, for whom other boards may wait.  False: a signal came, or no memory. */
-bool sweep_idle(struct sweep *s, bool *said);
 dd_status sweep_wait_for_code(struct sweep *s, struct outcome *o);
 
 /* Failures of the device that are a problem's, or a candidate's; and what the
