@@ -149,6 +149,7 @@ struct board {
   uint32_t *place; /* of each outcome in task->coming; else its length */
   bool finished; /* there will be nothing more */
   dd_status status;
+  char sentence[600]; /* of the status */
 };
 
 /* What is handed out again stands before others that have been given. */
@@ -198,23 +199,32 @@ static bool has_word(const struct board *b)
   return poll(&p, 1, 0) > 0;
 }
 
+/* At once: the sentence is the next failure's soon. */
+static bool went_well(struct board *b, dd_status status)
+{
+  b->status = status;
+  if (status) snprintf(b->sentence, sizeof b->sentence, "%s", dd_last_error());
+  return !status;
+}
+
 static bool take(void *user, bool wait)
 {
   struct board *b = user;
 
   if (b->finished || b->status) return false;
   while (wait && !has_word(b))
-    if (!sweep_idle(b->sweep, b->task->in)) return false;
-  if (!has_word(b)) return false;
-  b->status = take_order(b);
-  return !b->status && !b->finished;
+    if (!sweep_idle(b->sweep, b->task->in)) {
+      went_well(b, b->sweep->ahead_status);
+      return false;
+    }
+  return has_word(b) && went_well(b, take_order(b)) && !b->finished;
 }
 
 static dd_status done(void *user, uint32_t outcome)
 {
   struct board *b = user;
 
-  TRY(b->status);
+  if (b->status) return fail(b->status, "%s", b->sentence);
   return tell_done(b->task, outcome);
 }
 
@@ -292,7 +302,7 @@ dd_status fleet_serve(struct sweep *s, const struct fleet_task *t)
   status = time_anchor(s, t);
   if (!status) status = sweep_run(s);
   s->turns = (struct sweep_turns){.take = NULL};
-  return status ? status : b.status;
+  return status || !b.status ? status : fail(b.status, "%s", b.sentence);
 }
 
 /* ---- The parent: pieces -------------------------------------------------- */

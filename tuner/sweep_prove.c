@@ -299,6 +299,7 @@ static dd_status prove_once(struct sweep *s, struct outcome *o, int *generation)
   while (waiting && !is_spent(s, o)) {
     sweep_open_ahead(s);
     TRY(s->ahead_status);
+    TRY(sweep_record_trouble(s)); /* which may be a unit's that is waited for */
     TRY(build_pump(s->build, false));
     TRY(prove_ready(s, o, generation, &waiting));
     if (waiting) TRY(sweep_wait_for_code(s, o));

@@ -82,14 +82,18 @@ static dd_status make_split(struct sweep *s, const struct outcome *o,
   return e->label ? DD_OK : fail(DD_NO_MEMORY, "out of memory");
 }
 
+/* What only this machine is to blame for (a full disk, no memory) says nothing
+ * about the split form. */
 dd_status sweep_prove_split(struct sweep *s, struct outcome *o, int *generation)
 {
   struct entry *e = &o->entries[o->count];
+  dd_status status;
 
   if (!o->has_split || sweep_is_stopped(s)) return DD_OK;
-  if (o->broken || make_split(s, o, e)) {
-    if (!o->broken)
-      say("%s: no split plan: %s", o->spelling, dd_last_error());
+  status = o->broken ? DD_OK : make_split(s, o, e);
+  if (status && status != DD_UNSUPPORTED) return status;
+  if (o->broken || status) {
+    if (status) say("%s: no split plan: %s", o->spelling, dd_last_error());
     o->has_split = false;
     s->done++;
     return DD_OK;
