@@ -8,7 +8,7 @@ processor: DIFFTUNE_CPU_DEVICES), undisturbed, with one board's process killed,
 with the parent killed and the sweep resumed, and after Ctrl-C.  Each time the
 database must end with one complete sweep and the same proofs and measurements.
 """
-import os, pathlib, re, signal, sqlite3, subprocess, sys, tempfile, time
+import contextlib, os, pathlib, re, signal, sqlite3, subprocess, sys, tempfile, time
 
 from checks import check, end_test
 
@@ -94,11 +94,41 @@ def maps_claims(pid):
         return False
 
 
+def is_pending(pid, signal_number):
+    """Sent to a stopped process, which has not met it."""
+    found = re.search(r"^ShdPnd:\s*(\w+)$", pathlib.Path(f"/proc/{pid}/status").read_text(), re.M)
+    return bool(int(found[1], 16) >> (signal_number - 1) & 1)
+
+
 def until(holds, run, seconds=60):
     end = time.monotonic() + seconds
     while not holds() and run.poll() is None and time.monotonic() < end:
         time.sleep(0.002)
     return holds()
+
+
+@contextlib.contextmanager
+def not_begun(db):
+    """Whoever writes keeps the parent from beginning the sweep; the boards open
+    their devices meanwhile."""
+    with contextlib.closing(sqlite3.connect(db, isolation_level=None)) as con:
+        con.execute("BEGIN IMMEDIATE")
+        yield
+        con.execute("ROLLBACK")
+
+
+def start_held(db, *more):
+    """A sweep on three boards whose last one is stopped before it begins.  What
+    that one is given stays undone: the sweep is under way until it is let go,
+    however long the test looks elsewhere."""
+    with not_begun(db):
+        run = start(db, 3, *more)
+        check("all boards have their task",
+              until(lambda: sum(map(maps_claims, boards_of(run))) == 3, run, 20))
+        held = boards_of(run)[-1]
+        os.kill(held, signal.SIGSTOP)
+    check("the others are at work", until(lambda: stored(db) > 1, run), stored(db))
+    return run, held
 
 
 def have_ended(pids, seconds=60):
@@ -148,14 +178,10 @@ with tempfile.TemporaryDirectory(prefix="difftune-fleet-") as name:
                       " count(DISTINCT problem) FROM anchor")
     check("each has timed the same anchor", anchors == [(3, 3, 1, 1)], anchors)
 
-    # Whoever writes keeps the parent from beginning the sweep; the boards open
-    # their devices meanwhile.
-    with sqlite3.connect(db, isolation_level=None) as con:
-        con.execute("BEGIN IMMEDIATE")
+    with not_begun(db):
         run = start(db, 3, "--seed", "2")
         check("boards start before the sweep begins",
               until(lambda: len(boards_of(run)) == 3, run, 20))
-        con.execute("ROLLBACK")
     out, err = finish(run)
     check("and sweep when it has", run.returncode == 0 and
           ask(db, "SELECT count(*) FROM sweep WHERE outcome = 'complete'") == [(2,)], err)
@@ -185,26 +211,27 @@ with tempfile.TemporaryDirectory(prefix="difftune-fleet-") as name:
     held = [pid for pid in [run.pid, *descendants(run.pid)] if holds_claims(pid)]
     check("and nobody keeps the descriptor", not held, held)
     out, err = finish(run)
-    units = sum(1 for _ in cache.glob("??/*"))
-    finish(start(folder / "warm.db", 1, *more, shapes=SHAPES[1:7], cache=cache))
+    _, warm = finish(start(folder / "warm.db", 1, "-v", *more, shapes=SHAPES[1:7],
+                           cache=cache))
     check_whole("two boards and an empty cache", db, rows(folder / "warm.db"))
+    found = re.search(r"(\d+) units from the cache, (\d+) put into it", warm)
+    units, missing = map(int, found.groups()) if found else (0, 0)
     put = [int(count) for count in re.findall(r"(\d+) put into it", err)]
-    check("there was something to share", units > 8, units)
+    check("there was something to share", units > 8 and not missing, warm)
     check("each unit is compiled once, the last ones aside",
           len(put) == 2 and units <= sum(put) <= units + 3, (put, units))
 
     db = folder / "board.db"
-    run = start(db, 3)
-    check("a board is at work", until(lambda: stored(db) > 1 and len(boards_of(run)) == 3, run))
+    run, held = start_held(db)
     os.kill(boards_of(run)[0], signal.SIGKILL)
+    os.kill(held, signal.SIGCONT)
     out, err = finish(run)
     check("without one of its boards it ends with 0", run.returncode == 0, err)
     check("and says so", "ended by signal 9" in err, err)
     check_whole("a board killed", db, want)
 
     db = folder / "all.db"
-    run = start(db, 3)
-    until(lambda: stored(db) > 1 and len(boards_of(run)) == 3, run)
+    run, held = start_held(db)
     for pid in boards_of(run):
         os.kill(pid, signal.SIGKILL)
     out, err = finish(run)
@@ -214,18 +241,35 @@ with tempfile.TemporaryDirectory(prefix="difftune-fleet-") as name:
     check_whole("all boards killed", db, want)
 
     db = folder / "parent.db"
-    for kill in range(4):
+    run, held = start_held(db)
+    boards = boards_of(run)
+    run.kill()
+    os.kill(held, signal.SIGCONT)
+    finish(run)
+    check("no board outlives its parent", len(boards) == 3 and have_ended(boards), boards)
+    for kill in range(2):  # wherever it is, the end included
         run = start(db, 3, "--resume")
         before = stored(db)
         until(lambda: stored(db) > before + 1, run)
         boards = boards_of(run)
-        run.send_signal(signal.SIGINT if kill == 3 else signal.SIGKILL)
+        run.kill()
         finish(run)
-        if kill == 3:
-            check("Ctrl-C ends it with 130", run.returncode in (130, 0), run.returncode)
-        check("no board outlives its parent", have_ended(boards), boards)
+        check("nor later", have_ended(boards), boards)
     last = start(db, 3, "--resume")
     out, err = finish(last)
     check("the last run ends with 0", last.returncode == 0, err)
     check_whole("the parent killed", db, want)
+
+    db = folder / "stopped.db"
+    run, held = start_held(db)
+    boards = boards_of(run)
+    run.send_signal(signal.SIGINT)
+    check("Ctrl-C reaches the boards", until(lambda: is_pending(held, signal.SIGINT), run))
+    os.kill(held, signal.SIGCONT)
+    finish(run)
+    check("Ctrl-C ends it with 130", run.returncode == 130, run.returncode)
+    check("and its boards", have_ended(boards), boards)
+    check("it is marked", ask(db, "SELECT outcome FROM sweep") != [("complete",)])
+    out, err = finish(start(db, 3, "--resume"))
+    check_whole("Ctrl-C", db, want)
 end_test(f", {len(want)} rows each")
