@@ -292,7 +292,6 @@ static dd_status all_raced(struct db *db, bool *raced)
 
 /* The first two, because the second is the best fused one where the split form
  * has won.  A standing that points nowhere is a row too, and refused. */
-
 #define SWEEP_ROWS                                                             \
   "SELECT m.id AS measurement, m.candidate, p.spelling AS problem, "           \
   "d.name AS device, d.kind AS device_kind, r.policy, c.label, m.stopped, "    \

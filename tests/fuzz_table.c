@@ -1,8 +1,8 @@
 /*
  * fuzz_table.c - any bytes at all as a table: refused, or safe to look through.
  *
- * In a build with clang the target fuzzer_table is a libFuzzer program; another
- * build's fuzz_table writes what it begins with:
+ * In a build with clang the target fuzzer_table is a libFuzzer program, and
+ * fuzz_table writes what it begins with:
  *
  *     CC=clang CXX=clang++ cmake --preset asan -B build/fuzz
  *     cmake --build build/fuzz --target fuzzer_table fuzz_table

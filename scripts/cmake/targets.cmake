@@ -23,7 +23,10 @@ function(difftune_target name)
   if(DIFFTUNE_SANITIZE)
     target_compile_options(${name} PRIVATE
       -fsanitize=${DIFFTUNE_SANITIZE} -fno-omit-frame-pointer
-      -fno-sanitize-recover=all)
+      -fno-sanitize-recover=all
+      # a call through a pointer of another type: wants the C++ runtime, which
+      # programs in C are linked without
+      $<$<COMPILE_LANG_AND_ID:CXX,Clang>:-fno-sanitize=function>)
     target_link_options(${name} PRIVATE -fsanitize=${DIFFTUNE_SANITIZE})
   endif()
 endfunction()
