@@ -269,7 +269,7 @@ with tempfile.TemporaryDirectory(prefix="difftune-fleet-") as name:
     finish(run)
     check("Ctrl-C ends it with 130", run.returncode == 130, run.returncode)
     check("and its boards", have_ended(boards), boards)
-    check("it is marked", ask(db, "SELECT outcome FROM sweep") != [("complete",)])
+    check("it is marked", ask(db, "SELECT outcome FROM sweep") == [("interrupted",)])
     out, err = finish(start(db, 3, "--resume"))
     check_whole("Ctrl-C", db, want)
 end_test(f", {len(want)} rows each")

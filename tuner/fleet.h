@@ -12,8 +12,8 @@
  * What belongs together, a problem and the parts of its split form, is handed
  * out together, the longest first, one piece ahead of the device.  All boards
  * know the order, and compile together what will be handed out next to any of
- * them (claims.h), if they have a cache and no budget.  What a board has not told done when its process
- * ends goes to the others, who look first what is stored.
+ * them (claims.h), if they have a cache and no budget.  What a board has not told
+ * done when its process ends goes to the others, who look first what is stored.
  */
 #ifndef DIFFTUNE_FLEET_H
 #define DIFFTUNE_FLEET_H

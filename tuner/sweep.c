@@ -146,6 +146,8 @@ bool sweep_idle(struct sweep *s, int fd)
   if (fds) {
     fds[0] = (struct pollfd){fd, POLLIN, 0};
     ready = poll(fds, 1 + farm_poll(farm, fds + 1, capacity - 1), tick);
+  } else if (!s->ahead_status) {
+    s->ahead_status = fail(DD_NO_MEMORY, "out of memory");
   }
   mem_resize(NULL, fds, capacity * sizeof *fds, 0);
   if (!s->ahead_status) s->ahead_status = build_pump(s->build, false);

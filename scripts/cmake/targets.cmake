@@ -23,10 +23,12 @@ function(difftune_target name)
   if(DIFFTUNE_SANITIZE)
     target_compile_options(${name} PRIVATE
       -fsanitize=${DIFFTUNE_SANITIZE} -fno-omit-frame-pointer
-      -fno-sanitize-recover=all
-      # a call through a pointer of another type: wants the C++ runtime, which
-      # programs in C are linked without
-      $<$<COMPILE_LANG_AND_ID:CXX,Clang>:-fno-sanitize=function>)
+      -fno-sanitize-recover=all)
     target_link_options(${name} PRIVATE -fsanitize=${DIFFTUNE_SANITIZE})
+    # Clang's checks of calls in C++ want the C++ runtime in programs of C too.
+    if(CMAKE_C_COMPILER_ID MATCHES Clang AND
+       NOT DIFFTUNE_SANITIZE STREQUAL "thread")
+      set_target_properties(${name} PROPERTIES LINKER_LANGUAGE CXX)
+    endif()
   endif()
 endfunction()
